@@ -1,0 +1,5 @@
+// site: exit
+logrus.StandardLogger().Log($receiver.exitReport())
+
+// site: blank
+_

@@ -1,0 +1,2 @@
+// site: terminate
+$receiver.terminate()

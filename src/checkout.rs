@@ -1,0 +1,261 @@
+//! An installer checkout: where it is, what git says of it, and the bytes of its files.
+//!
+//! The only module that knows git2. Neither the index nor the work tree is ever walked: a checkout
+//! holds about 97,000 files, and libgit2 takes a third of a second to read their index.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result};
+use git2::{ErrorCode, MergeFileInput, Oid, Repository, RepositoryOpenFlags, RepositoryState};
+
+use crate::error::Error;
+
+/// The folder by which an installer is known.
+const MARK: &str = "pkg/clusterapi";
+
+/// An installer checkout on disk.
+#[derive(Debug)]
+pub struct Checkout {
+    root: PathBuf,
+    top: PathBuf,
+    state_dir: PathBuf,
+    git: Option<Git>,
+}
+
+#[derive(Debug)]
+struct Git {
+    under_way: Option<&'static str>,
+    head: Option<String>,
+}
+
+/// What a file holds, and its permission bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    pub bytes: Vec<u8>,
+    pub mode: u32,
+}
+
+impl Content {
+    /// The name that git has for these bytes.
+    pub fn hash(&self) -> Result<String> {
+        Ok(Oid::hash_object(git2::ObjectType::Blob, &self.bytes)?.to_string())
+    }
+
+    /// The mode as git writes it.
+    pub fn git_mode(&self) -> &'static str {
+        if self.mode & 0o100 == 0 { "100644" } else { "100755" }
+    }
+}
+
+impl Checkout {
+    /// Finds the checkout that holds `place` (the current folder if not given), or the one under
+    /// `root` from its top.
+    ///
+    /// # Errors
+    /// A place that is in no installer checkout, a bare repository, one that git does not trust.
+    pub fn discover(place: Option<&Path>, root: Option<&Path>) -> Result<Self> {
+        let place = place.unwrap_or(Path::new("."));
+        let place = place.canonicalize().map_err(|error| {
+            Error::refused(format!("`{}` is not a checkout: {error}", place.display()))
+                .hint("name the folder of an openshift/installer checkout: `rr-patch COMMAND PATH`")
+        })?;
+        let place = if place.is_dir() { place } else { place.parent().unwrap_or(&place).to_owned() };
+        let repository = open(&place)?;
+        let git_dir = repository.as_ref().map(|repository| repository.path().to_owned());
+        let top = match &repository {
+            None => None,
+            Some(repository) => match repository.workdir() {
+                Some(top) => Some(top.canonicalize()?),
+                None => {
+                    return Err(Error::refused(format!(
+                        "`{}` is a bare repository: it has no files to patch",
+                        place.display()
+                    ))
+                    .hint("make a work tree of it: `git worktree add ../installer`")
+                    .into());
+                }
+            },
+        };
+
+        let installer = match root {
+            Some(root) => {
+                let root = top.as_ref().unwrap_or(&place).join(root);
+                let found =
+                    root.canonicalize().ok().filter(|found| top.as_ref().is_none_or(|top| found.starts_with(top)));
+                found.filter(|found| found.join(MARK).is_dir()).ok_or((root, "--root"))
+            }
+            None => place
+                .ancestors()
+                .take_while(|folder| top.as_ref().is_none_or(|top| folder.starts_with(top)))
+                .find(|folder| folder.join(MARK).is_dir())
+                .map(Path::to_owned)
+                .ok_or_else(|| (place.clone(), "")),
+        };
+        let root = installer.map_err(|(looked_in, option)| {
+            let message = format!("`{}` is not an installer checkout", looked_in.display());
+            let error = Error::refused(message).detail(format!(
+                "expected: a folder `{MARK}` in it{}",
+                if option.is_empty() { ", or in a folder above" } else { "" }
+            ));
+            if option.is_empty() {
+                error.hint(
+                    "name one: `rr-patch COMMAND PATH`; an installer vendored inside another checkout: `--root PATH`",
+                )
+            } else {
+                error.hint("`--root` takes the installer's folder as seen from the top of the checkout")
+            }
+        })?;
+
+        let top = top.unwrap_or_else(|| root.clone());
+        let below = root.strip_prefix(&top).unwrap_or(Path::new(""));
+        let key = match below.to_string_lossy() {
+            path if path.is_empty() => "checkout".to_owned(),
+            path => path.replace('%', "%25").replace('/', "%2F"),
+        };
+        let state_dir = git_dir.map_or_else(|| root.join(".rr-patch"), |dir| dir.join("rr-patch")).join(key);
+        let git = repository.map(|repository| Git { under_way: under_way(&repository), head: head(&repository) });
+        Ok(Self { root, top, state_dir, git })
+    }
+
+    /// The folder that holds `pkg/clusterapi`.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where our own state about this checkout lives: in its git folder, out of the user's way.
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    /// The commit that is checked out.
+    pub fn head(&self) -> Option<&str> {
+        self.git.as_ref()?.head.as_deref()
+    }
+
+    /// A path as git and `git apply` see it: from the top of the work tree.
+    pub fn path_from_top(&self, path: &str) -> String {
+        let below = self.root.strip_prefix(&self.top).unwrap_or(Path::new(""));
+        below.join(path).to_string_lossy().into_owned()
+    }
+
+    /// Refuses a checkout in which git has stopped halfway.
+    pub fn refuse_operation_under_way(&self) -> Result<()> {
+        match self.git.as_ref().and_then(|git| git.under_way) {
+            None => Ok(()),
+            Some(what) => Err(Error::refused(format!("a {what} is in progress in `{}`", self.top.display()))
+                .hint(format!("end it first: `git {what} --continue` or `git {what} --abort`"))
+                .into()),
+        }
+    }
+
+    /// The whole path of a file of the checkout, without a look at the disk.
+    pub fn locate(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// What a file holds; nothing if it is not there.
+    ///
+    /// # Errors
+    /// A symlink in its place, a folder in its place, a path that leaves the checkout.
+    pub fn read(&self, path: &str) -> Result<Option<Content>> {
+        let mut here = self.root.clone();
+        for part in Path::new(path).components() {
+            let Component::Normal(name) = part else {
+                return Err(Error::refused(format!("`{path}` leaves the checkout")).into());
+            };
+            here.push(name);
+            let seen = match fs::symlink_metadata(&here) {
+                Ok(seen) => seen,
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                    return Ok(None);
+                }
+                Err(error) => return Err(error).with_context(|| format!("cannot look at `{}`", here.display())),
+            };
+            let last = here == self.root.join(path);
+            if seen.is_symlink() {
+                self.refuse_link(path, &here, last)?;
+            } else if last && !seen.is_file() {
+                return Err(Error::refused(format!("`{path}` is not a regular file"))
+                    .detail(format!("found: {}", if seen.is_dir() { "a folder" } else { "a special file" }))
+                    .into());
+            }
+        }
+        let bytes = fs::read(&here).with_context(|| format!("cannot read `{}`", here.display()))?;
+        let mode = fs::metadata(&here)?.permissions().mode() & 0o7777;
+        Ok(Some(Content { bytes, mode }))
+    }
+
+    /// A link to a folder inside the checkout is only another name for it. Any other would have us
+    /// write where nobody expects it.
+    fn refuse_link(&self, path: &str, link: &Path, last: bool) -> Result<()> {
+        let target = fs::read_link(link).unwrap_or_default();
+        let inside = link.canonicalize().is_ok_and(|real| real.starts_with(&self.top));
+        if !last && inside {
+            return Ok(());
+        }
+        let shown = link.strip_prefix(&self.root).unwrap_or(link).display();
+        let message = match last {
+            true => format!("`{path}` is a symlink, where a file should be"),
+            false => format!("`{path}` leaves the checkout by the symlink `{shown}`"),
+        };
+        Err(Error::refused(message)
+            .detail(format!("found: `{shown}` -> `{}`", target.display()))
+            .hint("put the file itself there, or run rr-patch in the checkout that the link leads to")
+            .into())
+    }
+}
+
+/// Three versions of a file made one: what changed from `base` to `ours`, and what to `theirs`.
+///
+/// # Errors
+/// The merged text with conflict markers, where both changed the same lines.
+pub fn merge(base: &[u8], ours: &[u8], theirs: &[u8], labels: [&str; 2]) -> Result<Result<Vec<u8>, Vec<u8>>> {
+    let (mut inputs, texts) =
+        ([MergeFileInput::new(), MergeFileInput::new(), MergeFileInput::new()], [base, ours, theirs]);
+    for (input, text) in inputs.iter_mut().zip(texts) {
+        input.content(text);
+    }
+    let mut options = git2::MergeFileOptions::new();
+    options.our_label(labels[0]).their_label(labels[1]);
+    let [base, ours, theirs] = &inputs;
+    let merged = git2::merge_file(base, ours, theirs, Some(&mut options))?;
+    let text = merged.content().to_vec();
+    Ok(if merged.is_automergeable() { Ok(text) } else { Err(text) })
+}
+
+fn open(place: &Path) -> Result<Option<Repository>> {
+    match Repository::open_ext(place, RepositoryOpenFlags::empty(), [] as [&Path; 0]) {
+        Ok(repository) => Ok(Some(repository)),
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        Err(error) if error.code() == ErrorCode::Owner => {
+            Err(Error::refused(format!("git does not trust `{}`: another user owns it", place.display()))
+                .hint(format!("if you do: `git config --global --add safe.directory {}`", place.display()))
+                .into())
+        }
+        Err(error) => {
+            Err(Error::refused(format!("cannot open the git repository of `{}`: {}", place.display(), error.message()))
+                .hint("`git -C PATH status` says whether git itself can")
+                .into())
+        }
+    }
+}
+
+fn head(repository: &Repository) -> Option<String> {
+    Some(repository.head().ok()?.target()?.to_string())
+}
+
+/// What git calls the operation that has stopped halfway. A bisection is not one: to patch while
+/// bisecting is what the tool is for.
+fn under_way(repository: &Repository) -> Option<&'static str> {
+    match repository.state() {
+        RepositoryState::Clean | RepositoryState::Bisect => None,
+        RepositoryState::Merge => Some("merge"),
+        RepositoryState::Revert | RepositoryState::RevertSequence => Some("revert"),
+        RepositoryState::CherryPick | RepositoryState::CherryPickSequence => Some("cherry-pick"),
+        RepositoryState::Rebase | RepositoryState::RebaseInteractive | RepositoryState::RebaseMerge => Some("rebase"),
+        RepositoryState::ApplyMailbox | RepositoryState::ApplyMailboxOrRebase => Some("am"),
+    }
+}

@@ -1,0 +1,51 @@
+//! The command line, and the one match on it.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::commands::{apply::Apply, build::Build, demo::Demo, diff::Diff, revert::Revert, status::Status};
+use crate::report::{Format, Report};
+
+/// Patch an OpenShift installer so that its Cluster API controllers run under `rr record`.
+#[derive(Parser, Debug)]
+#[command(version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// How to print the result
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, or nothing to do; 1 could not; 2 usage; 3 refused, nothing was written;
+4 ran, and found something that is not in order.";
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Make the changes that start controllers under rr and let it finish its traces
+    Apply(Apply),
+    /// Take the changes back, byte for byte
+    Revert(Revert),
+    /// Build a debuggable installer with the checkout's hack/build.sh
+    Build(Build),
+    /// Print what apply would do, or has done, as a patch
+    Diff(Diff),
+    /// Say which changes are in place, where, and what was edited since
+    Status(Status),
+    /// Show the whole way on a small installer in a temporary folder
+    Demo(Demo),
+}
+
+impl Cli {
+    pub fn run(&self) -> Result<Report> {
+        match &self.command {
+            Command::Apply(apply) => apply.run(),
+            Command::Revert(revert) => revert.run(),
+            Command::Build(build) => build.run(self.format),
+            Command::Diff(diff) => diff.run(),
+            Command::Status(status) => status.run(),
+            Command::Demo(demo) => demo.run(),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! `rr-patch apply`: make the six changes.
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use super::{Recording, Where, plan_from_originals};
+use crate::checkout::Checkout;
+use crate::error::{Error, exit};
+use crate::journal::{About, Journal, Lock, State, carry_out};
+use crate::plan::{Plan, Rewrite};
+use crate::report::{self, Report};
+use crate::verify;
+
+#[derive(Args, Debug)]
+pub struct Apply {
+    #[command(flatten)]
+    pub place: Where,
+
+    #[command(flatten)]
+    pub recording: Recording,
+
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Ask the checkout's own Go: gofmt, go vet and go build of what was touched, or take it back
+    #[arg(long)]
+    pub verify: bool,
+}
+
+impl Apply {
+    pub fn run(&self) -> Result<Report> {
+        let checkout = self.place.checkout()?;
+        checkout.refuse_operation_under_way()?;
+        let _lock = if self.dry_run { None } else { Some(Lock::take(&checkout)?) };
+        let journal = Journal::load(&checkout)?;
+        let about = About {
+            tool: env!("CARGO_PKG_VERSION").into(),
+            base: checkout.head().map(str::to_owned),
+            options: self.recording.options(),
+        };
+        let old_states = journal.as_ref().map(|journal| journal.states(&checkout)).transpose()?.unwrap_or_default();
+        let edited = old_states.iter().any(|state| matches!(state, State::Edited(_) | State::Missing));
+
+        let plan = match plan_from_originals(&checkout, journal.as_ref(), &about.options) {
+            Ok(plan) => plan,
+            // The edits lie in patched files. With the same options those stay as they are.
+            Err(_) if edited && journal.as_ref().is_some_and(|old| old.about.options == about.options) => {
+                let journal = journal.expect("there is one, or nothing would be edited");
+                return self.kept(&checkout, journal, &old_states);
+            }
+            Err(error) if edited => return Err(edited_since(&old_states, journal.as_ref(), &error).into()),
+            Err(error) => return Err(error),
+        };
+
+        let unchanged =
+            |journal: &Journal| journal.plan.rewrites == plan.rewrites && journal.about.options == about.options;
+        let in_place = old_states.iter().all(|state| *state == State::Patched);
+        if let Some(journal) = journal.as_ref().filter(|journal| in_place && unchanged(journal)) {
+            if self.verify && !self.dry_run {
+                verify::verify(&checkout, &journal.plan)?;
+            }
+            let text = format!("`{}` is patched already; nothing to do\n", checkout.root().display());
+            return Ok(Report::new(SCHEMA, text, data(&checkout, &journal.plan, &about, "unchanged")));
+        }
+        if self.dry_run {
+            let shape = &plan.shape;
+            let text = format!(
+                "would patch `{}`, shape {shape}:\n{}{}nothing was written (--dry-run); `rr-patch diff` shows the lines\n",
+                checkout.root().display(),
+                report::sites(&plan),
+                files(&plan)
+            );
+            return Ok(Report::new(SCHEMA, text, data(&checkout, &plan, &about, "would patch")));
+        }
+
+        // The new journal must not be written over originals that are not yet in place.
+        let again = journal.is_some();
+        if let Some(journal) = journal {
+            carry_out(&checkout, &still_patched(&checkout, &journal)?)?;
+        }
+        let journal = Journal::begin(&checkout, plan, about)?;
+        if let Err(error) = carry_out(&checkout, &journal.plan) {
+            journal.end()?;
+            return Err(error);
+        }
+        if self.verify
+            && let Err(error) = verify::verify(&checkout, &journal.plan)
+        {
+            carry_out(&checkout, &journal.plan.reversed())?;
+            journal.end()?;
+            return Err(error);
+        }
+        let text = format!(
+            "{} `{}`, shape {}:\n{}{}{}next: `rr-patch build`; `rr-patch revert` takes it back\n",
+            if again { "patched again" } else { "patched" },
+            checkout.root().display(),
+            journal.plan.shape,
+            report::sites(&journal.plan),
+            files(&journal.plan),
+            if self.verify { "gofmt, go vet and go build have nothing to say against it\n" } else { "" },
+        );
+        Ok(Report::new(SCHEMA, text, data(&checkout, &journal.plan, &journal.about, "patched")))
+    }
+
+    /// Applied before with these options, and edited since: only files that have their original
+    /// bytes again are patched.
+    fn kept(&self, checkout: &Checkout, journal: Journal, states: &[State]) -> Result<Report> {
+        let pairs = || journal.plan.rewrites.iter().zip(states);
+        let rewrites: Vec<Rewrite> =
+            pairs().filter(|(_, state)| **state == State::Original).map(|(r, _)| r.clone()).collect();
+        let edited: Vec<&str> = pairs()
+            .filter(|(_, state)| !matches!(state, State::Original | State::Patched))
+            .map(|(r, _)| r.path.as_str())
+            .collect();
+        let done = Plan { rewrites, sites: Vec::new(), shape: journal.plan.shape.clone() };
+        let (said, outcome) = match (done.rewrites.is_empty(), self.dry_run) {
+            (true, _) => (" is patched already; nothing to do", "unchanged"),
+            (false, true) => (" would be patched where it has original bytes again", "would patch"),
+            (false, false) => (" is patched where it had original bytes again", "patched"),
+        };
+        if !self.dry_run {
+            carry_out(checkout, &done)?;
+        }
+        let text =
+            format!("`{}`{said}\nedited since, and left as it is: {}\n", checkout.root().display(), edited.join(", "));
+        Ok(Report::new(SCHEMA, text, data(checkout, &journal.plan, &journal.about, outcome)))
+    }
+}
+
+const SCHEMA: &str = "rr-patch/apply/1";
+
+/// What takes back those files that are still as the last apply left them. Others hold bytes that
+/// are the new originals: another branch was checked out.
+fn still_patched(checkout: &Checkout, journal: &Journal) -> Result<Plan> {
+    let states = journal.states(checkout)?;
+    let patched = journal.plan.rewrites.iter().zip(states).filter(|(_, state)| *state == State::Patched);
+    let mut rewrites = Vec::new();
+    for (rewrite, _) in patched {
+        let before = checkout.read(&rewrite.path)?;
+        rewrites.push(Rewrite { before, after: rewrite.before.clone(), path: rewrite.path.clone() });
+    }
+    Ok(Plan { rewrites, sites: Vec::new(), shape: journal.plan.shape.clone() })
+}
+
+fn edited_since(states: &[State], journal: Option<&Journal>, error: &anyhow::Error) -> Error {
+    let rewrites = journal.map(|journal| journal.plan.rewrites.as_slice()).unwrap_or_default();
+    let edited = rewrites.iter().zip(states).filter(|(_, state)| !matches!(state, State::Original | State::Patched));
+    let error = Error::refused("patched files were edited since, so they cannot be patched with other options")
+        .detail(format!("planning from them gave: {error} (exit {})", exit(error) as u8));
+    edited
+        .fold(error, |error, (rewrite, _)| error.detail(format!("edited: {}", rewrite.path)))
+        .hint("`rr-patch revert` merges the edits into the originals; then apply again")
+}
+
+/// The files that change, a line each.
+fn files(plan: &Plan) -> String {
+    let line = |r: &Rewrite| format!("  {} {}\n", if r.before.is_none() { "adds   " } else { "changes" }, r.path);
+    plan.rewrites.iter().map(line).collect()
+}
+
+fn data(checkout: &Checkout, plan: &Plan, about: &About, outcome: &str) -> serde_json::Value {
+    let files: Vec<_> = plan.rewrites.iter().map(|r| json!({"path": r.path, "added": r.before.is_none()})).collect();
+    json!({
+        "outcome": outcome, "root": checkout.root(), "shape": plan.shape, "base": about.base, "tool": about.tool,
+        "options": about.options, "changes": report::changes(plan), "files": files,
+    })
+}

@@ -1,0 +1,72 @@
+//! Byte ranges and what replaces them. Pure: bytes in, bytes out, never a line normalised.
+
+use std::ops::Range;
+
+use crate::error::Error;
+
+/// One replacement. An empty range inserts, an empty text deletes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    pub range: Range<usize>,
+    pub text: Vec<u8>,
+}
+
+/// Where an edit's text came to lie in the spliced bytes, in the order of `edits`.
+pub type Placed = Vec<Range<usize>>;
+
+/// Makes all edits at once. Ranges refer to `bytes` as given; insertions at one place keep the
+/// order in which they are given.
+///
+/// # Errors
+/// Two edits that overlap, or one that lies outside `bytes`: a defect of the rules, not of the
+/// tree, so the message names both ranges.
+pub fn splice(bytes: &[u8], edits: &[Edit]) -> Result<(Vec<u8>, Placed), Error> {
+    let mut order: Vec<usize> = (0..edits.len()).collect();
+    order.sort_by_key(|&n| (edits[n].range.start, edits[n].range.end));
+    let mut out = Vec::with_capacity(bytes.len() + edits.iter().map(|e| e.text.len()).sum::<usize>());
+    let mut placed = vec![0..0; edits.len()];
+    let mut at = 0;
+    for n in order {
+        let Edit { range, text } = &edits[n];
+        if range.start < at || range.end > bytes.len() || range.start > range.end {
+            return Err(Error::refused(format!(
+                "two changes want bytes {}..{}, of which the first {at} are spoken for",
+                range.start, range.end
+            )));
+        }
+        out.extend_from_slice(&bytes[at..range.start]);
+        placed[n] = out.len()..out.len() + text.len();
+        out.extend_from_slice(text);
+        at = range.end;
+    }
+    out.extend_from_slice(&bytes[at..]);
+    Ok((out, placed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edit(range: Range<usize>, text: &str) -> Edit {
+        Edit { range, text: text.into() }
+    }
+
+    #[test]
+    fn splice_inserts_replaces_and_deletes_in_any_order_given() {
+        let (out, placed) = splice(b"0123456789", &[edit(8..10, ""), edit(2..4, "ab\u{e9}"), edit(0..0, ">")]).unwrap();
+        assert_eq!(out, ">01ab\u{e9}4567".as_bytes());
+        assert_eq!(placed, vec![11..11, 3..7, 0..1]);
+    }
+
+    #[test]
+    fn splice_keeps_the_order_of_insertions_at_one_place() {
+        let (out, _) = splice(b"ab", &[edit(1..1, "1"), edit(1..1, "2")]).unwrap();
+        assert_eq!(out, b"a12b");
+    }
+
+    #[test]
+    fn splice_refuses_edits_that_overlap_or_lie_outside() {
+        assert!(splice(b"abc", &[edit(0..2, "x"), edit(1..3, "y")]).is_err());
+        assert!(splice(b"abc", &[edit(2..4, "x")]).is_err());
+    }
+}

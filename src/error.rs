@@ -1,0 +1,108 @@
+//! What went wrong, as a kind with an exit code, and what to do about it.
+//!
+//! Most failures travel as plain `anyhow` errors and end with [`Exit::Failed`]. An [`Error`] is
+//! made where the code matters: above all where something is refused before anything was written.
+
+use std::fmt;
+
+/// The exit codes of every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Done = 0,
+    /// Could not: io, a missing program, a failed build.
+    Failed = 1,
+    /// The command line is not understood.
+    Usage = 2,
+    /// The tree is not as expected; nothing was written.
+    Refused = 3,
+    /// Ran, and found something that is not in order.
+    Found = 4,
+}
+
+/// One failure: a line of what, where it was seen, and what to type.
+#[derive(Debug)]
+pub struct Error {
+    pub exit: Exit,
+    message: String,
+    details: Vec<String>,
+    hints: Vec<String>,
+}
+
+impl Error {
+    /// A refusal: nothing was written.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(Exit::Refused, message)
+    }
+
+    /// A failure of something that was tried.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, message)
+    }
+
+    /// A command line that says what cannot be done.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), details: Vec::new(), hints: Vec::new() }
+    }
+
+    /// Adds an indented line under the message: where, what was expected, what was found.
+    pub fn detail(mut self, line: impl Into<String>) -> Self {
+        self.details.push(line.into());
+        self
+    }
+
+    /// Adds a line of what to do.
+    pub fn hint(mut self, line: impl Into<String>) -> Self {
+        self.hints.push(line.into());
+        self
+    }
+
+    /// The lines of what to do.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
+    /// The lines under the message.
+    pub fn details(&self) -> &[String] {
+        &self.details
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The whole failure as it is printed: `error:`, details, `hint:`, and whether anything was written.
+pub fn render(error: &anyhow::Error) -> String {
+    let mut text = format!("error: {error:#}\n");
+    if let Some(known) = error.downcast_ref::<Error>() {
+        for line in &known.details {
+            for (n, part) in line.lines().enumerate() {
+                text.push_str(if n == 0 { "  " } else { "    " });
+                text.push_str(part);
+                text.push('\n');
+            }
+        }
+        for line in &known.hints {
+            text.push_str(&format!("hint: {line}\n"));
+        }
+        if known.exit == Exit::Refused {
+            text.push_str("nothing was written\n");
+        }
+    }
+    text
+}
+
+/// The exit code that an error asks for.
+pub fn exit(error: &anyhow::Error) -> Exit {
+    error.downcast_ref::<Error>().map_or(Exit::Failed, |known| known.exit)
+}

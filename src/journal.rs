@@ -1,0 +1,400 @@
+//! What was there before: the originals, kept durably in `<git dir>/rr-patch/` before the first
+//! write.
+//!
+//! One file holds a line of JSON and then the bytes of every file before and after. Nothing is
+//! recorded about how far a write came: a file that equals `before` is untouched, one that equals
+//! `after` is patched, any other was edited since. So a crash at any point needs no special case,
+//! and neither does `git stash` or `git checkout` between two calls.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::checkout::{Checkout, Content, merge};
+use crate::error::Error;
+use crate::plan::{Plan, Rewrite};
+use crate::rules::{Options, Site};
+use crate::write;
+
+/// The version of the journal's format that this build writes and the newest that it reads.
+const FORMAT: u32 = 1;
+
+/// An apply that is in place, or was.
+#[derive(Debug)]
+pub struct Journal {
+    pub plan: Plan,
+    pub about: About,
+    path: PathBuf,
+}
+
+/// Who applied what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// The version of rr-patch.
+    pub tool: String,
+    /// The commit that was checked out.
+    pub base: Option<String>,
+    pub options: Options,
+}
+
+/// What became of a file since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// As before the apply.
+    Original,
+    /// As the apply left it.
+    Patched,
+    /// Neither.
+    Edited(Content),
+    /// Gone, though both before and after there was one.
+    Missing,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    #[serde(flatten)]
+    about: About,
+    shape: String,
+    sites: Vec<Site>,
+    files: Vec<Entry>,
+}
+
+/// What every format of the journal says, past and to come.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+    tool: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    path: String,
+    before: Option<Blob>,
+    after: Option<Blob>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Blob {
+    length: usize,
+    mode: u32,
+    hash: String,
+}
+
+/// Held while something is written, so that two calls at once cannot mix.
+#[derive(Debug)]
+pub struct Lock {
+    folder: PathBuf,
+    _file: File,
+}
+
+/// A state folder that holds nothing but the lock goes with it: after a refusal or a revert, a tree
+/// without git is as it was.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let only_lock =
+            |mut entries: fs::ReadDir| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK));
+        if fs::read_dir(&self.folder).is_ok_and(only_lock) {
+            // Another checkout's state may lie beside it, and another rr-patch may have just begun:
+            // then the folders stay.
+            let _ = fs::remove_file(self.folder.join(LOCK));
+            let _ = fs::remove_dir(&self.folder);
+            let _ = self.folder.parent().map(fs::remove_dir);
+        }
+    }
+}
+
+impl Lock {
+    /// Takes the checkout's lock.
+    ///
+    /// # Errors
+    /// Another rr-patch holds it.
+    pub fn take(checkout: &Checkout) -> Result<Self> {
+        let path = checkout.state_dir().join(LOCK);
+        loop {
+            fs::create_dir_all(checkout.state_dir())
+                .with_context(|| format!("cannot make `{}`", checkout.state_dir().display()))?;
+            let file = match File::options().create(true).truncate(false).write(true).open(&path) {
+                // The holder has just ended and removed the folder.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                file => file.with_context(|| format!("cannot open `{}`", path.display()))?,
+            };
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::refused(format!(
+                        "another rr-patch is changing `{}`",
+                        checkout.root().display()
+                    ))
+                    .detail(format!("found: a lock on `{}`", path.display()))
+                    .hint("wait for it to end; the lock goes with its process")
+                    .into());
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("cannot lock `{}`", path.display()));
+                }
+            }
+            // A lock on a file that was removed meanwhile is no lock: others take the new file's.
+            let held = file.metadata()?.ino();
+            if fs::metadata(&path).is_ok_and(|found| found.ino() == held) {
+                return Ok(Self { folder: checkout.state_dir().to_owned(), _file: file });
+            }
+        }
+    }
+}
+
+/// The file in the state folder that is locked.
+const LOCK: &str = "lock";
+
+impl Journal {
+    fn path_of(checkout: &Checkout) -> PathBuf {
+        checkout.state_dir().join("journal")
+    }
+
+    /// The journal of this checkout, if something was applied.
+    ///
+    /// # Errors
+    /// One that a newer version wrote, or that is damaged: it is left alone.
+    pub fn load(checkout: &Checkout) -> Result<Option<Self>> {
+        let path = Self::path_of(checkout);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+        };
+        parse(&path, &bytes).map(Some)
+    }
+
+    /// Makes the originals in `plan` durable.
+    pub fn begin(checkout: &Checkout, plan: Plan, about: About) -> Result<Self> {
+        let path = Self::path_of(checkout);
+        write::sweep(checkout.state_dir());
+        write::replace(&path, &serialise(&plan, &about)?, 0o600)?;
+        Ok(Self { plan, about, path })
+    }
+
+    /// Forgets the originals, after they are back in place.
+    pub fn end(self) -> Result<()> {
+        write::remove(&self.path)?;
+        self.path.parent().map_or(Ok(()), write::sync)
+    }
+
+    /// What became of each file, in the order of the plan.
+    pub fn states(&self, checkout: &Checkout) -> Result<Vec<State>> {
+        self.plan.rewrites.iter().map(|rewrite| Ok(state(rewrite, checkout.read(&rewrite.path)?))).collect()
+    }
+
+    /// The plan that brings the originals back, with what was edited since merged into them.
+    ///
+    /// # Errors
+    /// Edits that touch what the apply changed: with the lines. With `force` those files get their
+    /// originals back, and the edited version a name of its own beside it.
+    pub fn undo(&self, checkout: &Checkout, force: bool) -> Result<Undo> {
+        let mut undo = Undo { rewrites: Vec::new(), merged: Vec::new(), backups: Vec::new() };
+        let mut conflicts = Vec::new();
+        for (rewrite, state) in self.plan.rewrites.iter().zip(self.states(checkout)?) {
+            let Rewrite { path, before, after } = rewrite;
+            let current = checkout.read(path)?;
+            let mut target = before.clone();
+            match state {
+                State::Original => continue,
+                State::Patched => {}
+                State::Missing if force => {}
+                State::Missing => {
+                    conflicts.push(format!("`{path}` was deleted since"));
+                    continue;
+                }
+                State::Edited(edited) => match merged(after.as_ref(), &edited, before.as_ref())? {
+                    Ok(bytes) => {
+                        undo.merged.push(path.clone());
+                        target = before.as_ref().map(|before| Content { bytes, mode: before.mode });
+                    }
+                    Err(lines) if !force => {
+                        conflicts.push(format!("`{path}`{lines}"));
+                        continue;
+                    }
+                    Err(_) => {
+                        let backup = free_name(checkout, path)?;
+                        undo.rewrites.push(Rewrite { path: backup.clone(), before: None, after: Some(edited) });
+                        undo.backups.push((path.clone(), backup));
+                    }
+                },
+            }
+            undo.rewrites.push(Rewrite { path: path.clone(), before: current, after: target });
+        }
+        if conflicts.is_empty() {
+            return Ok(undo);
+        }
+        let error = conflicts
+            .into_iter()
+            .fold(Error::refused("edits made since apply touch the lines that it changed"), Error::detail);
+        Err(error
+            .hint("undo those edits, or `rr-patch revert --force`, which keeps the edited version beside the original")
+            .into())
+    }
+}
+
+/// How the originals come back.
+#[derive(Debug)]
+pub struct Undo {
+    pub rewrites: Vec<Rewrite>,
+    /// Files whose later edits were kept.
+    pub merged: Vec<String>,
+    /// Files whose edited version was put aside, and where.
+    pub backups: Vec<(String, String)>,
+}
+
+/// Writes what `plan` says, all of it or nothing.
+///
+/// # Errors
+/// A file that is no longer what the plan was made from; a write that fails, after what was written
+/// is taken back.
+pub fn carry_out(checkout: &Checkout, plan: &Plan) -> Result<()> {
+    if let Some(path) = plan.drifted(checkout)?.first() {
+        return Err(Error::refused(format!("`{path}` changed while rr-patch was looking at it"))
+            .hint("run the command again")
+            .into());
+    }
+    let folders: Vec<PathBuf> = plan.folders().into_iter().map(|folder| checkout.root().join(folder)).collect();
+    folders.iter().for_each(|folder| write::sweep(folder));
+    // All that can fail for want of space or permission fails here, before anything is replaced.
+    let mut prepared = Vec::new();
+    for Rewrite { path, after, .. } in &plan.rewrites {
+        let new =
+            after.as_ref().map(|Content { bytes, mode }| write::Prepared::new(&checkout.locate(path), bytes, *mode));
+        prepared.push(new.transpose()?);
+    }
+    for (done, (rewrite, prepared)) in plan.rewrites.iter().zip(prepared).enumerate() {
+        let put = match prepared {
+            Some(prepared) => prepared.put(),
+            None => write::remove(&checkout.locate(&rewrite.path)),
+        };
+        if let Err(error) = put {
+            return Err(take_back(checkout, &plan.rewrites[..done], &error).into());
+        }
+    }
+    folders.iter().try_for_each(|folder| write::sync(folder))
+}
+
+/// Brings back what was there before a write that failed.
+fn take_back(checkout: &Checkout, done: &[Rewrite], error: &anyhow::Error) -> Error {
+    let put_back = |rewrite: &Rewrite| match &rewrite.before {
+        Some(Content { bytes, mode }) => write::replace(&checkout.locate(&rewrite.path), bytes, *mode),
+        None => write::remove(&checkout.locate(&rewrite.path)),
+    };
+    let stuck: Vec<&str> =
+        done.iter().rev().filter(|rewrite| put_back(rewrite).is_err()).map(|r| r.path.as_str()).collect();
+    let failure = Error::failed(format!("{error:#}"));
+    match stuck.is_empty() {
+        true => failure.detail("all changes were taken back"),
+        false => failure
+            .detail(format!("these could not be taken back: {}", stuck.join(", ")))
+            .hint("`rr-patch revert` brings the originals back once the files can be written"),
+    }
+}
+
+fn state(rewrite: &Rewrite, current: Option<Content>) -> State {
+    let same = |content: &Option<Content>| content.as_ref().map(|c| &c.bytes) == current.as_ref().map(|c| &c.bytes);
+    match &current {
+        _ if same(&rewrite.after) => State::Patched,
+        _ if same(&rewrite.before) => State::Original,
+        Some(edited) => State::Edited(edited.clone()),
+        None => State::Missing,
+    }
+}
+
+/// The original with what was edited since, or the lines that both changed.
+fn merged(after: Option<&Content>, edited: &Content, before: Option<&Content>) -> Result<Result<Vec<u8>, String>> {
+    let (Some(after), Some(before)) = (after, before) else {
+        return Ok(Err(": a file that apply added was edited since".into()));
+    };
+    let outcome = merge(&after.bytes, &edited.bytes, &before.bytes, ["edited since apply", "original"])?;
+    Ok(outcome.map_err(|text| conflict_lines(&text)))
+}
+
+/// The parts of a merged text that lie between conflict markers.
+fn conflict_lines(text: &[u8]) -> String {
+    let mut shown = String::new();
+    let mut inside = false;
+    for line in String::from_utf8_lossy(text).lines() {
+        inside |= line.starts_with("<<<<<<< ");
+        if inside {
+            shown.push('\n');
+            shown.push_str(line);
+        }
+        inside &= !line.starts_with(">>>>>>> ");
+    }
+    shown
+}
+
+/// A name beside `path` that is not taken. It must not end in `.go`: Go would compile it.
+fn free_name(checkout: &Checkout, path: &str) -> Result<String> {
+    for n in 1.. {
+        let name = if n == 1 { format!("{path}.edited") } else { format!("{path}.edited-{n}") };
+        if checkout.read(&name)?.is_none() {
+            return Ok(name);
+        }
+    }
+    unreachable!("the numbers do not end")
+}
+
+fn serialise(plan: &Plan, about: &About) -> Result<Vec<u8>> {
+    let blob = |content: &Option<Content>| -> Result<Option<Blob>> {
+        content.as_ref().map(|c| Ok(Blob { length: c.bytes.len(), mode: c.mode, hash: c.hash()? })).transpose()
+    };
+    let entry = |r: &Rewrite| Ok(Entry { path: r.path.clone(), before: blob(&r.before)?, after: blob(&r.after)? });
+    let header = Header {
+        format: FORMAT,
+        about: about.clone(),
+        shape: plan.shape.clone(),
+        sites: plan.sites.clone(),
+        files: plan.rewrites.iter().map(entry).collect::<Result<_>>()?,
+    };
+    let mut bytes = serde_json::to_vec(&header)?;
+    bytes.push(b'\n');
+    for content in plan.rewrites.iter().flat_map(|rewrite| [&rewrite.before, &rewrite.after]).flatten() {
+        bytes.extend_from_slice(&content.bytes);
+    }
+    Ok(bytes)
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Journal> {
+    let damaged = |why: &str| {
+        Error::refused(format!("the journal `{}` is damaged: {why}", path.display()))
+            .hint("it holds the originals: keep a copy, get the files back with `git checkout -- pkg/clusterapi`, then remove it")
+    };
+    let end = bytes.iter().position(|&b| b == b'\n').ok_or_else(|| damaged("it has no first line"))?;
+    let version: Version = serde_json::from_slice(&bytes[..end]).map_err(|error| damaged(&error.to_string()))?;
+    if version.format > FORMAT {
+        let Version { format, tool } = version;
+        return Err(Error::refused(format!(
+            "the journal `{}` was written by a newer rr-patch, {tool}",
+            path.display()
+        ))
+        .detail(format!("expected: format {FORMAT}; found: format {format}"))
+        .hint(format!("use rr-patch {tool} or newer on this checkout"))
+        .into());
+    }
+    let header: Header = serde_json::from_slice(&bytes[..end]).map_err(|error| damaged(&error.to_string()))?;
+    let mut rest = &bytes[end + 1..];
+    let mut take = |blob: Option<Blob>| -> Result<Option<Content>> {
+        let Some(Blob { length, mode, hash }) = blob else { return Ok(None) };
+        let (bytes, tail) = rest.split_at_checked(length).ok_or_else(|| damaged("it is cut short"))?;
+        rest = tail;
+        let content = Content { bytes: bytes.to_vec(), mode };
+        if content.hash()? != hash {
+            return Err(damaged("a file in it does not have the hash that it should have").into());
+        }
+        Ok(Some(content))
+    };
+    let mut rewrites = Vec::new();
+    for Entry { path, before, after } in header.files {
+        rewrites.push(Rewrite { path, before: take(before)?, after: take(after)? });
+    }
+    let plan = Plan { rewrites, sites: header.sites, shape: header.shape };
+    Ok(Journal { plan, about: header.about, path: path.to_owned() })
+}

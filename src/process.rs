@@ -1,0 +1,154 @@
+//! Running a child in a folder, and how it ended. The only module that knows duct and signals.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::error::Error;
+
+/// What a child's environment has beyond ours.
+pub type Environment = BTreeMap<String, String>;
+
+/// How long a process group has after SIGTERM before SIGKILL.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Code(i32),
+    Signal(i32),
+}
+
+impl End {
+    fn of(status: ExitStatus) -> Self {
+        match status.code() {
+            Some(code) => Self::Code(code),
+            None => Self::Signal(status.signal().unwrap_or_default()),
+        }
+    }
+
+    pub fn success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Signal(number) => match signal_hook::low_level::signal_name(*number) {
+                Some(name) => write!(f, "signal {number} ({name})"),
+                None => write!(f, "signal {number}"),
+            },
+        }
+    }
+}
+
+/// A program, its arguments, and where it runs.
+#[derive(Clone, Debug)]
+pub struct Child<'a> {
+    pub program: &'a str,
+    pub arguments: &'a [String],
+    pub folder: &'a Path,
+    pub environment: &'a Environment,
+}
+
+impl Child<'_> {
+    fn expression(&self) -> duct::Expression {
+        let expression =
+            duct::cmd(self.program, self.arguments).dir(self.folder).stdin_null().stderr_to_stdout().unchecked();
+        self.environment.iter().fold(expression, |expression, (name, value)| expression.env(name, value))
+    }
+
+    /// duct says "No such file or directory" without saying of what.
+    fn named(&self, error: io::Error) -> anyhow::Error {
+        let text = format!("cannot run `{}`: {error}", self.program);
+        match error.kind() {
+            io::ErrorKind::NotFound => {
+                Error::failed(text).hint(format!("install `{}`, or put its folder in PATH", self.program)).into()
+            }
+            _ => Error::failed(text).into(),
+        }
+    }
+
+    /// Runs to the end and returns all that was printed, on both streams.
+    pub fn capture(&self) -> Result<(End, Vec<u8>)> {
+        let output = self.expression().stdout_capture().run().map_err(|error| self.named(error))?;
+        Ok((End::of(output.status), output.stdout))
+    }
+
+    /// Runs in a process group of its own and hands on what is printed as it comes. A SIGINT,
+    /// SIGTERM or SIGHUP to us ends that group: SIGTERM, and SIGKILL five seconds later or at the
+    /// second signal. Returns the signal that did it, if one did.
+    pub fn stream(&self, mut see: impl FnMut(&[u8]) -> Result<()>) -> Result<(End, Option<i32>)> {
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot watch for signals")?;
+        let expression = self.expression().before_spawn(|command| {
+            command.process_group(0);
+            Ok(())
+        });
+        let mut reader = expression.reader().map_err(|error| self.named(error))?;
+        let group = reader.pids().first().and_then(|&pid| Pid::from_raw(pid.cast_signed()));
+        let received = AtomicI32::new(0);
+        let closer = signals.handle();
+        let copied = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for (count, signal) in (0..).zip(signals.forever()) {
+                    received.store(signal, Ordering::Relaxed);
+                    let Some(group) = group else { continue };
+                    let _ = kill_process_group(group, if count == 0 { Signal::TERM } else { Signal::KILL });
+                    if count == 0 {
+                        std::thread::spawn(move || {
+                            std::thread::sleep(GRACE);
+                            let _ = kill_process_group(group, Signal::KILL);
+                        });
+                    }
+                }
+            });
+            let copied = copy(&mut reader, &mut see);
+            // Whatever stopped the copying, nothing of the group may outlive us.
+            if let Some(group) = group.filter(|_| copied.is_err() || received.load(Ordering::Relaxed) != 0) {
+                end_group(group);
+            }
+            closer.close();
+            copied
+        });
+        copied?;
+        let status = reader.try_wait().map_err(|error| self.named(error))?.map(|output| output.status);
+        let signal = received.load(Ordering::Relaxed);
+        Ok((status.map_or(End::Signal(0), End::of), (signal != 0).then_some(signal)))
+    }
+}
+
+fn copy(reader: &mut impl Read, see: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) => see(&buffer[..n])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).context("cannot read what the child prints"),
+        }
+    }
+}
+
+/// SIGTERM for the members of a group that are left, SIGKILL after the grace time.
+fn end_group(group: Pid) {
+    let _ = kill_process_group(group, Signal::TERM);
+    for _ in 0..GRACE.as_millis() / 50 {
+        if test_kill_process_group(group).is_err() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let _ = kill_process_group(group, Signal::KILL);
+}

@@ -1,0 +1,301 @@
+//! Results as text or as JSON, and diffs. The only module that knows similar.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use similar::TextDiff;
+
+use crate::checkout::{Checkout, Content};
+use crate::journal::{About, Journal, State};
+use crate::plan::{Plan, Rewrite};
+use crate::rules::{CHANGES, Options};
+
+/// What a command has to say.
+#[derive(Debug)]
+pub struct Report {
+    /// For people. Bytes, since a diff carries the bytes of the files.
+    pub text: Vec<u8>,
+    /// For programs. [`Report::print`] adds `schema`.
+    pub data: Value,
+    /// The `schema` of `data`: its name and version.
+    pub schema: &'static str,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+}
+
+impl Report {
+    pub fn new(schema: &'static str, text: impl Into<Vec<u8>>, data: Value) -> Self {
+        Self { text: text.into(), data, schema }
+    }
+
+    /// Writes it. A reader that has gone away is no failure.
+    pub fn print(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
+        let written = match format {
+            Format::Text => out.write_all(&self.text),
+            Format::Json => {
+                let mut document = json!({ "schema": self.schema });
+                if let (Some(all), Value::Object(data)) = (document.as_object_mut(), &self.data) {
+                    all.extend(data.clone());
+                }
+                writeln!(out, "{document:#}")
+            }
+        };
+        match written.and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// The places of all changes, a line each, under the name of the change.
+pub fn sites(plan: &Plan) -> String {
+    let mut text = String::new();
+    for (change, does) in CHANGES {
+        let _ = writeln!(text, "  {change:<16} {does}");
+        for site in plan.sites.iter().filter(|site| site.change == change) {
+            let _ = writeln!(text, "  {:<16}   {}:{}", "", site.path, site.line);
+        }
+    }
+    text
+}
+
+/// The changes with their places, for programs.
+pub fn changes(plan: &Plan) -> Value {
+    let of = |change: &str| {
+        plan.sites.iter().filter(|s| s.change == change).map(|s| json!({"path": s.path, "line": s.line})).collect()
+    };
+    CHANGES.iter().map(|(change, _)| json!({ "change": change, "sites": Value::Array(of(change)) })).collect()
+}
+
+/// The options as the command line that gives them; nothing for the defaults.
+pub fn options(options: &Options) -> String {
+    let standard = Options::default();
+    let value = |v: Value| v.as_str().unwrap_or_default().to_owned();
+    let mut words = Vec::new();
+    if options.controllers != standard.controllers {
+        words.push(format!("--controllers {}", options.controllers.join(",")));
+    }
+    words.extend(options.rr.iter().map(|rr| format!("--rr {rr}")));
+    words.extend(options.rr_args.iter().map(|arg| format!("--rr-arg={arg}")));
+    if options.bind_to_cpu != standard.bind_to_cpu {
+        words.push(format!("--bind-to-cpu {}", options.bind_to_cpu.map_or("none".into(), |cpu| cpu.to_string())));
+    }
+    if options.avx512 != standard.avx512 {
+        words.push(format!("--avx512 {}", value(json!(options.avx512))));
+    }
+    if options.signal != standard.signal {
+        words.push(format!("--signal {}", value(json!(options.signal))));
+    }
+    words.join(" ")
+}
+
+/// `1 file`, `2 files`.
+pub fn count(number: usize, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The lines of a status: which changes are in place, and what was edited since.
+pub fn status(checkout: &Checkout, journal: &Journal, states: &[State]) -> (String, Value) {
+    let About { tool, base, options: given } = &journal.about;
+    let mut text = format!("patched: `{}`, shape {}\n", checkout.root().display(), journal.plan.shape);
+    let _ = writeln!(
+        text,
+        "by:      rr-patch {tool}{}",
+        base.as_ref().map_or(String::new(), |base| format!(" on {}", &base[..12.min(base.len())]))
+    );
+    let shown = options(given);
+    let _ = writeln!(text, "options: {}", if shown.is_empty() { "the defaults" } else { &shown });
+    let _ = writeln!(text, "records: {} <controller>\n", given.command().join(" "));
+
+    let mut changes = Vec::new();
+    for (change, does) in CHANGES {
+        let mut places = Vec::new();
+        for site in journal.plan.sites.iter().filter(|site| site.change == change) {
+            let file = journal.plan.rewrites.iter().zip(states).find(|(rewrite, _)| rewrite.path == site.path);
+            let now = file.and_then(|(rewrite, state)| line_now(rewrite, state, site.line));
+            places.push((site, now));
+        }
+        let gone = places.iter().filter(|(_, now)| now.is_none()).count();
+        let mark = match gone {
+            0 => "in place",
+            n if n == places.len() => "NOT in place",
+            _ => "NOT whole",
+        };
+        let _ = writeln!(text, "  {change:<16} {mark:<13} {does}");
+        for (site, now) in &places {
+            let _ = match now {
+                Some(line) => writeln!(text, "  {:<16} {:<13} {}:{line}", "", "", site.path),
+                None => writeln!(text, "  {:<16} {:<13} {}:{} is gone or edited", "", "", site.path, site.line),
+            };
+        }
+        let sites: Vec<Value> = places.iter().map(|(site, now)| json!({"path": site.path, "line": now})).collect();
+        changes.push(json!({ "change": change, "in_place": gone == 0, "sites": sites }));
+    }
+
+    let mut files = Vec::new();
+    let mut notes = String::new();
+    for (rewrite, state) in journal.plan.rewrites.iter().zip(states) {
+        let word = match state {
+            State::Patched => "patched",
+            State::Original => "original",
+            State::Edited(_) => "edited",
+            State::Missing => "missing",
+        };
+        let note = match state {
+            State::Patched => None,
+            State::Original if rewrite.before.is_none() => Some("was removed since: `rr-patch apply` adds it again"),
+            State::Original => Some("has its original bytes: `rr-patch apply` patches it again"),
+            State::Edited(_) => Some("was edited since apply: `rr-patch revert` keeps such edits"),
+            State::Missing => Some("was deleted since apply"),
+        };
+        if let Some(note) = note {
+            let _ = writeln!(notes, "  {} {note}", rewrite.path);
+        }
+        files.push(json!({ "path": rewrite.path, "state": word, "added": rewrite.before.is_none() }));
+    }
+    if notes.is_empty() {
+        text.push_str("\nnothing was edited since\n");
+    } else {
+        let _ = write!(text, "\nsince then:\n{notes}");
+    }
+    let data = json!({
+        "patched": states.iter().all(|state| matches!(state, State::Patched)),
+        "root": checkout.root(), "shape": journal.plan.shape, "tool": tool, "base": base,
+        "options": given, "command": given.command(), "changes": changes, "files": files,
+    });
+    (text, data)
+}
+
+/// The line on which a line of the patched file lies now; nothing if it was edited or is gone.
+fn line_now(rewrite: &Rewrite, state: &State, line: usize) -> Option<usize> {
+    match (state, &rewrite.after) {
+        (State::Patched, _) => Some(line),
+        (State::Edited(now), Some(after)) => {
+            let (old, new) = (lines(&after.bytes), lines(&now.bytes));
+            let diff = by_line(&old, &new);
+            let same = diff
+                .iter_all_changes()
+                .find(|change| change.old_index() == Some(line - 1) && change.new_index().is_some());
+            same.and_then(|change| change.new_index()).map(|index| index + 1)
+        }
+        _ => None,
+    }
+}
+
+/// A patch that `git apply` takes: its bytes are those of the files.
+pub fn diff(checkout: &Checkout, plan: &Plan, colour: bool) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    for Rewrite { path, before, after } in &plan.rewrites {
+        if before == after {
+            continue;
+        }
+        let path = checkout.path_from_top(path);
+        let hash = |content: &Option<Content>| content.as_ref().map_or(Ok("0".repeat(40)), Content::hash);
+        let mode = |content: &Option<Content>| content.as_ref().map(Content::git_mode);
+        let mut head = format!("diff --git {} {}\n", quoted("a/", &path), quoted("b/", &path));
+        match (mode(before), mode(after)) {
+            (None, Some(mode)) => head.push_str(&format!("new file mode {mode}\n")),
+            (Some(mode), None) => head.push_str(&format!("deleted file mode {mode}\n")),
+            (Some(old), Some(new)) if old != new => head.push_str(&format!("old mode {old}\nnew mode {new}\n")),
+            _ => {}
+        }
+        let same_mode =
+            mode(before).filter(|old| mode(after) == Some(old)).map_or(String::new(), |mode| format!(" {mode}"));
+        head.push_str(&format!("index {}..{}{same_mode}\n", hash(before)?, hash(after)?));
+        let name =
+            |content: &Option<Content>, side| content.as_ref().map_or("/dev/null".into(), |_| quoted(side, &path));
+        head.push_str(&format!("--- {}\n+++ {}\n", name(before, "a/"), name(after, "b/")));
+        paint(&mut out, head.as_bytes(), colour);
+
+        let bytes = |content: &'_ Option<Content>| content.as_ref().map_or(Vec::new(), |c| c.bytes.clone());
+        let (old, new) = (bytes(before), bytes(after));
+        let (old, new) = (lines(&old), lines(&new));
+        let diff = by_line(&old, &new);
+        let mut unified = diff.unified_diff();
+        for hunk in unified.context_radius(3).missing_newline_hint(true).iter_hunks() {
+            // The whole diff's `to_writer` prints U+FFFD for a byte that is not UTF-8; a hunk's is exact.
+            let mut text = Vec::new();
+            hunk.to_writer(&mut text)?;
+            paint(&mut out, &text, colour);
+        }
+    }
+    Ok(out)
+}
+
+/// Lines as git counts them. similar's own splitting ends a line at a lone CR too, and the counts in
+/// a hunk's header would be wrong for git.
+fn lines(bytes: &[u8]) -> Vec<&[u8]> {
+    bytes.split_inclusive(|&b| b == b'\n').collect()
+}
+
+fn by_line<'a>(old: &'a [&'a [u8]], new: &'a [&'a [u8]]) -> TextDiff<'a, 'a, [u8]> {
+    TextDiff::configure().newline_terminated(true).diff_slices(old, new)
+}
+
+/// A path as git writes it in a patch: in quotes where it has bytes that would end the line.
+fn quoted(side: &str, path: &str) -> String {
+    if !path.contains(|c: char| c.is_control() || c == '"' || c == '\\') {
+        return format!("{side}{path}");
+    }
+    let escaped: String = path.bytes().fold(String::new(), |mut text, byte| {
+        match byte {
+            b'"' | b'\\' => text.extend(['\\', char::from(byte)]),
+            b' '..=b'~' => text.push(char::from(byte)),
+            _ => text.push_str(&format!("\\{byte:03o}")),
+        }
+        text
+    });
+    format!("\"{side}{escaped}\"")
+}
+
+/// git's own colours: bold for the head of a file, cyan for that of a hunk.
+fn paint(out: &mut Vec<u8>, text: &[u8], colour: bool) {
+    for line in text.split_inclusive(|&b| b == b'\n') {
+        let code = match line {
+            _ if !colour => None,
+            [b'-', b'-', b'-', b' ', ..] | [b'+', b'+', b'+', b' ', ..] => Some("1"),
+            [b'@', ..] => Some("36"),
+            [b'-', ..] => Some("31"),
+            [b'+', ..] => Some("32"),
+            [b' ' | b'\\', ..] => None,
+            _ => Some("1"),
+        };
+        let body = line.strip_suffix(b"\n").unwrap_or(line);
+        match code {
+            None => out.extend_from_slice(line),
+            Some(code) => {
+                out.extend_from_slice(format!("\x1b[{code}m").as_bytes());
+                out.extend_from_slice(body);
+                out.extend_from_slice(b"\x1b[m");
+                out.extend_from_slice(&line[body.len()..]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_leaves_plain_paths_and_escapes_the_others() {
+        assert_eq!(quoted("a/", "pkg/a b.go"), "a/pkg/a b.go");
+        assert_eq!(quoted("a/", "p\"\n\u{e9}"), r#""a/p\"\012\303\251""#);
+    }
+
+    #[test]
+    fn options_are_shown_as_the_words_that_give_them() {
+        assert_eq!(options(&Options::default()), "");
+        let given = Options { bind_to_cpu: None, rr_args: vec!["--chaos".into()], ..Options::default() };
+        assert_eq!(options(&given), "--rr-arg=--chaos --bind-to-cpu none");
+    }
+}

@@ -1,0 +1,60 @@
+//! Asking Go about the patched files: gofmt, go vet and go build of the packages that were touched.
+
+use anyhow::Result;
+
+use crate::checkout::Checkout;
+use crate::error::Error;
+use crate::plan::Plan;
+use crate::process::{Child, Environment};
+
+/// Asks with the toolchain that the checkout's own go.mod, GOFLAGS and vendor folder choose.
+///
+/// # Errors
+/// What Go says against the patched files. What gofmt had to say against the originals too is not
+/// ours: an edited checkout need not be gofmt-clean.
+pub fn verify(checkout: &Checkout, plan: &Plan) -> Result<()> {
+    let touched = plan.rewrites.iter().filter(|rewrite| rewrite.after.is_some());
+    let mut fresh = Vec::new();
+    for rewrite in touched {
+        if rewrite.before.as_ref().is_none_or(|before| is_formatted(checkout, &before.bytes)) {
+            fresh.push(rewrite.path.clone());
+        }
+    }
+    let mut packages: Vec<String> = plan.folders().iter().map(|folder| format!("./{}", folder.display())).collect();
+    packages.dedup();
+    let none = Environment::new();
+    let windows = Environment::from([("GOOS".into(), "windows".into()), ("CGO_ENABLED".into(), "0".into())]);
+
+    let ask = |program: &str, arguments: Vec<String>, environment: &Environment| -> Result<()> {
+        let (end, said) = Child { program, arguments: &arguments, folder: checkout.root(), environment }.capture()?;
+        let quiet = program != "gofmt" || said.is_empty();
+        if end.success() && quiet {
+            return Ok(());
+        }
+        let asked = format!("{program} {}", arguments.join(" "));
+        let os = environment.get("GOOS").map_or(String::new(), |os| format!("GOOS={os} "));
+        Err(Error::failed(format!("Go does not take the patched files: `{os}{asked}` says"))
+            .detail(String::from_utf8_lossy(&said).trim_end().to_owned())
+            .detail("the changes were taken back")
+            .hint("if the same command says it of the unpatched checkout too, mend that first; else apply without --verify and look at `rr-patch diff`")
+            .into())
+    };
+    ask("gofmt", ["-l".into()].into_iter().chain(fresh).collect(), &none)?;
+    ask("go", ["vet".into()].into_iter().chain(packages.iter().cloned()).collect(), &none)?;
+    ask("go", ["build".into()].into_iter().chain(packages.iter().cloned()).collect(), &none)?;
+    if plan.rewrites.iter().any(|rewrite| rewrite.path.ends_with("_windows.go")) {
+        let process: Vec<String> = packages.iter().filter(|package| package.ends_with("/process")).cloned().collect();
+        ask("go", ["build".into()].into_iter().chain(process).collect(), &windows)?;
+    }
+    Ok(())
+}
+
+fn is_formatted(checkout: &Checkout, bytes: &[u8]) -> bool {
+    let Ok(file) = tempfile::Builder::new().suffix(".go").tempfile() else { return false };
+    let arguments = ["-l".to_owned(), file.path().to_string_lossy().into_owned()];
+    let none = Environment::new();
+    std::fs::write(file.path(), bytes).is_ok()
+        && Child { program: "gofmt", arguments: &arguments, folder: checkout.root(), environment: &none }
+            .capture()
+            .is_ok_and(|(end, said)| end.success() && said.is_empty())
+}

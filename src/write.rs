@@ -1,0 +1,85 @@
+//! Replacing one file so that a crash leaves the old or the new one, never a part of either.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tempfile::NamedTempFile;
+
+/// What our temporary files beside a target begin with. Go ignores files that begin with a dot.
+pub const TEMPORARY: &str = ".rr-patch-";
+
+/// Replaces `path` with `bytes` and `mode` (the permission bits): a file beside it, fsync, rename,
+/// fsync of the folder.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    Prepared::new(path, bytes, mode)?.put()?;
+    sync(folder_of(path))
+}
+
+/// The new version of a file, safely on disk beside it. Dropped, it goes.
+#[derive(Debug)]
+pub struct Prepared {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Prepared {
+    pub fn new(path: &Path, bytes: &[u8], mode: u32) -> Result<Self> {
+        let write = || -> io::Result<NamedTempFile> {
+            let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder_of(path))?;
+            file.write_all(bytes)?;
+            file.as_file().set_permissions(Permissions::from_mode(mode))?;
+            file.as_file().sync_data()?;
+            Ok(file)
+        };
+        let file = write().with_context(|| format!("cannot write `{}`", path.display()))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Puts it in its place; [`sync`] of the folder makes that durable. Renaming onto a folder fails
+    /// by itself, and onto a link replaces the link.
+    pub fn put(self) -> Result<()> {
+        let Self { file, path } = self;
+        file.persist(&path)
+            .map_err(|error| error.error)
+            .with_context(|| format!("cannot write `{}`", path.display()))?;
+        Ok(())
+    }
+}
+
+/// Removes `path`. A file that is not there is no error.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes durable what was renamed and removed in a folder.
+pub fn sync(folder: &Path) -> Result<()> {
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.with_context(|| format!("cannot sync `{}`", folder.display()))
+}
+
+/// Removes what a crash left of our own temporary files in `folder`. Only call it with the lock
+/// held under which all our writes are made.
+pub fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            // What cannot be removed is not in the way either: names are never used twice.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}

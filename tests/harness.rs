@@ -1,0 +1,260 @@
+//! A fresh folder, a cleared environment, exact output: what every test of the command line uses.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+pub const PROCESS: &str = "pkg/clusterapi/internal/process/process.go";
+pub const PROCESS_UNIX: &str = "pkg/clusterapi/internal/process/process_unix.go";
+pub const SYSTEM: &str = "pkg/clusterapi/system.go";
+pub const ADDED: &str = "pkg/clusterapi/internal/process/rr_patch.go";
+pub const ADDED_UNIX: &str = "pkg/clusterapi/internal/process/rr_patch_unix.go";
+
+/// All shapes that have a fixture; `installer` is the whole one.
+pub const SHAPES: [&str; 9] = ["installer", "s1", "s2", "s3", "s4", "s5", "s6-second-goroutine", "s6-renamed", "p2"];
+
+pub fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+/// What a run of the tool printed and how it ended.
+#[derive(Debug)]
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    pub fn of(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Asserts the exit code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Asserts a refusal: code 3, nothing on stdout, the promise on stderr.
+    #[track_caller]
+    pub fn refuses(self) -> Self {
+        let run = self.exits(3);
+        assert_eq!(run.stdout, "");
+        assert!(run.stderr.ends_with("nothing was written\n"), "{}", run.stderr);
+        run
+    }
+
+    /// Asserts that stderr holds all of these.
+    #[track_caller]
+    pub fn says(self, parts: &[&str]) -> Self {
+        for part in parts {
+            assert!(self.stderr.contains(part), "stderr lacks `{part}`:\n{}", self.stderr);
+        }
+        self
+    }
+
+    /// Asserts that stdout holds all of these.
+    #[track_caller]
+    pub fn prints(self, parts: &[&str]) -> Self {
+        for part in parts {
+            assert!(self.stdout.contains(part), "stdout lacks `{part}`:\n{}", self.stdout);
+        }
+        self
+    }
+
+    /// stdout as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}:\n{}", self.stdout))
+    }
+}
+
+/// A checkout of our own in a temporary folder.
+pub struct Tree {
+    _folder: TempDir,
+    root: PathBuf,
+}
+
+/// Every file of a tree but git's own: bytes and mode.
+pub type Snapshot = BTreeMap<PathBuf, (Vec<u8>, u32)>;
+
+impl Tree {
+    /// The fixture of a shape, without git.
+    pub fn bare(shape: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("rr-patch-test").tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap().join("installer");
+        copy(&fixtures().join("installer"), &root);
+        if shape != "installer" {
+            copy(&fixtures().join("shapes").join(shape), &root);
+        }
+        Self { _folder: folder, root }
+    }
+
+    /// The fixture of a shape as a git checkout with one commit.
+    pub fn new(shape: &str) -> Self {
+        let tree = Self::bare(shape);
+        tree.git(&["init", "--quiet", "--initial-branch=main"]);
+        tree.commit("the fixture");
+        tree
+    }
+
+    pub fn commit(&self, message: &str) {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder that holds the tree: a place for what is not in it.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.root.parent().unwrap().join(name)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    pub fn text(&self, name: &str) -> String {
+        String::from_utf8(self.read(name)).unwrap()
+    }
+
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    /// Replaces the one place where `old` stands.
+    #[track_caller]
+    pub fn edit(&self, name: &str, old: &str, new: &str) {
+        let text = self.text(name);
+        assert_eq!(text.matches(old).count(), 1, "`{old}` in {name}");
+        self.write(name, text.replace(old, new));
+    }
+
+    pub fn remove(&self, name: &str) {
+        fs::remove_file(self.path(name)).unwrap();
+    }
+
+    pub fn chmod(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    pub fn link(&self, name: &str, target: impl AsRef<Path>) {
+        symlink(target, self.path(name)).unwrap();
+    }
+
+    #[track_caller]
+    pub fn git(&self, arguments: &[&str]) -> String {
+        let output = command("git").current_dir(&self.root).args(arguments).output().unwrap();
+        let run = Run::of(output);
+        assert_eq!(run.code, 0, "git {arguments:?}: {}{}", run.stdout, run.stderr);
+        run.stdout
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        let mut files = Snapshot::new();
+        collect(&self.root, &self.root, &mut files);
+        files
+    }
+
+    /// Runs the tool in the tree.
+    pub fn rr_patch(&self, arguments: &[&str]) -> Run {
+        self.rr_patch_in(".", arguments)
+    }
+
+    /// Runs the tool in a folder of the tree.
+    pub fn rr_patch_in(&self, folder: &str, arguments: &[&str]) -> Run {
+        Run::of(self.tool().current_dir(self.path(folder)).args(arguments).output().unwrap())
+    }
+
+    /// The tool, to be run in the tree.
+    pub fn tool(&self) -> Command {
+        let mut command = command(env!("CARGO_BIN_EXE_rr-patch"));
+        command.current_dir(&self.root);
+        command
+    }
+
+    /// Runs Go or another program in the tree.
+    pub fn run(&self, program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Run {
+        Run::of(
+            command(program)
+                .current_dir(&self.root)
+                .args(arguments)
+                .envs(environment.iter().copied())
+                .output()
+                .unwrap(),
+        )
+    }
+
+    /// The tree's Go files that gofmt would change.
+    pub fn unformatted(&self) -> String {
+        self.run("gofmt", &["-l", "pkg", "cmd"], &[]).exits(0).stdout
+    }
+}
+
+/// A program with nothing in its environment but what it needs, and nothing of the user's own.
+pub fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().stdin(Stdio::null());
+    for name in ["PATH", "GOCACHE", "GOMODCACHE", "GOPATH", "GOPROXY", "GOTOOLCHAIN", "CARGO_HOME", "TMPDIR"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    if std::env::var_os("GOCACHE").is_none() {
+        let home = std::env::var_os("HOME").map_or_else(std::env::temp_dir, PathBuf::from);
+        command.env("GOCACHE", home.join(".cache/go-build"));
+    }
+    command
+        .env("HOME", "/nonexistent")
+        .env("GOFLAGS", "")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null")
+        .envs([("GIT_AUTHOR_NAME", "a"), ("GIT_AUTHOR_EMAIL", "a@example.com")])
+        .envs([("GIT_COMMITTER_NAME", "a"), ("GIT_COMMITTER_EMAIL", "a@example.com")])
+        .envs([("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z"), ("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z")]);
+    command
+}
+
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), &target).unwrap();
+        }
+    }
+}
+
+fn collect(root: &Path, folder: &Path, files: &mut Snapshot) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        let seen = fs::symlink_metadata(&path).unwrap();
+        if entry.file_name() == ".git" {
+            continue;
+        }
+        let name = path.strip_prefix(root).unwrap().to_owned();
+        if seen.is_dir() {
+            collect(root, &path, files);
+        } else if seen.is_symlink() {
+            files.insert(name, (fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes(), 0o120_000));
+        } else {
+            files.insert(name, (fs::read(&path).unwrap(), seen.permissions().mode()));
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! One binary, one module per command, over our own harness.
+//!
+//! Fixtures are copied, never used in place. Each module says what it is about; names of tests are
+//! sentences of behaviour with the command or option in them.
+
+mod harness;
+
+mod apply;
+mod build;
+mod diff;
+mod end_to_end;
+mod house;
+mod recorder;
+mod refusals;
+mod revert;
+mod shapes;
+mod status;
