@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::process::{Child, Environment};
 
 /// The script, as the installer's documents call it.
-const SCRIPT: &str = "./hack/build.sh";
+const SCRIPT: &str = "hack/build.sh";
 
 /// How many of the last lines a failure shows.
 const LAST_LINES: usize = 20;
@@ -39,7 +39,7 @@ pub fn build(
     environment: &Environment,
     live: &mut dyn Write,
 ) -> Result<Built> {
-    if checkout.read("hack/build.sh")?.is_none() {
+    if checkout.read(SCRIPT)?.is_none() {
         return Err(Error::refused("`hack/build.sh` is missing")
             .detail(format!("expected: the installer's build script in `{}`", checkout.root().display()))
             .hint("`git checkout -- hack` brings it back")
@@ -52,7 +52,9 @@ pub fn build(
     let mut file = File::create(&log).with_context(|| format!("cannot write `{}`", log.display()))?;
     let mut steps = Steps::default();
     let began = Instant::now();
-    let child = Child { program: SCRIPT, arguments, folder: checkout.root(), environment: &complete };
+    // Whole, since duct takes a relative path from where we are and not from where the child runs.
+    let script = checkout.locate(SCRIPT).to_string_lossy().into_owned();
+    let child = Child { program: &script, arguments, folder: checkout.root(), environment: &complete };
     let (end, signal) = child.stream(|bytes| {
         steps.see(bytes);
         file.write_all(bytes).with_context(|| format!("cannot write `{}`", log.display()))?;
@@ -155,7 +157,7 @@ impl Steps {
     }
 
     fn current(&self) -> String {
-        self.step.clone().unwrap_or_else(|| Path::new(SCRIPT).display().to_string())
+        self.step.clone().unwrap_or_else(|| format!("./{SCRIPT}"))
     }
 
     fn last_lines(&self) -> String {

@@ -45,7 +45,7 @@ impl Cli {
             Command::Build(build) => build.run(self.format),
             Command::Diff(diff) => diff.run(),
             Command::Status(status) => status.run(),
-            Command::Demo(demo) => demo.run(),
+            Command::Demo(demo) => demo.run(self.format),
         }
     }
 }

@@ -74,8 +74,11 @@ impl Child<'_> {
     fn named(&self, error: io::Error) -> anyhow::Error {
         let text = format!("cannot run `{}`: {error}", self.program);
         match error.kind() {
-            io::ErrorKind::NotFound => {
+            io::ErrorKind::NotFound if !self.program.contains('/') => {
                 Error::failed(text).hint(format!("install `{}`, or put its folder in PATH", self.program)).into()
+            }
+            io::ErrorKind::PermissionDenied => {
+                Error::failed(text).hint(format!("make it executable: `chmod +x {}`", self.program)).into()
             }
             _ => Error::failed(text).into(),
         }

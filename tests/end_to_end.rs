@@ -373,7 +373,9 @@ fn every_shape_leaves_complete_traces_at_ctrl_c_and_when_a_start_fails() {
         std::thread::sleep(Duration::from_millis(300));
         install_of.interrupt().end().leaves_complete(8, &[AWS]);
         println!("{shape}: a controller that exits early");
-        let early = [("FIXTURE_BEHAVIOUR", "cluster-api-provider-azureaso=exit-early")];
+        // Before s6 nobody but AwaitAll waits for the provider that did start.
+        let behaviour = "cluster-api-provider-azureaso=exit-early,cluster-api-provider-azure=slow-stop:1";
+        let early = [("FIXTURE_BEHAVIOUR", behaviour)];
         install(&build, "azure", &early).end().leaves_complete(1, &AZURE);
         let _ = fs::remove_dir_all(&build.root);
     }

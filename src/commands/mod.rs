@@ -90,6 +90,13 @@ fn program(text: &str) -> Result<String, String> {
     }
 }
 
+impl Default for Recording {
+    fn default() -> Self {
+        let Options { controllers, rr, rr_args, bind_to_cpu, avx512, signal } = Options::default();
+        Self { controllers, rr, rr_arg: rr_args, bind_to_cpu: Cpu(bind_to_cpu), avx512, signal }
+    }
+}
+
 impl Recording {
     pub fn options(&self) -> Options {
         Options {
