@@ -31,8 +31,8 @@ pub struct Pattern {
 pub struct Match<'file> {
     /// The pattern's number in its query.
     pub pattern: usize,
-    /// Captured nodes by capture name, in the order of the source.
-    pub captures: Vec<(String, Piece<'file>)>,
+    /// Captured nodes by capture name, in the order of the source, an outer one before those in it.
+    pub captures: Vec<(&'file str, Piece<'file>)>,
 }
 
 /// A node of the tree: a piece of the source that has a meaning of its own.
@@ -119,17 +119,14 @@ impl GoFile {
     }
 
     /// All matches of `pattern` in a piece of the file, in the order of the source.
-    pub fn matches<'file>(&'file self, pattern: &Pattern, within: Piece<'file>) -> Vec<Match<'file>> {
+    pub fn matches<'file>(&'file self, pattern: &'file Pattern, within: Piece<'file>) -> Vec<Match<'file>> {
         let names = pattern.query.capture_names();
         let mut cursor = QueryCursor::new();
         let mut found = cursor.matches(&pattern.query, within.node, self.bytes.as_slice());
         let mut all = Vec::new();
         while let Some(one) = found.next() {
-            let captures = one
-                .captures()
-                .iter()
-                .map(|c| (names[c.index as usize].to_owned(), Piece { node: c.node, file: self }))
-                .collect();
+            let captures =
+                one.captures().iter().map(|c| (names[c.index as usize], Piece { node: c.node, file: self })).collect();
             all.push(Match { pattern: one.pattern_index, captures });
         }
         all
@@ -296,8 +293,12 @@ impl<'file> Piece<'file> {
         self.node.end_position().row + 1
     }
 
+    pub fn bytes(&self) -> &'file [u8] {
+        &self.file.bytes[self.range()]
+    }
+
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.file.bytes[self.range()]).into_owned()
+        String::from_utf8_lossy(self.bytes()).into_owned()
     }
 
     /// The name of the function it lies in, `Type.Name` for a method.
@@ -471,6 +472,20 @@ fn before<'file>(node: &Node<'file>) -> Option<Node<'file>> {
     })
 }
 
+/// Whether `text` is like `glob`, in which `*` stands for any bytes of a line, and at the end for all
+/// the rest.
+pub fn like(text: &[u8], glob: &[u8]) -> bool {
+    match glob {
+        [] => text.is_empty(),
+        b"*" => true,
+        [b'*', rest @ ..] => {
+            let line = text.iter().position(|&b| b == b'\n').unwrap_or(text.len());
+            (0..=line).any(|n| like(&text[n..], rest))
+        }
+        [first, rest @ ..] => text.first() == Some(first) && like(&text[1..], rest),
+    }
+}
+
 /// Where `bytes` end, as tree-sitter counts: rows and columns from 0, columns in bytes.
 fn point(bytes: &[u8]) -> Point {
     let line = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |n| n + 1);
@@ -537,6 +552,14 @@ mod tests {
         assert_eq!(unused.len(), 1);
         assert_eq!(&file.bytes()[unused[0].clone()], b"\t\"fmt\"\n");
         assert!(file.unused_imports(b"x := 1").is_empty());
+    }
+
+    #[test]
+    fn like_keeps_a_star_within_its_line_but_for_the_last() {
+        assert!(like(b"err := ps.Cmd.Wait()", b"* := *.Cmd.Wait()"));
+        assert!(like(b"pr := &process.State{\n\tPath: x,\n}", b"* := &process.State{*"));
+        assert!(!like(b"x := f(\n\ty := ps.Cmd.Wait()", b"* := *.Cmd.Wait()"));
+        assert!(!like(b"ps.Cmd.Wait()", b"* := *.Cmd.Wait()"));
     }
 
     #[test]

@@ -277,7 +277,9 @@ pub fn carry_out(checkout: &Checkout, plan: &Plan) -> Result<()> {
             return Err(take_back(checkout, &plan.rewrites[..done], &error).into());
         }
     }
-    folders.iter().try_for_each(|folder| write::sync(folder))
+    // The folders are not synced: after a crash a file is the old or the new one, and both are states
+    // that the journal knows.
+    Ok(())
 }
 
 /// Brings back what was there before a write that failed.

@@ -14,14 +14,16 @@
 //! @found          (in a `forbid` pattern) what must not be left of the file once it is patched
 //! ```
 //!
-//! and `#set!` says where and how often: `site` (its name), `file`, `in` (functions), `times` (`1`
+//! and `#set!` says what its text is `like` (`*` is any bytes of a line, at the end all the rest; several
+//! are parted by ` | `), and where and how often it must fit: `site` (its name), `file`, `in` (functions), `times` (`1`
 //! if not said, or `0-1`), `with` (only where that other site fits), `imports` (packages its text
 //! needs), `looked-for` and `near` (for the message when it does not fit). `$name` in a section is
 //! the text of the capture of that name, or what the function calls its parameter of type `*name`;
 //! `$receiver` is what it calls its receiver or first parameter. Zero fits or two are a refusal, never silence.
 //!
-//! The patterns are kept shallow, with a regular expression for what an expression says: tree-sitter
-//! takes a third of a millisecond to compile a shallow pattern and two for a deep one.
+//! The patterns are kept shallow, and what an expression says is left to `like`: tree-sitter takes a
+//! third of a millisecond to compile a shallow pattern, two for a deep one, and one more for the
+//! regular expressions of a dozen `#match?`.
 //!
 //! What this cannot know is types: a rule goes by names and forms. `apply --verify` asks Go.
 
@@ -33,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::edit::{Edit, splice};
 use crate::error::Error;
-use crate::go::{GoFile, Match, Pattern, Piece, line_of, quote};
+use crate::go::{GoFile, Match, Pattern, Piece, like, line_of, quote};
 
 static PATCHES: Dir = include_dir!("$CARGO_MANIFEST_DIR/patches");
 
@@ -181,7 +183,7 @@ impl Rules {
     }
 
     /// All matches of patterns for `file` in the functions that they name.
-    fn matches<'file>(&self, file: &'file GoFile) -> Vec<Match<'file>> {
+    fn matches<'file>(&'file self, file: &'file GoFile) -> Vec<Match<'file>> {
         let of_file = |pattern| self.words(pattern, "file").any(|name| name == base(file.path()));
         let here: Vec<usize> = (0..self.changes.len()).filter(|&pattern| of_file(pattern)).collect();
         let functions: BTreeSet<&str> = here.iter().flat_map(|&pattern| self.words(pattern, "in")).collect();
@@ -190,7 +192,13 @@ impl Rules {
             let Some(function) = file.function(name) else { continue };
             let of_function = |pattern| self.words(pattern, "in").any(|word| word == name);
             let found = file.matches(&self.pattern, function).into_iter();
-            all.extend(found.filter(|one| here.contains(&one.pattern) && of_function(one.pattern)));
+            let is_like = |one: &Match| {
+                let globs = self.property(one.pattern, "like").unwrap_or_default();
+                one.captures
+                    .first()
+                    .is_some_and(|(_, piece)| globs.split(" | ").any(|glob| like(piece.bytes(), glob.as_bytes())))
+            };
+            all.extend(found.filter(|one| here.contains(&one.pattern) && of_function(one.pattern) && is_like(one)));
         }
         all
     }
@@ -419,7 +427,7 @@ fn blank_lead(text: &[u8]) -> usize {
 }
 
 fn capture<'a, 'file>(one: &'a Match<'file>, name: &str) -> Option<&'a Piece<'file>> {
-    one.captures.iter().find(|(found, _)| found == name).map(|(_, piece)| piece)
+    one.captures.iter().find(|(found, _)| *found == name).map(|(_, piece)| piece)
 }
 
 /// A place that is not understood: where, what was looked for, what was found.

@@ -2,34 +2,34 @@
 
 ; Start: the timer becomes a log line now and then, and its case goes.
 ((short_var_declaration left: (_) @unbinds) @replace.start-wait
- (#match? @replace.start-wait "^[^,]+ := time\\.After\\([^.]+\\.StartTimeout\\)$")
+ (#set! like "* := time.After(*.StartTimeout)")
  (#set! site "start-wait") (#set! file "process.go") (#set! in "State.Start")
  (#set! looked-for "`T := time.After(PS.StartTimeout)`, used only in `case <-T:`") (#set! near "imeout"))
 
 ; Stop: the same.
 ((short_var_declaration left: (_) @unbinds) @replace.stop-wait
- (#match? @replace.stop-wait "^[^,]+ := time\\.After\\([^.]+\\.StopTimeout\\)$")
+ (#set! like "* := time.After(*.StopTimeout)")
  (#set! site "stop-wait") (#set! file "process.go") (#set! in "State.Stop")
  (#set! looked-for "`T := time.After(PS.StopTimeout)`, used only in `case <-T:`") (#set! near "imeout"))
 
 ; Teardown gives up after a minute.
 ((communication_case) @delete-case
- (#match? @delete-case "^case <-time\\.After\\(")
+ (#set! like "case <-time.After(*")
  (#set! site "teardown-wait") (#set! file "system.go") (#set! in "System.Teardown")
  (#set! looked-for "`case <-time.After(…):`") (#set! near "time."))
 
 ; A controller whose start failed is in nobody's list: Teardown waits for those too.
 ((expression_statement) @after.await-all
- (#match? @after.await-all "\\.wg\\.Wait\\(\\)$")
+ (#set! like "*.wg.Wait()")
  (#set! site "await-all") (#set! file "system.go") (#set! in "System.Teardown")
  (#set! imports "github.com/openshift/installer/pkg/clusterapi/internal/process")
  (#set! looked-for "`C.wg.Wait()`") (#set! near "Wait("))
 
 ; After the patch nothing in these functions may end a process, or the wait for one, by itself.
 ((selector_expression) @found
- (#match? @found "^(time\\.(After|AfterFunc|NewTimer|NewTicker|Tick)|context\\.With(Timeout|Deadline)(Cause)?|(syscall|unix)\\.SIGKILL|.*\\.WaitDelay|.*\\.Process\\.Kill)$")
+ (#set! like "time.After | time.AfterFunc | time.NewTimer | time.NewTicker | time.Tick | context.WithTimeout* | context.WithDeadline* | *.SIGKILL | *.WaitDelay | *.Process.Kill")
  (#set! forbid "timer and no SIGKILL") (#set! file "process.go system.go") (#set! in "State.Start State.Stop System.Teardown"))
 
 ((call_expression) @found
- (#match? @found "^killProcess\\(")
+ (#set! like "killProcess(*")
  (#set! forbid "SIGKILL") (#set! file "process.go") (#set! in "State.Start State.Stop"))
