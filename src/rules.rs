@@ -221,6 +221,21 @@ struct Fit<'file> {
 /// A refusal that lists every place that is not understood: where, what was looked for, what was
 /// found.
 pub fn apply(rules: &Rules, sources: &[GoFile], options: &Options) -> Result<Patched> {
+    let fits = fits(rules, sources)?;
+    let mut patched = Patched { files: Vec::new(), sites: Vec::new(), shape: shape(sources) };
+    for file in sources {
+        let here: Vec<&Fit> = fits.iter().filter(|fit| fit.file.path() == file.path()).collect();
+        if !here.is_empty() {
+            rewrite(file, &here, &mut patched)?;
+        }
+    }
+    add_support(options, sources.iter().any(|file| file.path() == OPTIONAL[1]), &mut patched);
+    patched.sites.sort_by_key(|site| CHANGES.iter().position(|(name, _)| *name == site.change));
+    Ok(patched)
+}
+
+/// Every place that changes.
+fn fits<'file>(rules: &'file Rules, sources: &'file [GoFile]) -> Result<Vec<Fit<'file>>> {
     let (mut fits, mut forbidden) = (Vec::new(), Vec::new());
     for file in sources {
         for one in rules.matches(file) {
@@ -231,22 +246,9 @@ pub fn apply(rules: &Rules, sources: &[GoFile], options: &Options) -> Result<Pat
         }
     }
     // A signal inside a `case` that goes is not a place of its own.
-    let covered = |fit: &Fit, all: &[Fit]| {
-        all.iter().any(|other| {
-            other.file.path() == fit.file.path()
-                && other.edits.iter().any(|outer| {
-                    outer.text.is_empty()
-                        && fit.edits.iter().all(|inner| {
-                            inner != outer
-                                && outer.range.start <= inner.range.start
-                                && inner.range.end <= outer.range.end
-                        })
-                })
-        })
-    };
-    let kept: Vec<bool> = fits.iter().map(|fit| !covered(fit, &fits)).collect();
-    let mut kept = kept.into_iter();
-    fits.retain(|_| kept.next().unwrap_or(true));
+    let alone: Vec<bool> = fits.iter().map(|fit| !fits.iter().any(|other| other.takes_away(fit))).collect();
+    let mut alone = alone.into_iter();
+    fits.retain(|_| alone.next().unwrap_or(true));
 
     let mut trouble = misfits(rules, sources, &fits);
     trouble.extend(forbidden.iter().filter_map(|(file, one)| left_behind(rules, file, one, &fits)));
@@ -255,56 +257,62 @@ pub fn apply(rules: &Rules, sources: &[GoFile], options: &Options) -> Result<Pat
     }
     let present: Vec<String> = fits.iter().map(|fit| fit.site.clone()).collect();
     fits.retain(|fit| fit.with.as_ref().is_none_or(|with| present.contains(with)));
+    Ok(fits)
+}
 
-    let mut patched = Patched { files: Vec::new(), sites: Vec::new(), shape: shape(sources) };
-    for file in sources {
-        let here: Vec<&Fit> = fits.iter().filter(|fit| fit.file.path() == file.path()).collect();
-        if here.is_empty() {
-            continue;
-        }
-        let edits: Vec<Edit> = here.iter().flat_map(|fit| fit.edits.iter().cloned()).collect();
-        let (bytes, placed) =
-            splice(file.bytes(), &edits).map_err(|error| error.detail(format!("in `{}`", file.path())))?;
-        let after = file.parse_edited(bytes, &edits)?;
-        let removed: Vec<u8> = edits.iter().flat_map(|edit| &file.bytes()[edit.range.clone()]).copied().collect();
-        let bytes = without_unused_imports(&after, &removed)?;
-        let lines_gone = line_of(after.bytes(), usize::MAX) - line_of(&bytes, usize::MAX);
-        let mut placed = placed.as_slice();
-        for fit in &here {
-            let (spans, rest) = placed.split_at(fit.edits.len());
-            placed = rest;
-            let texts: Vec<_> = spans.iter().zip(&fit.edits).filter(|(_, edit)| !edit.text.is_empty()).collect();
-            let starts = match texts.is_empty() {
-                true => vec![spans[0].start],
-                false => texts.iter().map(|(span, edit)| span.start + blank_lead(&edit.text)).collect(),
-            };
-            patched.sites.extend(starts.into_iter().map(|start| Site {
-                change: fit.change.into(),
-                path: file.path().into(),
-                line: after.line_of(start) - lines_gone,
-            }));
-        }
-        patched.files.push((file.path().to_owned(), bytes));
+impl Fit<'_> {
+    /// Whether all of another place lies in what this one deletes.
+    fn takes_away(&self, other: &Fit) -> bool {
+        let within = |inner: &Edit, outer: &Edit| {
+            inner != outer && outer.range.start <= inner.range.start && inner.range.end <= outer.range.end
+        };
+        let mut deleted = self.edits.iter().filter(|edit| edit.text.is_empty());
+        self.file.path() == other.file.path()
+            && deleted.any(|outer| other.edits.iter().all(|inner| within(inner, outer)))
     }
-    let windows = sources.iter().any(|file| file.path() == OPTIONAL[1]);
+}
+
+/// Makes the changes of one file.
+fn rewrite(file: &GoFile, fits: &[&Fit], patched: &mut Patched) -> Result<()> {
+    let edits: Vec<Edit> = fits.iter().flat_map(|fit| fit.edits.iter().cloned()).collect();
+    let (bytes, placed) =
+        splice(file.bytes(), &edits).map_err(|error| error.detail(format!("in `{}`", file.path())))?;
+    let after = file.parse_edited(bytes, &edits)?;
+    let removed: Vec<u8> = edits.iter().flat_map(|edit| &file.bytes()[edit.range.clone()]).copied().collect();
+    let bytes = without_unused_imports(&after, &removed)?;
+    let lines_gone = line_of(after.bytes(), usize::MAX) - line_of(&bytes, usize::MAX);
+    let mut placed = placed.as_slice();
+    for fit in fits {
+        let (spans, rest) = placed.split_at(fit.edits.len());
+        placed = rest;
+        let texts: Vec<_> = spans.iter().zip(&fit.edits).filter(|(_, edit)| !edit.text.is_empty()).collect();
+        let starts = match texts.is_empty() {
+            true => vec![spans[0].start],
+            false => texts.iter().map(|(span, edit)| span.start + blank_lead(&edit.text)).collect(),
+        };
+        patched.sites.extend(starts.into_iter().map(|start| Site {
+            change: fit.change.into(),
+            path: file.path().into(),
+            line: after.line_of(start) - lines_gone,
+        }));
+    }
+    patched.files.push((file.path().to_owned(), bytes));
+    Ok(())
+}
+
+/// Adds the files that come with the changes. A comment `rr-patch: CHANGE` in them marks a place of
+/// that change: its own line, or the one below a comment that has a line of its own.
+fn add_support(options: &Options, windows: bool, patched: &mut Patched) {
     for (path, text) in support(options, windows) {
-        for (n, line) in text.lines().enumerate() {
+        for (number, line) in (1..).zip(text.lines()) {
             let Some((code, change)) = line.split_once("rr-patch: ") else { continue };
             if let Some((change, _)) = CHANGES.iter().find(|(name, _)| *name == change) {
-                // A comment on lines of its own marks the line below it.
                 let below = usize::from(code.trim_start().starts_with("//"));
-                patched.sites.push(Site { change: (*change).into(), path: path.clone(), line: n + 1 + below });
+                patched.sites.push(Site { change: (*change).into(), path: path.clone(), line: number + below });
             }
         }
         patched.files.push((path, text.into_bytes()));
     }
-    patched.sites.sort_by_key(|site| CHANGES.iter().position(|(name, _)| *name == site.change));
-    Ok(patched)
-}
-
-/// The paths of all files that `apply` may add.
-pub fn added_paths() -> Vec<String> {
-    support_files().map(|(name, _)| format!("{PROCESS}{name}")).collect()
 }
 
 /// The names by which `--controllers` can choose, as far as `providers.go` tells them.

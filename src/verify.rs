@@ -11,8 +11,9 @@ use crate::process::{Child, Environment};
 ///
 /// # Errors
 /// What Go says against the patched files. What gofmt had to say against the originals too is not
-/// ours: an edited checkout need not be gofmt-clean.
-pub fn verify(checkout: &Checkout, plan: &Plan) -> Result<()> {
+/// ours: an edited checkout need not be gofmt-clean. `progress` is told each command before it runs:
+/// on a cold cache one takes minutes.
+pub fn verify(checkout: &Checkout, plan: &Plan, progress: &dyn Fn(&str)) -> Result<()> {
     let touched = plan.rewrites.iter().filter(|rewrite| rewrite.after.is_some());
     let mut fresh = Vec::new();
     for rewrite in touched {
@@ -26,14 +27,15 @@ pub fn verify(checkout: &Checkout, plan: &Plan) -> Result<()> {
     let windows = Environment::from([("GOOS".into(), "windows".into()), ("CGO_ENABLED".into(), "0".into())]);
 
     let ask = |program: &str, arguments: Vec<String>, environment: &Environment| -> Result<()> {
+        let os = environment.get("GOOS").map_or(String::new(), |os| format!("GOOS={os} "));
+        let asked = format!("{os}{program} {}", arguments.join(" "));
+        progress(&asked);
         let (end, said) = Child { program, arguments: &arguments, folder: checkout.root(), environment }.capture()?;
         let quiet = program != "gofmt" || said.is_empty();
         if end.success() && quiet {
             return Ok(());
         }
-        let asked = format!("{program} {}", arguments.join(" "));
-        let os = environment.get("GOOS").map_or(String::new(), |os| format!("GOOS={os} "));
-        Err(Error::failed(format!("Go does not take the patched files: `{os}{asked}` says"))
+        Err(Error::failed(format!("Go does not take the patched files: `{asked}` says"))
             .detail(String::from_utf8_lossy(&said).trim_end().to_owned())
             .detail("the changes were taken back")
             .hint("if the same command says it of the unpatched checkout too, mend that first; else apply without --verify and look at `rr-patch diff`")

@@ -59,7 +59,7 @@ impl Apply {
         let in_place = old_states.iter().all(|state| *state == State::Patched);
         if let Some(journal) = journal.as_ref().filter(|journal| in_place && unchanged(journal)) {
             if self.verify && !self.dry_run {
-                verify::verify(&checkout, &journal.plan)?;
+                verify::verify(&checkout, &journal.plan, &progress)?;
             }
             let text = format!("`{}` is patched already; nothing to do\n", checkout.root().display());
             return Ok(Report::new(SCHEMA, text, data(&checkout, &journal.plan, &about, "unchanged")));
@@ -82,11 +82,14 @@ impl Apply {
         }
         let journal = Journal::begin(&checkout, plan, about)?;
         if let Err(error) = carry_out(&checkout, &journal.plan) {
-            journal.end()?;
+            // Where something could not be taken back the originals are still needed.
+            if journal.states(&checkout)?.iter().all(|state| *state == State::Original) {
+                journal.end()?;
+            }
             return Err(error);
         }
         if self.verify
-            && let Err(error) = verify::verify(&checkout, &journal.plan)
+            && let Err(error) = verify::verify(&checkout, &journal.plan, &progress)
         {
             carry_out(&checkout, &journal.plan.reversed())?;
             journal.end()?;
@@ -130,6 +133,11 @@ impl Apply {
 }
 
 const SCHEMA: &str = "rr-patch/apply/1";
+
+/// Says on stderr what runs now.
+fn progress(asked: &str) {
+    eprintln!("verifying: {asked}");
+}
 
 /// What takes back those files that are still as the last apply left them. Others hold bytes that
 /// are the new originals: another branch was checked out.
