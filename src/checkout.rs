@@ -235,6 +235,12 @@ fn open(place: &Path) -> Result<Option<Repository>> {
                 .hint(format!("if you do: `git config --global --add safe.directory {}`", place.display()))
                 .into())
         }
+        Err(error) if error.message().contains("object format") => {
+            let why = error.message();
+            Err(Error::refused(format!("the git repository of `{}` cannot be read: {why}", place.display()))
+                .hint("rr-patch's git library knows only SHA-1 repositories; in a copy without `.git` the patch can be made all the same")
+                .into())
+        }
         Err(error) => {
             Err(Error::refused(format!("cannot open the git repository of `{}`: {}", place.display(), error.message()))
                 .hint("`git -C PATH status` says whether git itself can")

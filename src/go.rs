@@ -344,8 +344,21 @@ impl<'file> Piece<'file> {
         self.node.child_by_field_name(name).map(|node| Self { node, ..*self })
     }
 
-    /// The lines of each `case` that receives from this name, and of each plain `if` that tests it,
-    /// within the name's scope.
+    /// Whether an `if` has no `else`, and nothing in it but calls: it may log, but does not return,
+    /// assign, or decide.
+    fn only_calls(&self) -> bool {
+        let list =
+            self.field("consequence").and_then(|block| block.node.named_child(0)).map(|node| Self { node, ..*self });
+        self.field("alternative").is_none()
+            && list.is_some_and(|list| {
+                let mut cursor = list.node.walk();
+                let mut statements = list.node.named_children(&mut cursor);
+                statements.all(|one| matches!(one.kind(), "expression_statement" | "comment"))
+            })
+    }
+
+    /// The lines of each `case` that receives from this name, and of each `if` that tests it and only
+    /// calls, within the name's scope.
     pub fn statements_that_test_it(&self) -> Vec<Range<usize>> {
         let root = self.file.tree.root_node();
         let mut lines: Vec<Range<usize>> = Vec::new();
@@ -356,7 +369,7 @@ impl<'file> Piece<'file> {
                 let holds = |field| piece.field(field).is_some_and(|part| part.range().contains(&range.start));
                 let found = match node.kind() {
                     "communication_case" if holds("communication") => piece.case_lines(),
-                    "if_statement" if holds("condition") && piece.field("alternative").is_none() => piece.whole_lines(),
+                    "if_statement" if holds("condition") && piece.only_calls() => piece.whole_lines(),
                     "block" => break,
                     _ => None,
                 };

@@ -116,10 +116,12 @@ impl Lock {
     pub fn take(checkout: &Checkout) -> Result<Self> {
         let path = checkout.state_dir().join(LOCK);
         loop {
-            fs::create_dir_all(checkout.state_dir())
-                .with_context(|| format!("cannot make `{}`", checkout.state_dir().display()))?;
+            match fs::create_dir_all(checkout.state_dir()) {
+                // The holder has just ended and is removing the folders.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && checkout.root().exists() => continue,
+                made => made.with_context(|| format!("cannot make `{}`", checkout.state_dir().display()))?,
+            }
             let file = match File::options().create(true).truncate(false).write(true).open(&path) {
-                // The holder has just ended and removed the folder.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file.with_context(|| format!("cannot open `{}`", path.display()))?,
             };
@@ -260,7 +262,10 @@ pub fn carry_out(checkout: &Checkout, plan: &Plan) -> Result<()> {
             .into());
     }
     let folders: Vec<PathBuf> = plan.folders().into_iter().map(|folder| checkout.root().join(folder)).collect();
-    folders.iter().for_each(|folder| write::sweep(folder));
+    for folder in &folders {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
+        write::sweep(folder);
+    }
     // All that can fail for want of space or permission fails here, before anything is replaced.
     let mut prepared = Vec::new();
     for Rewrite { path, after, .. } in &plan.rewrites {

@@ -3,17 +3,17 @@
 //! A module uses only those below it in this list, and each package has one home: `tests/house.rs`
 //! keeps both.
 
-pub mod build;
-pub mod checkout;
 pub mod cli;
 pub mod commands;
-pub mod edit;
-pub mod error;
-pub mod go;
+pub mod report;
+pub mod verify;
 pub mod journal;
 pub mod plan;
-pub mod process;
-pub mod report;
 pub mod rules;
-pub mod verify;
+pub mod build;
+pub mod go;
+pub mod process;
+pub mod edit;
+pub mod checkout;
 pub mod write;
+pub mod error;

@@ -150,7 +150,11 @@ pub fn status(checkout: &Checkout, journal: &Journal, states: &[State]) -> (Stri
             State::Edited(_) => "edited",
             State::Missing => "missing",
         };
+        let mode = |content: &Option<Content>| content.as_ref().map(|content| content.mode);
         let note = match state {
+            State::Patched if checkout.read(&rewrite.path).is_ok_and(|now| mode(&now) != mode(&rewrite.after)) => {
+                Some("has another mode than apply left it with: `rr-patch revert` brings the original one back")
+            }
             State::Patched => None,
             State::Original if rewrite.before.is_none() => Some("was removed since: `rr-patch apply` adds it again"),
             State::Original => Some("has its original bytes: `rr-patch apply` patches it again"),
@@ -173,6 +177,17 @@ pub fn status(checkout: &Checkout, journal: &Journal, states: &[State]) -> (Stri
         "options": given, "command": given.command(), "changes": changes, "files": files,
     });
     (text, data)
+}
+
+/// Whether every change of a file is still there, whatever else was edited in it since. A file of
+/// another branch, say, is edited too, and does not carry them.
+pub fn carries(journal: &Journal, rewrite: &Rewrite, state: &State) -> bool {
+    let mut sites = journal.plan.sites.iter().filter(|site| site.path == rewrite.path);
+    match state {
+        State::Patched => true,
+        State::Edited(_) => sites.all(|site| line_now(rewrite, state, site.line).is_some()),
+        State::Original | State::Missing => false,
+    }
 }
 
 /// The line on which a line of the patched file lies now; nothing if it was edited or is gone.

@@ -10,7 +10,7 @@
 //! @delete         its lines go
 //! @delete-case    the lines of a `case` go, with its comments
 //! @unbinds        a name that loses its declaration: a `case` that receives from it goes, and an
-//!                 `if` that tests it; another use of it is not understood
+//!                 `if` that tests it and only calls (a log line); another use is not understood
 //! @found          (in a `forbid` pattern) what must not be left of the file once it is patched
 //! ```
 //!
@@ -392,22 +392,27 @@ fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Puts names in place of `$name`; nothing if one of them is not there.
+/// Puts names of the source in place of `$name`; nothing if one of them is not there.
 fn fill(section: &str, one: &Match) -> Option<String> {
-    let mut parts = section.split('$');
-    let mut text = parts.next().unwrap_or_default().to_owned();
-    let at = one.captures.first().map(|(_, piece)| piece);
+    let at = one.captures.first().map(|(_, piece)| piece)?;
+    substitute(section, |name| match name {
+        "receiver" => at.receiver_name(),
+        _ => capture(one, name).map(Piece::text).or_else(|| at.parameter_name(name)),
+    })
+}
+
+/// Puts values in place of `$name`, in one pass: a value may hold a dollar sign. Nothing if a name has
+/// no value.
+fn substitute(text: &str, value: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let mut parts = text.split('$');
+    let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(part.len());
         let (name, rest) = part.split_at(end);
-        let known = match name {
-            "receiver" => at?.receiver_name(),
-            _ => capture(one, name).map(Piece::text).or_else(|| at?.parameter_name(name)),
-        };
-        text.push_str(&known?);
-        text.push_str(rest);
+        out.push_str(&value(name)?);
+        out.push_str(rest);
     }
-    Some(text)
+    Some(out)
 }
 
 /// A section as lines of the file: its indentation, its line ends.
@@ -481,7 +486,7 @@ fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit]) -> Vec<Misfit> {
             }
             (Some(_), count) => {
                 let line = |fit: &&Fit| {
-                    let line = fit.file.line_of(fit.edits[0].range.start);
+                    let line = fit.one.captures[0].1.line();
                     format!("\n{}:{line}: `{}`", fit.file.path(), fit.file.line(line).trim())
                 };
                 format!("{count} such places:{}", here.iter().map(line).collect::<String>())
@@ -608,16 +613,16 @@ fn support_files() -> impl Iterator<Item = (String, &'static str)> {
 fn support(options: &Options, windows: bool) -> Vec<(String, String)> {
     let list = |words: &[String]| words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(", ");
     let values = [
-        ("$record_command", list(&options.command())),
-        ("$record_controllers", list(&options.controllers)),
-        ("$avx512_auto", (options.avx512 == Avx512::Auto).to_string()),
-        ("$signal_recorder_only", (options.signal == Signal::Rr).to_string()),
+        ("record_command", list(&options.command())),
+        ("record_controllers", list(&options.controllers)),
+        ("avx512_auto", (options.avx512 == Avx512::Auto).to_string()),
+        ("signal_recorder_only", (options.signal == Signal::Rr).to_string()),
     ];
     support_files()
         .filter(|(name, _)| windows || !name.ends_with("_windows.go"))
         .map(|(name, text)| {
-            let text = values.iter().fold(text.to_owned(), |text, (key, value)| text.replace(key, value));
-            (format!("{PROCESS}{name}"), text)
+            let value = |name: &str| values.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
+            (format!("{PROCESS}{name}"), substitute(text, value).unwrap_or_default())
         })
         .collect()
 }

@@ -13,7 +13,7 @@ use crate::process::{Child, Environment};
 /// What Go says against the patched files. What gofmt had to say against the originals too is not
 /// ours: an edited checkout need not be gofmt-clean. `progress` is told each command before it runs:
 /// on a cold cache one takes minutes.
-pub fn verify(checkout: &Checkout, plan: &Plan, progress: &dyn Fn(&str)) -> Result<()> {
+pub fn verify(checkout: &Checkout, plan: &Plan, progress: &dyn Fn(&str)) -> Result<(), Error> {
     let touched = plan.rewrites.iter().filter(|rewrite| rewrite.after.is_some());
     let mut fresh = Vec::new();
     for rewrite in touched {
@@ -26,20 +26,20 @@ pub fn verify(checkout: &Checkout, plan: &Plan, progress: &dyn Fn(&str)) -> Resu
     let none = Environment::new();
     let windows = Environment::from([("GOOS".into(), "windows".into()), ("CGO_ENABLED".into(), "0".into())]);
 
-    let ask = |program: &str, arguments: Vec<String>, environment: &Environment| -> Result<()> {
+    let ask = |program: &str, arguments: Vec<String>, environment: &Environment| -> Result<(), Error> {
         let os = environment.get("GOOS").map_or(String::new(), |os| format!("GOOS={os} "));
         let asked = format!("{os}{program} {}", arguments.join(" "));
         progress(&asked);
-        let (end, said) = Child { program, arguments: &arguments, folder: checkout.root(), environment }.capture()?;
+        let (end, said) = Child { program, arguments: &arguments, folder: checkout.root(), environment }
+            .capture()
+            .map_err(|error| error.downcast().unwrap_or_else(|error| Error::failed(format!("{error:#}"))))?;
         let quiet = program != "gofmt" || said.is_empty();
         if end.success() && quiet {
             return Ok(());
         }
         Err(Error::failed(format!("Go does not take the patched files: `{asked}` says"))
             .detail(String::from_utf8_lossy(&said).trim_end().to_owned())
-            .detail("the changes were taken back")
-            .hint("if the same command says it of the unpatched checkout too, mend that first; else apply without --verify and look at `rr-patch diff`")
-            .into())
+            .hint("if the same command says it of the unpatched checkout too, mend that first; else apply without --verify and look at `rr-patch diff`"))
     };
     ask("gofmt", ["-l".into()].into_iter().chain(fresh).collect(), &none)?;
     ask("go", ["vet".into()].into_iter().chain(packages.iter().cloned()).collect(), &none)?;

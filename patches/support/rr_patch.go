@@ -128,7 +128,7 @@ func recordChosen(name, program string, provider bool) bool {
 		switch {
 		case chosen == "all", chosen == "providers" && provider:
 			return true
-		case strings.EqualFold(chosen, name), chosen == program, "cluster-api-provider-"+chosen == program:
+		case strings.EqualFold(chosen, name), strings.EqualFold(chosen, program), strings.EqualFold("cluster-api-provider-"+chosen, program):
 			return true
 		}
 	}

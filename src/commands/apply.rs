@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Recording, Where, plan_from_originals};
 use crate::checkout::Checkout;
-use crate::error::{Error, exit};
+use crate::error::Error;
 use crate::journal::{About, Journal, Lock, State, carry_out};
 use crate::plan::{Plan, Rewrite};
 use crate::report::{self, Report};
@@ -45,21 +45,24 @@ impl Apply {
 
         let plan = match plan_from_originals(&checkout, journal.as_ref(), &about.options) {
             Ok(plan) => plan,
-            // The edits lie in patched files. With the same options those stay as they are.
-            Err(_) if edited && journal.as_ref().is_some_and(|old| old.about.options == about.options) => {
-                let journal = journal.expect("there is one, or nothing would be edited");
-                return self.kept(&checkout, journal, &old_states);
+            Err(error) => {
+                return match journal {
+                    // The edits lie beside the changes. With the same options they stay as they are.
+                    Some(journal) if journal.about.options == about.options && kept(&journal, &old_states) => {
+                        self.patch_the_rest(&checkout, journal, &old_states)
+                    }
+                    Some(journal) if edited => Err(edited_since(&journal, &old_states, error)),
+                    _ => Err(error),
+                };
             }
-            Err(error) if edited => return Err(edited_since(&old_states, journal.as_ref(), &error).into()),
-            Err(error) => return Err(error),
         };
 
         let unchanged =
             |journal: &Journal| journal.plan.rewrites == plan.rewrites && journal.about.options == about.options;
         let in_place = old_states.iter().all(|state| *state == State::Patched);
         if let Some(journal) = journal.as_ref().filter(|journal| in_place && unchanged(journal)) {
-            if self.verify && !self.dry_run {
-                verify::verify(&checkout, &journal.plan, &progress)?;
+            if !self.dry_run {
+                self.verify(&checkout, journal, &nothing_done())?;
             }
             let text = format!("`{}` is patched already; nothing to do\n", checkout.root().display());
             return Ok(Report::new(SCHEMA, text, data(&checkout, &journal.plan, &about, "unchanged")));
@@ -88,11 +91,10 @@ impl Apply {
             }
             return Err(error);
         }
-        if self.verify
-            && let Err(error) = verify::verify(&checkout, &journal.plan, &progress)
-        {
-            carry_out(&checkout, &journal.plan.reversed())?;
-            journal.end()?;
+        if let Err(error) = self.verify(&checkout, &journal, &journal.plan) {
+            if journal.states(&checkout)?.iter().all(|state| *state == State::Original) {
+                journal.end()?;
+            }
             return Err(error);
         }
         let text = format!(
@@ -107,9 +109,22 @@ impl Apply {
         Ok(Report::new(SCHEMA, text, data(&checkout, &journal.plan, &journal.about, "patched")))
     }
 
-    /// Applied before with these options, and edited since: only files that have their original
-    /// bytes again are patched.
-    fn kept(&self, checkout: &Checkout, journal: Journal, states: &[State]) -> Result<Report> {
+    /// Asks Go, if that was asked for, and takes back what was `done` if Go says no.
+    fn verify(&self, checkout: &Checkout, journal: &Journal, done: &Plan) -> Result<()> {
+        if !self.verify {
+            return Ok(());
+        }
+        let Err(error) = verify::verify(checkout, &journal.plan, &progress) else { return Ok(()) };
+        if done.rewrites.is_empty() {
+            return Err(error.detail("nothing was written; the checkout was patched before, and still is").into());
+        }
+        carry_out(checkout, &done.reversed())?;
+        Err(error.detail("the changes were taken back").into())
+    }
+
+    /// Applied before with these options, and edited since beside the changes: only files that have
+    /// their original bytes again are patched.
+    fn patch_the_rest(&self, checkout: &Checkout, journal: Journal, states: &[State]) -> Result<Report> {
         let pairs = || journal.plan.rewrites.iter().zip(states);
         let rewrites: Vec<Rewrite> =
             pairs().filter(|(_, state)| **state == State::Original).map(|(r, _)| r.clone()).collect();
@@ -125,6 +140,7 @@ impl Apply {
         };
         if !self.dry_run {
             carry_out(checkout, &done)?;
+            self.verify(checkout, &journal, &done)?;
         }
         let text =
             format!("`{}`{said}\nedited since, and left as it is: {}\n", checkout.root().display(), edited.join(", "));
@@ -133,6 +149,11 @@ impl Apply {
 }
 
 const SCHEMA: &str = "rr-patch/apply/1";
+
+/// What there is to take back where nothing was written.
+fn nothing_done() -> Plan {
+    Plan { rewrites: Vec::new(), sites: Vec::new(), shape: String::new() }
+}
 
 /// Says on stderr what runs now.
 fn progress(asked: &str) {
@@ -152,14 +173,31 @@ fn still_patched(checkout: &Checkout, journal: &Journal) -> Result<Plan> {
     Ok(Plan { rewrites, sites: Vec::new(), shape: journal.plan.shape.clone() })
 }
 
-fn edited_since(states: &[State], journal: Option<&Journal>, error: &anyhow::Error) -> Error {
-    let rewrites = journal.map(|journal| journal.plan.rewrites.as_slice()).unwrap_or_default();
-    let edited = rewrites.iter().zip(states).filter(|(_, state)| !matches!(state, State::Original | State::Patched));
-    let error = Error::refused("patched files were edited since, so they cannot be patched with other options")
-        .detail(format!("planning from them gave: {error} (exit {})", exit(error) as u8));
+/// Whether the edits made since left every change in its place.
+fn kept(journal: &Journal, states: &[State]) -> bool {
+    let mut pairs = journal.plan.rewrites.iter().zip(states);
+    pairs.all(|(rewrite, state)| *state == State::Original || report::carries(journal, rewrite, state))
+}
+
+/// Why patched files that were edited cannot be patched again; `planning` is what became of trying to
+/// take them for originals.
+fn edited_since(journal: &Journal, states: &[State], planning: anyhow::Error) -> anyhow::Error {
+    let foreign = |(rewrite, state): &(&Rewrite, &State)| {
+        !matches!(state, State::Original | State::Patched) && !report::carries(journal, rewrite, state)
+    };
+    let pairs = || journal.plan.rewrites.iter().zip(states);
+    // Sources of another branch, say: what is not understood in them is what matters.
+    if pairs().any(|pair| foreign(&pair)) {
+        return planning;
+    }
+    let edited = pairs().filter(|(_, state)| !matches!(state, State::Original | State::Patched));
     edited
-        .fold(error, |error, (rewrite, _)| error.detail(format!("edited: {}", rewrite.path)))
+        .fold(
+            Error::refused("patched files were edited since, so they cannot be patched with other options"),
+            |error, (rewrite, _)| error.detail(format!("edited: {}", rewrite.path)),
+        )
         .hint("`rr-patch revert` merges the edits into the originals; then apply again")
+        .into()
 }
 
 /// The files that change, a line each.

@@ -10,9 +10,9 @@ use super::Where;
 use crate::build::{build, seconds};
 use crate::checkout::Checkout;
 use crate::error::Error;
-use crate::journal::{Journal, State};
+use crate::journal::Journal;
 use crate::process::Environment;
-use crate::report::{Format, Report};
+use crate::report::{Format, Report, carries};
 
 #[derive(Args, Debug)]
 pub struct Build {
@@ -74,9 +74,8 @@ fn refuse_unpatched(checkout: &Checkout) -> Result<()> {
     };
     let states = journal.states(checkout)?;
     let pairs = journal.plan.rewrites.iter().zip(&states);
-    let whole = |state: &State| matches!(state, State::Patched | State::Edited(_));
-    let undone: Vec<&str> =
-        pairs.filter(|(_, state)| !whole(state)).map(|(rewrite, _)| rewrite.path.as_str()).collect();
+    let undone = pairs.filter(|(rewrite, state)| !carries(&journal, rewrite, state));
+    let undone: Vec<&str> = undone.map(|(rewrite, _)| rewrite.path.as_str()).collect();
     if undone.is_empty() {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Recording, Where, plan_from_originals};
-use crate::journal::Journal;
+use crate::journal::{Journal, State};
 use crate::report::{self, Report};
 use crate::rules::Options;
 
@@ -25,10 +25,17 @@ impl Diff {
         let checkout = self.place.checkout()?;
         let journal = Journal::load(&checkout)?;
         let options = self.recording.options();
-        let applied = journal.filter(|journal| options == Options::default() || options == journal.about.options);
-        let (plan, applied) = match applied {
-            Some(journal) => (journal.plan, true),
-            None => (plan_from_originals(&checkout, Journal::load(&checkout)?.as_ref(), &options)?, false),
+        let applied = match &journal {
+            Some(journal) if options == Options::default() || options == journal.about.options => {
+                let states = journal.states(&checkout)?;
+                let mut pairs = journal.plan.rewrites.iter().zip(&states);
+                pairs.all(|(rewrite, state)| *state == State::Original || report::carries(journal, rewrite, state))
+            }
+            _ => false,
+        };
+        let plan = match journal {
+            Some(journal) if applied => journal.plan,
+            journal => plan_from_originals(&checkout, journal.as_ref(), &options)?,
         };
         let colour =
             std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

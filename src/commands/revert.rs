@@ -26,22 +26,24 @@ const SCHEMA: &str = "rr-patch/revert/1";
 impl Revert {
     pub fn run(&self) -> Result<Report> {
         let checkout = self.place.checkout()?;
-        if Journal::load(&checkout)?.is_none() {
+        let nothing = || {
             let text = format!("`{}` is not patched; nothing to do\n", checkout.root().display());
-            return Ok(Report::new(
-                SCHEMA,
-                text,
-                json!({ "outcome": "unchanged", "root": checkout.root(), "files": [] }),
-            ));
+            let data = json!({ "outcome": "unchanged", "root": checkout.root(), "files": [] });
+            Ok(Report::new(SCHEMA, text, data))
+        };
+        // Without a journal nothing is written, not even a lock. With one, another revert may end first.
+        if Journal::load(&checkout)?.is_none() {
+            return nothing();
         }
         let _lock = Lock::take(&checkout)?;
-        let Some(journal) = Journal::load(&checkout)? else { unreachable!("only the holder of the lock removes it") };
+        let Some(journal) = Journal::load(&checkout)? else { return nothing() };
         let undo = journal.undo(&checkout, self.force)?;
         let plan = Plan { rewrites: undo.rewrites, sites: Vec::new(), shape: journal.plan.shape.clone() };
         carry_out(&checkout, &plan)?;
         journal.end()?;
 
-        let mut text = format!("reverted `{}`: {}\n", checkout.root().display(), count(plan.rewrites.len(), "file"));
+        let reverted = count(plan.rewrites.len() - undo.backups.len(), "file");
+        let mut text = format!("reverted `{}`: {reverted}\n", checkout.root().display());
         let mut files = Vec::new();
         for rewrite in &plan.rewrites {
             let merged = undo.merged.contains(&rewrite.path);

@@ -9,4 +9,4 @@
 ((short_var_declaration left: (expression_list (_) . (_) @unbinds @replace.blank)) @declaration
  (#set! like "*, * := *.Exited()")
  (#set! site "stop-log") (#set! file "process.go") (#set! in "State.Stop")
- (#set! looked-for "`if DONE, ERR := PS.Exited(); DONE {`, with ERR used only in `if ERR != nil {…}`") (#set! near "Exited("))
+ (#set! looked-for "`if DONE, ERR := PS.Exited(); DONE {`, with ERR used only in `if ERR != nil {…}` that does nothing but log") (#set! near "Exited("))
