@@ -11,6 +11,9 @@ use tempfile::TempDir;
 pub const PROCESS: &str = "pkg/clusterapi/internal/process/process.go";
 pub const PROCESS_UNIX: &str = "pkg/clusterapi/internal/process/process_unix.go";
 pub const SYSTEM: &str = "pkg/clusterapi/system.go";
+/// Where the tool keeps its state about a git checkout.
+pub const STATE: &str = ".git/rr-patch";
+pub const JOURNAL: &str = ".git/rr-patch/checkout/journal";
 pub const ADDED: &str = "pkg/clusterapi/internal/process/rr_patch.go";
 pub const ADDED_UNIX: &str = "pkg/clusterapi/internal/process/rr_patch_unix.go";
 
@@ -105,6 +108,25 @@ impl Tree {
         tree
     }
 
+    /// The fixture of a shape as a git checkout that was patched with the defaults.
+    #[track_caller]
+    pub fn patched(shape: &str) -> Self {
+        let tree = Self::new(shape);
+        tree.rr_patch(&["apply"]).exits(0);
+        tree
+    }
+
+    /// A git checkout that holds the fixture in a folder below its top.
+    pub fn vendored(below: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("rr-patch-test").tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap().join("outer");
+        copy(&fixtures().join("installer"), &root.join(below));
+        let tree = Self { _folder: folder, root };
+        tree.git(&["init", "--quiet", "--initial-branch=main"]);
+        tree.commit("the fixture, vendored");
+        tree
+    }
+
     pub fn commit(&self, message: &str) {
         self.git(&["add", "--all"]);
         self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
@@ -168,6 +190,60 @@ impl Tree {
         let mut files = Snapshot::new();
         collect(&self.root, &self.root, &mut files);
         files
+    }
+
+    /// What the tool keeps in the git folder.
+    pub fn state(&self) -> Snapshot {
+        let mut files = Snapshot::new();
+        let folder = self.path(STATE);
+        if folder.exists() {
+            collect(&folder, &folder, &mut files);
+        }
+        files
+    }
+
+    /// Runs the tool in the tree, and asserts a refusal that changed neither the tree nor what the
+    /// tool keeps.
+    #[track_caller]
+    pub fn refuses(&self, arguments: &[&str]) -> Run {
+        let before = (self.snapshot(), self.state());
+        let run = self.rr_patch(arguments).refuses();
+        assert!(before == (self.snapshot(), self.state()), "{arguments:?} was refused, and yet something was written");
+        run
+    }
+
+    /// Runs the tool while one file cannot be replaced: something is mounted on it. Nothing where
+    /// this machine does not let us mount.
+    pub fn rr_patch_while_busy(&self, name: &str, arguments: &[&str]) -> Option<Run> {
+        let script = r#"mount --bind "$1" "$1" || exit 99; shift; exec "$@""#;
+        let tool = [&["--mount", "sh", "-c", script, "sh", name, env!("CARGO_BIN_EXE_rr-patch")], arguments].concat();
+        let run = self.run("unshare", &tool, &[]);
+        // unshare itself ends with 1, and says so under its own name.
+        let refused = run.code == 99 || run.stderr.starts_with("unshare:");
+        if refused {
+            eprintln!("skipped, since nothing can be mounted here: {}", run.stderr);
+        }
+        (!refused).then_some(run)
+    }
+
+    /// When each file was last written, and what the tool keeps.
+    pub fn times(&self) -> BTreeMap<PathBuf, std::time::SystemTime> {
+        let names = self.snapshot().into_keys().chain(self.state().into_keys().map(|name| Path::new(STATE).join(name)));
+        let time = |name: &PathBuf| fs::symlink_metadata(self.root.join(name)).unwrap().modified().unwrap();
+        names.map(|name| (name.clone(), time(&name))).collect()
+    }
+
+    /// What the tool prints, to the byte.
+    #[track_caller]
+    pub fn prints(&self, arguments: &[&str]) -> Vec<u8> {
+        let output = self.tool().args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// Runs Go in the tree, without a network.
+    pub fn go(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Run {
+        self.run("go", arguments, &[&[("GOPROXY", "off")], environment].concat())
     }
 
     /// Runs the tool in the tree.

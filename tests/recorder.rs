@@ -55,14 +55,12 @@ fn record(script: &str) -> Recording {
     let script = format!("{script}\ntouch {}\nwhile :; do sleep 0.05; done", ready.display());
     let mut rr = command(folder().join("rr").to_str().unwrap());
     rr.args(["record", "--wait", "/bin/sh", "-c", &script]).env("_RR_TRACE_DIR", root.path().join("traces"));
-    let child = rr.spawn().unwrap();
-    for _ in 0..200 {
-        if ready.exists() {
-            return Recording { root, child };
-        }
+    let mut recording = Recording { child: rr.spawn().unwrap(), root };
+    while !ready.exists() {
+        assert!(recording.child.try_wait().unwrap().is_none(), "the recorded script did not start");
         std::thread::sleep(std::time::Duration::from_millis(25));
     }
-    panic!("the recorded script did not start");
+    recording
 }
 
 impl Recording {

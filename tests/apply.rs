@@ -1,0 +1,696 @@
+//! `rr-patch apply`: where it finds the checkout, what a second call does, what its options change,
+//! and that a failure of any kind takes everything back.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::OnceLock;
+
+use crate::harness::{ADDED, ADDED_UNIX, JOURNAL, PROCESS, STATE, SYSTEM, Snapshot, Tree, copy};
+
+/// A type error that only Go sees.
+const BROKEN: &str = "package clusterapi\n\nvar broken int = \"text\"\n";
+
+/// What the defaults make of the fixture.
+fn plain() -> Snapshot {
+    static PLAIN: OnceLock<Snapshot> = OnceLock::new();
+    PLAIN.get_or_init(|| Tree::patched("installer").snapshot()).clone()
+}
+
+/// Files whose bytes differ, or that are in one of them only.
+fn differing(a: &Snapshot, b: &Snapshot) -> Vec<String> {
+    let names = a.keys().chain(b.keys().filter(|name| !a.contains_key(*name)));
+    names.filter(|name| a.get(*name) != b.get(*name)).map(|name| name.display().to_string()).collect()
+}
+
+#[test]
+fn apply_without_a_path_patches_the_checkout_that_holds_the_current_folder() {
+    for folder in [".", "pkg", "pkg/clusterapi/internal/process", "hack"] {
+        let tree = Tree::new("installer");
+        let run = tree.rr_patch_in(folder, &["apply"]).exits(0);
+        run.prints(&[&format!("patched `{}`, shape P1+S6:\n", tree.root().display()), "next: `rr-patch build`"]);
+        assert!(tree.snapshot() == plain(), "from {folder}");
+    }
+}
+
+#[test]
+fn apply_takes_a_path_from_anywhere() {
+    for (folder, path) in [("..", "installer"), ("..", "installer/pkg/clusterapi"), ("hack", "../pkg"), (".", SYSTEM)] {
+        let tree = Tree::new("installer");
+        tree.rr_patch_in(folder, &["apply", path]).exits(0);
+        assert!(tree.snapshot() == plain(), "{path} from {folder}");
+        tree.rr_patch_in("..", &["apply", tree.root().to_str().unwrap()]).exits(0).prints(&["is patched already"]);
+    }
+}
+
+#[test]
+fn apply_keeps_its_state_in_the_git_folder_and_nothing_else_appears() {
+    let tree = Tree::new("installer");
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply"]).exits(0);
+    assert_eq!(differing(&before, &tree.snapshot()), [PROCESS, SYSTEM, ADDED, ADDED_UNIX]);
+    assert!(tree.path(JOURNAL).is_file());
+    assert_eq!(tree.git(&["status", "--porcelain", "--", ".rr-patch"]), "");
+}
+
+#[test]
+fn apply_patches_a_linked_worktree_and_leaves_the_main_one_alone() {
+    let tree = Tree::new("installer");
+    let before = tree.snapshot();
+    tree.git(&["worktree", "add", "--quiet", "--detach", "../linked"]);
+    tree.rr_patch_in("../linked", &["apply"]).exits(0);
+    assert!(tree.snapshot() == before);
+    assert!(!tree.path(STATE).exists());
+    assert!(tree.path(".git/worktrees/linked/rr-patch/checkout/journal").is_file());
+    assert!(fs::read_to_string(tree.beside("linked").join(SYSTEM)).unwrap().contains("process.AwaitAll()"));
+
+    tree.rr_patch(&["status"]).exits(0).prints(&["is not patched"]);
+    tree.rr_patch_in("../linked", &["status"]).exits(0).prints(&["patched: "]);
+    tree.rr_patch_in("../linked", &["revert"]).exits(0);
+    assert_eq!(tree.git(&["-C", "../linked", "status", "--porcelain"]), "");
+    assert!(!tree.path(".git/worktrees/linked/rr-patch").exists());
+}
+
+#[test]
+fn apply_patches_a_submodule_and_keeps_its_state_in_the_submodules_git_folder() {
+    let tree = Tree::new("installer");
+    fs::create_dir(tree.beside("super")).unwrap();
+    tree.git(&["-C", "../super", "init", "--quiet"]);
+    let add = ["-C", "../super", "-c", "protocol.file.allow=always", "submodule", "--quiet", "add"];
+    tree.git(&[&add[..], &[tree.root().to_str().unwrap(), "deps/installer"]].concat());
+    tree.rr_patch_in("../super/deps/installer/pkg", &["apply"]).exits(0);
+    assert!(tree.beside("super/.git/modules/deps/installer/rr-patch/checkout/journal").is_file());
+    assert_eq!(tree.git(&["-C", "../super/deps/installer", "diff", "--name-only"]), format!("{PROCESS}\n{SYSTEM}\n"));
+    tree.rr_patch_in("../super/deps/installer", &["revert"]).exits(0);
+    assert_eq!(tree.git(&["-C", "../super/deps/installer", "status", "--porcelain"]), "");
+}
+
+#[test]
+fn apply_patches_a_tree_without_git() {
+    let tree = Tree::bare("installer");
+    tree.rr_patch_in("pkg/clusterapi", &["apply"]).exits(0);
+    let mut patched = tree.snapshot();
+    patched.retain(|name, _| !name.starts_with(".rr-patch"));
+    assert!(patched == plain());
+    tree.rr_patch(&["apply"]).exits(0).prints(&["is patched already"]);
+}
+
+#[test]
+fn apply_root_patches_an_installer_vendored_below_the_top() {
+    let below = "third_party/installer";
+    for folder in [".", "third_party", "third_party/installer/pkg"] {
+        let tree = Tree::vendored(below);
+        let run = tree.rr_patch_in(folder, &["apply", "--root", below]).exits(0);
+        run.prints(&[&format!("patched `{}/{below}`", tree.root().display())]);
+        let expected: Snapshot =
+            plain().into_iter().map(|(name, content)| (Path::new(below).join(name), content)).collect();
+        assert!(tree.snapshot() == expected, "from {folder}");
+        tree.rr_patch(&["revert", "--root", below]).exits(0);
+        assert_eq!(tree.git(&["status", "--porcelain"]), "");
+    }
+}
+
+#[test]
+fn apply_inside_a_vendored_installer_finds_it_without_root() {
+    let tree = Tree::vendored("third_party/installer");
+    tree.rr_patch_in("third_party/installer/pkg", &["apply"]).exits(0);
+    tree.rr_patch(&["status", "--root", "third_party/installer"]).exits(0).prints(&["patched: "]);
+    tree.rr_patch(&["revert", "third_party/installer"]).exits(0);
+    assert_eq!(tree.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn apply_root_keeps_two_vendored_installers_apart() {
+    let tree = Tree::vendored("third_party/a");
+    copy(&tree.path("third_party/a"), &tree.path("third_party/b%2Fc"));
+    tree.commit("another");
+    for root in ["third_party/a", "third_party/b%2Fc"] {
+        tree.rr_patch(&["apply", "--root", root]).exits(0);
+    }
+    tree.rr_patch(&["revert", "--root", "third_party/a"]).exits(0);
+    tree.rr_patch(&["status", "--root", "third_party/a"]).exits(0).prints(&["is not patched"]);
+    tree.rr_patch(&["status", "--root", "third_party/b%2Fc"]).exits(0).prints(&["patched: "]);
+    tree.rr_patch(&["revert", "--root", "third_party/b%2Fc"]).exits(0);
+    assert_eq!(tree.git(&["status", "--porcelain"]), "");
+    assert!(!tree.path(STATE).exists());
+}
+
+#[test]
+fn apply_follows_a_folder_link_that_stays_inside_the_checkout() {
+    let tree = Tree::new("installer");
+    fs::rename(tree.path("pkg"), tree.path("sources")).unwrap();
+    tree.link("pkg", "sources");
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply"]).exits(0);
+    assert!(tree.text(&SYSTEM.replacen("pkg", "sources", 1)).contains("process.AwaitAll()"));
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == before);
+}
+
+#[test]
+fn apply_dry_run_writes_nothing() {
+    for tree in [Tree::new("p2"), Tree::bare("p2")] {
+        let before = (tree.snapshot(), tree.state());
+        tree.rr_patch(&["apply", "--dry-run"]).exits(0).prints(&[
+            "would patch `",
+            "shape P2+S6:\n",
+            "  changes pkg/clusterapi/internal/process/process_unix.go\n",
+            "  adds    pkg/clusterapi/internal/process/rr_patch_windows.go\n",
+            "nothing was written (--dry-run)",
+        ]);
+        let report = tree.rr_patch(&["apply", "--dry-run", "--format", "json"]).exits(0).json();
+        assert_eq!(report["outcome"], "would patch");
+        assert!(before == (tree.snapshot(), tree.state()));
+        assert!(!tree.path(STATE).exists() && !tree.path(".rr-patch").exists());
+    }
+}
+
+#[test]
+fn apply_dry_run_with_other_options_on_a_patched_tree_writes_nothing() {
+    let tree = Tree::patched("installer");
+    let before = (tree.snapshot(), tree.state(), tree.times());
+    tree.rr_patch(&["apply", "--dry-run", "--controllers", "all"]).exits(0).prints(&["would patch `"]);
+    assert!(before == (tree.snapshot(), tree.state(), tree.times()));
+}
+
+#[test]
+fn apply_again_with_the_same_options_changes_nothing() {
+    let options = ["apply", "--controllers", "aws,azure", "--rr-arg=--chaos", "--bind-to-cpu", "none"];
+    let tree = Tree::new("installer");
+    tree.rr_patch(&options).exits(0);
+    let before = (tree.snapshot(), tree.state(), tree.times());
+    let run = tree.rr_patch(&options).exits(0);
+    assert_eq!(run.stdout, format!("`{}` is patched already; nothing to do\n", tree.root().display()));
+    let report = tree.rr_patch(&[&options[..], &["--format", "json"]].concat()).exits(0).json();
+    assert_eq!(report["outcome"], "unchanged");
+    assert!(before == (tree.snapshot(), tree.state(), tree.times()));
+}
+
+#[test]
+fn apply_again_with_other_options_starts_from_the_originals() {
+    let tree = Tree::new("installer");
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply", "--controllers", "all", "--signal", "rr"]).exits(0);
+    tree.rr_patch(&["apply", "--bind-to-cpu", "3"]).exits(0).prints(&["patched again `"]);
+    tree.rr_patch(&["apply"]).exits(0).prints(&["patched again `"]);
+    assert!(tree.snapshot() == plain(), "as if applied once");
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == before);
+}
+
+/// The line of `rr_patch.go` that holds what the options make of the recorder's command line.
+fn command_line(options: &[&str]) -> String {
+    let tree = Tree::new("installer");
+    tree.rr_patch(&[&["apply"], options].concat()).exits(0);
+    assert_eq!(tree.unformatted(), "", "{options:?}");
+    let added = tree.text(ADDED);
+    added.lines().find_map(|line| line.trim().strip_prefix("recordCommand = ")).unwrap().to_owned()
+}
+
+#[test]
+fn apply_options_make_the_recorders_command_line() {
+    for (options, expected) in [
+        (&[][..], r#"[]string{"rr", "record", "--wait", "--disable-avx-512", "--bind-to-cpu=0"}"#),
+        (&["--rr", "rr-5.8"], r#"[]string{"rr-5.8", "record", "--wait", "--disable-avx-512", "--bind-to-cpu=0"}"#),
+        (
+            &["--rr", "/opt/my rr/bin/rr"],
+            r#"[]string{"/opt/my rr/bin/rr", "record", "--wait", "--disable-avx-512", "--bind-to-cpu=0"}"#,
+        ),
+        (&["--bind-to-cpu", "17"], r#"[]string{"rr", "record", "--wait", "--disable-avx-512", "--bind-to-cpu=17"}"#),
+        (&["--bind-to-cpu", "none"], r#"[]string{"rr", "record", "--wait", "--disable-avx-512"}"#),
+        (&["--avx512", "disable"], r#"[]string{"rr", "record", "--wait", "--disable-avx-512", "--bind-to-cpu=0"}"#),
+        (&["--avx512", "keep"], r#"[]string{"rr", "record", "--wait", "--bind-to-cpu=0"}"#),
+        (
+            &["--rr-arg=--chaos", "--rr-arg", "-n", "--rr-arg", "--num-cores=1", "--bind-to-cpu=none"],
+            r#"[]string{"rr", "record", "--wait", "--disable-avx-512", "--chaos", "-n", "--num-cores=1"}"#,
+        ),
+    ] {
+        assert_eq!(command_line(options), expected, "{options:?}");
+    }
+}
+
+#[test]
+fn apply_rr_arg_is_handed_on_as_it_is() {
+    let mut changed = Vec::new();
+    for (argument, literal) in [
+        (r#"--a="b" \c"#, r#""--a=\"b\" \\c""#),
+        ("é\u{1f3ac}`%s`", "\"é\u{1f3ac}`%s`\""),
+        ("two\nlines\tand a tab", r#""two\nlines\tand a tab""#),
+        ("$HOME", r#""$HOME""#),
+        ("$avx512_auto", r#""$avx512_auto""#),
+        ("$signal_recorder_only $record_controllers", r#""$signal_recorder_only $record_controllers""#),
+        ("", r#""""#),
+    ] {
+        let line = command_line(&[&format!("--rr-arg={argument}")]);
+        if !line.ends_with(&format!(", {literal}}}")) {
+            changed.push(format!("{argument:?} became {line}"));
+        }
+    }
+    assert!(changed.is_empty(), "{}", changed.join("\n"));
+}
+
+#[test]
+fn apply_avx512_says_in_the_added_file_whether_the_cpu_is_asked() {
+    for (given, expected) in [("auto", true), ("disable", false), ("keep", false)] {
+        let tree = Tree::new("installer");
+        tree.rr_patch(&["apply", "--avx512", given]).exits(0);
+        let line = format!("\tavx512Auto = {expected}\n");
+        assert!(tree.text(ADDED).contains(&line), "--avx512 {given}");
+    }
+}
+
+#[test]
+fn apply_signal_says_in_the_added_file_who_is_signalled() {
+    for (given, expected) in [("group", false), ("rr", true)] {
+        let tree = Tree::new("installer");
+        tree.rr_patch(&["apply", "--signal", given]).exits(0);
+        let line = format!("\nconst signalRecorderOnly = {expected}\n");
+        assert!(tree.text(ADDED_UNIX).contains(&line), "--signal {given}");
+        assert_eq!(tree.unformatted(), "");
+    }
+}
+
+#[test]
+fn apply_controllers_are_in_the_added_file() {
+    for (given, expected) in [
+        ("providers", r#"{"providers"}"#),
+        ("all", r#"{"all"}"#),
+        ("aws", r#"{"aws"}"#),
+        ("aws,azureaso, cluster-api", r#"{"aws", "azureaso", "cluster-api"}"#),
+        ("cluster-api-provider-azure", r#"{"cluster-api-provider-azure"}"#),
+        ("aws infrastructure provider", r#"{"aws infrastructure provider"}"#),
+        ("Cluster API", r#"{"Cluster API"}"#),
+    ] {
+        let tree = Tree::new("installer");
+        tree.rr_patch(&["apply", "--controllers", given]).exits(0);
+        let line = format!("\trecordControllers = []string{expected}\n");
+        assert!(tree.text(ADDED).contains(&line), "--controllers {given}");
+    }
+}
+
+#[test]
+fn apply_controllers_refuses_a_name_that_the_installer_does_not_have() {
+    let tree = Tree::new("installer");
+    for given in ["awss", "aws,gcp", "cluster-api-provider-gcp"] {
+        let unknown = given.rsplit(',').next().unwrap();
+        tree.refuses(&["apply", "--controllers", given]).says(&[
+            &format!("error: this installer has no controller `{unknown}`\n"),
+            "found in pkg/clusterapi/providers.go: aws, azure, azureaso, and the core controller `cluster-api`",
+            "hint: name some of those, or `providers`, or `all`\n",
+        ]);
+    }
+}
+
+#[test]
+fn apply_options_that_make_no_sense_are_usage_errors() {
+    let tree = Tree::new("installer");
+    let before = tree.snapshot();
+    for (options, says) in [
+        (&["--rr", "bin/rr"][..], "expected an absolute path, or a name to look up in PATH"),
+        (&["--rr", "./rr"], "expected an absolute path, or a name to look up in PATH"),
+        (&["--rr", ""], "expected a program"),
+        (&["--bind-to-cpu", "first"], "expected a CPU's number, or `none`"),
+        (&["--bind-to-cpu=-1"], "expected a CPU's number, or `none`"),
+        (&["--avx512", "maybe"], "[possible values: auto, disable, keep]"),
+        (&["--signal", "kill"], "[possible values: group, rr]"),
+        (&["--controllers", ""], "expected `providers`, `all`, or the name of a controller"),
+        (&["--controllers", "aws,,azure"], "expected `providers`, `all`, or the name of a controller"),
+        (&["--format", "xml"], "[possible values: text, json]"),
+        (&["--no-such-option"], "unexpected argument"),
+        (&["one", "two"], "unexpected argument"),
+    ] {
+        let run = tree.rr_patch(&[&["apply"], options].concat()).exits(2).says(&["error: ", says]);
+        assert_eq!(run.stdout, "", "{options:?}");
+    }
+    assert!(tree.snapshot() == before);
+    assert!(!tree.path(STATE).exists());
+}
+
+#[test]
+fn apply_verify_asks_go_and_says_so() {
+    for shape in ["installer", "p2"] {
+        let tree = Tree::new(shape);
+        tree.rr_patch(&["apply", "--verify"]).exits(0).prints(&["gofmt, go vet and go build have nothing to say"]);
+    }
+    let tree = Tree::patched("installer");
+    tree.rr_patch(&["apply", "--verify"]).exits(0).prints(&["is patched already"]);
+}
+
+#[test]
+fn apply_verify_works_for_a_vendored_installer() {
+    let tree = Tree::vendored("third_party/installer");
+    tree.rr_patch(&["apply", "--verify", "--root", "third_party/installer"]).exits(0);
+}
+
+#[test]
+fn apply_verify_that_fails_takes_everything_back_and_shows_what_go_says() {
+    for tree in [Tree::new("installer"), Tree::bare("installer")] {
+        tree.write("pkg/clusterapi/broken.go", BROKEN);
+        let before = (tree.snapshot(), tree.state());
+        let run = tree.rr_patch(&["apply", "--verify"]).exits(1);
+        assert_eq!(run.stdout, "");
+        run.says(&["error: Go does not take the patched files", "broken.go:3:18: cannot use \"text\"", "hint: "]);
+        assert!(before == (tree.snapshot(), tree.state()));
+        assert!(!tree.path(STATE).exists() && !tree.path(".rr-patch").exists());
+        tree.rr_patch(&["apply"]).exits(0).prints(&["patched `"]);
+    }
+}
+
+#[test]
+fn apply_verify_asks_for_windows_where_the_unpatched_source_compiled_for_it() {
+    let tree = Tree::new("p2");
+    let broken = BROKEN.replace("clusterapi", "process");
+    tree.write("pkg/clusterapi/internal/process/broken_windows.go", broken);
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply", "--verify"]).exits(1).says(&["GOOS=windows go build", "broken_windows.go:3:18: "]);
+    assert!(tree.snapshot() == before);
+}
+
+#[test]
+fn apply_verify_does_not_hold_it_against_us_that_a_file_was_not_formatted_before() {
+    let tree = Tree::new("installer");
+    tree.edit(SYSTEM, "c.componentDir = filepath", "c.componentDir   =   filepath");
+    tree.rr_patch(&["apply", "--verify"]).exits(0);
+    assert_eq!(tree.unformatted(), format!("{SYSTEM}\n"));
+}
+
+#[test]
+fn apply_verify_without_go_takes_everything_back_and_names_the_program() {
+    let tree = Tree::new("installer");
+    let before = tree.snapshot();
+    let run =
+        crate::harness::Run::of(tree.tool().args(["apply", "--verify"]).env("PATH", "/nonexistent").output().unwrap());
+    run.exits(1).says(&["cannot run `gofmt`", "hint: install `gofmt`, or put its folder in PATH\n"]);
+    assert!(tree.snapshot() == before);
+    assert!(!tree.path(STATE).exists());
+}
+
+#[test]
+fn apply_verify_that_fails_on_other_options_leaves_the_originals() {
+    let tree = Tree::new("installer");
+    tree.write("pkg/clusterapi/broken.go", BROKEN);
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply"]).exits(0);
+    tree.rr_patch(&["apply", "--controllers", "all", "--verify"]).exits(1).says(&["the changes were taken back"]);
+    assert!(tree.snapshot() == before);
+    assert!(!tree.path(STATE).exists());
+}
+
+#[test]
+fn apply_verify_that_fails_on_a_tree_that_is_patched_already_says_the_truth_about_what_was_taken_back() {
+    let tree = Tree::new("installer");
+    tree.write("pkg/clusterapi/broken.go", BROKEN);
+    let (before, patched) = (tree.snapshot(), {
+        tree.rr_patch(&["apply"]).exits(0);
+        tree.snapshot()
+    });
+    let run = tree.rr_patch(&["apply", "--verify"]).exits(1).says(&["cannot use \"text\""]);
+    let says_so = run.stderr.contains("the changes were taken back");
+    assert!(tree.snapshot() == if says_so { before } else { patched }, "says so: {says_so}");
+}
+
+#[test]
+fn apply_verify_asks_go_about_a_patched_file_that_was_edited_since() {
+    let tree = Tree::patched("installer");
+    tree.write(SYSTEM, format!("{}\nvar broken int = \"text\"\n", tree.text(SYSTEM)));
+    tree.rr_patch(&["apply", "--verify"]).exits(1).says(&["cannot use \"text\""]);
+    assert!(tree.text(SYSTEM).ends_with("\nvar broken int = \"text\"\n"), "the edit is kept");
+}
+
+#[test]
+fn apply_after_git_stash_patches_again() {
+    for stash in [&["stash", "--quiet"][..], &["stash", "--quiet", "--include-untracked"]] {
+        let tree = Tree::new("installer");
+        let before = tree.snapshot();
+        tree.rr_patch(&["apply"]).exits(0);
+        tree.git(stash);
+        tree.rr_patch(&["apply"]).exits(0).prints(&["patched again"]);
+        assert!(tree.snapshot() == plain(), "{stash:?}");
+        tree.rr_patch(&["revert"]).exits(0);
+        assert!(tree.snapshot() == before, "{stash:?}");
+    }
+}
+
+#[test]
+fn apply_after_git_checkout_of_one_file_patches_it_again() {
+    for gone in [PROCESS, SYSTEM, ADDED, ADDED_UNIX] {
+        let tree = Tree::new("installer");
+        let before = tree.snapshot();
+        tree.rr_patch(&["apply"]).exits(0);
+        match gone {
+            PROCESS | SYSTEM => drop(tree.git(&["checkout", "--quiet", "--", gone])),
+            added => tree.remove(added),
+        }
+        tree.rr_patch(&["apply"]).exits(0).prints(&["patched again"]);
+        assert!(tree.snapshot() == plain(), "{gone}");
+        tree.rr_patch(&["revert"]).exits(0);
+        assert!(tree.snapshot() == before, "{gone}");
+    }
+}
+
+#[test]
+fn apply_on_another_branch_takes_its_sources_as_the_originals() {
+    let tree = Tree::new("installer");
+    tree.git(&["checkout", "--quiet", "-b", "older"]);
+    copy(&crate::harness::fixtures().join("shapes/s1"), tree.root());
+    tree.commit("older sources");
+    let older = tree.snapshot();
+    tree.git(&["checkout", "--quiet", "main"]);
+
+    tree.rr_patch(&["apply"]).exits(0);
+    tree.git(&["checkout", "--quiet", "--force", "older"]);
+    let report = tree.rr_patch(&["apply", "--format", "json"]).exits(0).json();
+    assert_eq!(report["shape"], "P1+S1");
+    assert_eq!(report["base"], tree.git(&["rev-parse", "HEAD"]).trim());
+    assert!(tree.snapshot() == Tree::patched("s1").snapshot());
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == older);
+}
+
+#[test]
+fn apply_on_another_branch_refuses_sources_that_it_does_not_understand() {
+    for (old, new, says) in [
+        (") runController(", ") startController(", "is not understood\n"),
+        ("lcp := &localControlPlane{}\n", "lcp := = &localControlPlane{}\n", "is not valid Go\n"),
+    ] {
+        let tree = Tree::new("installer");
+        tree.git(&["checkout", "--quiet", "-b", "newer"]);
+        tree.edit(SYSTEM, old, new);
+        tree.commit("newer sources");
+        tree.git(&["checkout", "--quiet", "main"]);
+        tree.rr_patch(&["apply"]).exits(0);
+        tree.git(&["checkout", "--quiet", "--force", "newer"]);
+        tree.refuses(&["apply"]).says(&[says]);
+    }
+}
+
+#[test]
+fn apply_with_the_same_options_keeps_an_edit_elsewhere_in_a_patched_file() {
+    for (file, old, new) in [
+        (SYSTEM, "lcp := &localControlPlane{}", "lcp := &localControlPlane{} // local"),
+        (PROCESS, "ready := make(chan bool)", "ready := make(chan bool) // local"),
+        (ADDED, "// What `rr-patch apply` was told.", "// local"),
+    ] {
+        let tree = Tree::patched("installer");
+        tree.edit(file, old, new);
+        let before = (tree.snapshot(), tree.state(), tree.times());
+        let run = tree.rr_patch(&["apply"]).exits(0);
+        run.prints(&["is patched already; nothing to do\n", &format!("edited since, and left as it is: {file}\n")]);
+        assert!(before == (tree.snapshot(), tree.state(), tree.times()), "{file}");
+    }
+}
+
+#[test]
+fn apply_with_the_same_options_keeps_an_edit_and_patches_what_has_original_bytes_again() {
+    let tree = Tree::patched("installer");
+    tree.edit(PROCESS, "ready := make(chan bool)", "ready := make(chan bool) // local");
+    let edited = tree.read(PROCESS);
+    tree.git(&["checkout", "--quiet", "--", SYSTEM]);
+    tree.remove(ADDED);
+    tree.rr_patch(&["apply", "--dry-run"]).exits(0).prints(&["would be patched where it has original bytes again"]);
+    tree.rr_patch(&["apply"]).exits(0).prints(&["is patched where it had original bytes again", PROCESS]);
+    let mut expected = plain();
+    expected.get_mut(Path::new(PROCESS)).unwrap().0.clone_from(&edited);
+    assert_eq!(differing(&expected, &tree.snapshot()), [""; 0]);
+}
+
+#[test]
+fn apply_with_other_options_refuses_a_patched_file_that_was_edited_since() {
+    for (file, old, new) in [
+        (SYSTEM, "lcp := &localControlPlane{}", "lcp := &localControlPlane{} // local"),
+        (ADDED, "// What `rr-patch apply` was told.", "// local"),
+    ] {
+        let tree = Tree::patched("installer");
+        tree.edit(file, old, new);
+        tree.refuses(&["apply", "--controllers", "all"]).says(&[
+            "error: patched files were edited since, so they cannot be patched with other options\n",
+            &format!("  edited: {file}\n"),
+            "hint: `rr-patch revert` merges the edits into the originals; then apply again\n",
+        ]);
+    }
+}
+
+#[test]
+fn apply_after_a_revert_that_kept_an_edit_has_both() {
+    let tree = Tree::patched("installer");
+    tree.edit(SYSTEM, "lcp := &localControlPlane{}", "lcp := &localControlPlane{} // local");
+    tree.rr_patch(&["revert"]).exits(0);
+    tree.rr_patch(&["apply", "--controllers", "all"]).exits(0);
+    let system = tree.text(SYSTEM);
+    assert!(system.contains("{} // local") && system.contains("process.AwaitAll()"));
+}
+
+#[test]
+fn apply_refuses_a_patched_tree_that_has_lost_a_file_since() {
+    let tree = Tree::patched("installer");
+    tree.remove(SYSTEM);
+    tree.refuses(&["apply"]).says(&[SYSTEM, "git checkout -- pkg/clusterapi/system.go"]);
+}
+
+#[test]
+fn apply_takes_everything_back_when_a_file_cannot_be_replaced() {
+    for (tree, busy) in
+        [(Tree::new("installer"), SYSTEM), (Tree::bare("installer"), SYSTEM), (Tree::new("p2"), PROCESS)]
+    {
+        let before = tree.snapshot();
+        let Some(run) = tree.rr_patch_while_busy(busy, &["apply"]) else { return };
+        run.exits(1)
+            .says(&[&format!("error: cannot write `{}`", tree.path(busy).display()), "all changes were taken back"]);
+        assert!(tree.snapshot() == before);
+        assert!(!tree.path(STATE).exists() && !tree.path(".rr-patch").exists());
+        tree.rr_patch(&["apply"]).exits(0).prints(&["patched `"]);
+    }
+}
+
+#[test]
+fn apply_with_other_options_that_cannot_replace_a_file_leaves_a_tree_that_revert_restores() {
+    let tree = Tree::new("installer");
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply"]).exits(0);
+    let Some(run) = tree.rr_patch_while_busy(SYSTEM, &["apply", "--controllers", "all"]) else { return };
+    run.exits(1).says(&["error: cannot write `"]);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == before);
+}
+
+#[test]
+fn apply_removes_what_a_crash_left_of_its_own_temporary_files() {
+    let tree = Tree::new("installer");
+    tree.write("pkg/clusterapi/.rr-patch-Ab12Cd", "half a file");
+    tree.write("pkg/clusterapi/internal/process/.rr-patch-Ef34Gh", "half a file");
+    tree.rr_patch(&["apply"]).exits(0);
+    assert_eq!(differing(&plain(), &tree.snapshot()), [""; 0]);
+}
+
+#[test]
+fn apply_completes_what_a_crash_left_half_done() {
+    // The journal was written, and one file: the moment at which a crash hurts most.
+    let tree = Tree::new("installer");
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply"]).exits(0);
+    tree.git(&["checkout", "--quiet", "--", SYSTEM]);
+    tree.remove(ADDED);
+    tree.remove(ADDED_UNIX);
+    let half = tree.snapshot();
+    tree.rr_patch(&["status"]).exits(0).prints(&["NOT in place"]);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == before);
+
+    let tree = Tree::patched("installer");
+    tree.git(&["checkout", "--quiet", "--", SYSTEM]);
+    tree.remove(ADDED);
+    tree.remove(ADDED_UNIX);
+    assert!(tree.snapshot() == half);
+    tree.rr_patch(&["apply", "--controllers", "all"]).exits(0);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == before);
+}
+
+#[test]
+fn apply_works_during_a_bisection() {
+    let tree = Tree::new("installer");
+    tree.commit("another");
+    tree.commit("and another");
+    tree.git(&["bisect", "start", "HEAD", "HEAD~2"]);
+    tree.rr_patch(&["apply"]).exits(0);
+    assert!(tree.snapshot() == plain());
+}
+
+#[test]
+fn apply_and_revert_refuse_while_another_rr_patch_holds_the_lock() {
+    for tree in [Tree::new("installer"), Tree::patched("installer")] {
+        let folder = tree.path(STATE).join("checkout");
+        fs::create_dir_all(&folder).unwrap();
+        let lock = File::create(folder.join("lock")).unwrap();
+        lock.lock().unwrap();
+        let patched = tree.path(JOURNAL).exists();
+        let says = [
+            &format!("error: another rr-patch is changing `{}`\n", tree.root().display()),
+            "hint: wait for it to end; the lock goes with its process\n",
+        ];
+        tree.refuses(&["apply"]).says(&says);
+        if patched {
+            tree.refuses(&["revert"]).says(&says);
+        }
+        // Whoever only looks need not wait.
+        for look in ["status", "diff"] {
+            tree.rr_patch(&[look]).exits(0);
+        }
+        tree.rr_patch(&["apply", "--dry-run"]).exits(0);
+
+        drop(lock);
+        tree.rr_patch(&["apply"]).exits(0);
+        tree.rr_patch(&["revert"]).exits(0);
+        assert!(!tree.path(STATE).exists());
+    }
+}
+
+#[test]
+fn apply_ten_at_once_leave_one_whole_patch() {
+    let tree = Tree::new("installer");
+    let before = tree.snapshot();
+    let run = |n: usize| tree.tool().args(["apply", "--bind-to-cpu", &n.to_string()]).output().unwrap().status;
+    std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..10).map(|n| scope.spawn(move || run(n))).collect();
+        let codes: Vec<_> = calls.into_iter().map(|call| call.join().unwrap().code().unwrap()).collect();
+        assert!(codes.contains(&0), "{codes:?}");
+        assert!(codes.iter().all(|code| [0, 3].contains(code)), "{codes:?}");
+    });
+    let report = tree.rr_patch(&["status", "--format", "json"]).exits(0).json();
+    assert_eq!(report["patched"], true);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == before);
+}
+
+#[test]
+fn format_json_gives_one_document_with_a_schema_for_every_command() {
+    let tree = Tree::new("installer");
+    for (arguments, schema) in [
+        (&["status"][..], "rr-patch/status/1"),
+        (&["diff"], "rr-patch/diff/1"),
+        (&["revert"], "rr-patch/revert/1"),
+        (&["apply", "--dry-run"], "rr-patch/apply/1"),
+        (&["apply"], "rr-patch/apply/1"),
+        (&["apply"], "rr-patch/apply/1"),
+        (&["diff"], "rr-patch/diff/1"),
+        (&["status"], "rr-patch/status/1"),
+        (&["revert"], "rr-patch/revert/1"),
+    ] {
+        let before = tree.rr_patch(&[&["--format", "json"], arguments].concat()).exits(0);
+        assert_eq!(before.json()["schema"], schema, "{arguments:?}");
+        assert_eq!(before.stderr, "", "{arguments:?}");
+        assert!(before.stdout.ends_with("}\n"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn format_json_of_apply_says_what_the_text_says() {
+    let tree = Tree::new("installer");
+    let report = tree.rr_patch(&["apply", "--controllers", "all", "--format", "json"]).exits(0).json();
+    assert_eq!(report["root"], tree.root().to_str().unwrap());
+    assert_eq!(report["base"], tree.git(&["rev-parse", "HEAD"]).trim());
+    assert_eq!(report["tool"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(report["options"]["controllers"], serde_json::json!(["all"]));
+    let file = |path: &str, added: bool| serde_json::json!({"path": path, "added": added});
+    let files = [file(PROCESS, false), file(SYSTEM, false), file(ADDED, true), file(ADDED_UNIX, true)];
+    assert_eq!(report["files"], serde_json::json!(files));
+}

@@ -1,0 +1,207 @@
+//! `rr-patch diff`: a patch that `git apply` takes, to the byte what apply does or has done.
+
+use std::fs;
+use std::process::Stdio;
+
+use crate::harness::{ADDED, ADDED_UNIX, PROCESS, PROCESS_UNIX, Run, SHAPES, STATE, SYSTEM, Tree, copy, fixtures};
+use crate::shapes::VARIATIONS;
+
+/// Lets git apply a patch in the tree.
+#[track_caller]
+fn git_apply(tree: &Tree, options: &[&str], patch: &[u8]) {
+    let file = tree.beside("the.patch");
+    fs::write(&file, patch).unwrap();
+    tree.git(&[&["apply", "--whitespace=nowarn"], options, &[file.to_str().unwrap()]].concat());
+}
+
+#[test]
+fn diff_is_taken_by_git_apply_and_gives_what_apply_gives_on_every_shape() {
+    for shape in SHAPES {
+        let (tree, other) = (Tree::new(shape), Tree::patched(shape));
+        let before = tree.snapshot();
+        let patch = tree.prints(&["diff"]);
+        assert!(tree.snapshot() == before && !tree.path(STATE).exists(), "{shape}: diff writes nothing");
+        git_apply(&tree, &["--index"], &patch);
+        assert!(tree.snapshot() == other.snapshot(), "{shape}");
+        git_apply(&tree, &["--index", "--reverse"], &patch);
+        assert!(tree.snapshot() == before, "{shape}");
+        assert!(other.prints(&["diff"]) == patch, "{shape}: the same before and after");
+    }
+}
+
+#[test]
+fn diff_is_taken_by_git_apply_byte_for_byte_from_files_that_vary() {
+    for (name, vary) in VARIATIONS {
+        let varied = || {
+            let tree = Tree::new("p2");
+            [PROCESS, SYSTEM, PROCESS_UNIX].iter().for_each(|file| tree.write(file, vary(file, tree.read(file))));
+            tree
+        };
+        let (tree, other) = (varied(), varied());
+        let patch = tree.prints(&["diff"]);
+        git_apply(&tree, &[], &patch);
+        other.rr_patch(&["apply"]).exits(0);
+        assert!(tree.snapshot() == other.snapshot(), "{name}");
+        assert!(other.prints(&["diff"]) == patch, "{name}: the same before and after");
+    }
+}
+
+#[test]
+fn diff_keeps_modes_as_git_sees_them() {
+    let varied = || {
+        let tree = Tree::new("installer");
+        tree.chmod(PROCESS, 0o755);
+        tree
+    };
+    let (tree, other) = (varied(), varied());
+    let patch = tree.prints(&["diff"]);
+    git_apply(&tree, &[], &patch);
+    other.rr_patch(&["apply"]).exits(0);
+    assert!(tree.snapshot() == other.snapshot());
+    let text = String::from_utf8(patch).unwrap();
+    assert_eq!(text.lines().filter(|line| line.starts_with("index ") && line.ends_with(" 100755")).count(), 1);
+    assert_eq!(text.matches("\nnew file mode 100644\n").count(), 2);
+    assert!(!text.contains("old mode"));
+}
+
+#[test]
+fn diff_names_the_files_and_their_versions_as_git_does() {
+    let tree = Tree::new("installer");
+    let ours = String::from_utf8(tree.prints(&["diff"])).unwrap();
+    tree.rr_patch(&["apply"]).exits(0);
+    tree.git(&["add", "--intent-to-add", ADDED, ADDED_UNIX]);
+    let gits = tree.git(&["diff", "--full-index"]);
+    let heads = |patch: &str| -> Vec<String> {
+        let head =
+            |line: &&str| ["diff --git", "index", "---", "+++", "new file"].iter().any(|word| line.starts_with(word));
+        let mut lines: Vec<String> = patch.lines().filter(head).map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(heads(&ours), heads(&gits));
+}
+
+#[test]
+fn diff_after_apply_prints_what_was_applied_with_its_options() {
+    let tree = Tree::new("installer");
+    let options = ["--controllers", "all", "--rr-arg=--chaos"];
+    let would = tree.prints(&[&["diff"], &options[..]].concat());
+    tree.rr_patch(&[&["apply"], &options[..]].concat()).exits(0);
+    assert!(tree.prints(&["diff"]) == would);
+    assert!(tree.prints(&[&["diff"], &options[..]].concat()) == would);
+    // Edits made since are the user's, not ours.
+    tree.edit(SYSTEM, "lcp := &localControlPlane{}", "lcp := &localControlPlane{} // local");
+    assert!(tree.prints(&["diff"]) == would);
+}
+
+#[test]
+fn diff_with_other_options_prints_what_apply_would_do_with_them() {
+    let tree = Tree::new("installer");
+    let would = tree.prints(&["diff", "--signal", "rr", "--avx512", "keep"]);
+    assert!(String::from_utf8_lossy(&would).contains("\n+const signalRecorderOnly = true\n"));
+    assert!(would != tree.prints(&["diff"]));
+    tree.rr_patch(&["apply"]).exits(0);
+    let before = (tree.snapshot(), tree.state());
+    assert!(tree.prints(&["diff", "--signal", "rr", "--avx512", "keep"]) == would);
+    assert!(before == (tree.snapshot(), tree.state()));
+}
+
+#[test]
+fn diff_on_another_branch_prints_what_apply_would_do_there() {
+    let tree = Tree::new("installer");
+    tree.git(&["checkout", "--quiet", "-b", "older"]);
+    copy(&fixtures().join("shapes/s1"), tree.root());
+    tree.commit("older sources");
+    tree.git(&["checkout", "--quiet", "main"]);
+    tree.rr_patch(&["apply"]).exits(0);
+    tree.git(&["checkout", "--quiet", "--force", "older"]);
+    tree.git(&["clean", "--quiet", "--force"]);
+    let (found, expected) = (tree.prints(&["diff"]), Tree::new("s1").prints(&["diff"]));
+    assert!(found == expected, "{}", String::from_utf8_lossy(&found));
+}
+
+#[test]
+fn diff_root_gives_paths_from_the_top_of_the_checkout() {
+    let below = "third_party/my \"installer\"\té";
+    let tree = Tree::vendored(below);
+    let before = tree.snapshot();
+    let patch = tree.prints(&["diff", "--root", below]);
+    git_apply(&tree, &[], &patch);
+    let by_git = tree.snapshot();
+    git_apply(&tree, &["--reverse"], &patch);
+    assert!(tree.snapshot() == before);
+
+    tree.rr_patch(&["apply", "--root", below]).exits(0);
+    assert!(tree.snapshot() == by_git);
+    assert!(tree.prints(&["diff", "--root", below]) == patch);
+    let inside = tree.tool().current_dir(tree.path(below).join("pkg")).arg("diff").output().unwrap();
+    assert!(inside.stdout == patch);
+}
+
+#[test]
+fn diff_of_a_tree_without_git_is_taken_by_git_apply() {
+    let (tree, other) = (Tree::bare("installer"), Tree::patched("installer"));
+    let patch = tree.prints(&["diff"]);
+    git_apply(&tree, &[], &patch);
+    assert!(tree.snapshot() == other.snapshot());
+}
+
+#[test]
+fn diff_prints_colours_at_a_terminal_only() {
+    let tree = Tree::new("installer");
+    assert!(!tree.prints(&["diff"]).contains(&0x1b));
+
+    let at_terminal = |environment: &[(&str, &str)]| {
+        let tool = format!("{} diff", env!("CARGO_BIN_EXE_rr-patch"));
+        tree.run("script", &["--quiet", "--return", "--command", &tool, "/dev/null"], environment)
+    };
+    if tree.run("sh", &["-c", "command -v script"], &[]).code != 0 {
+        eprintln!("skipped: there is no `script`, which makes a terminal");
+        return;
+    }
+    let plain = String::from_utf8(tree.prints(&["diff"])).unwrap();
+    let coloured = at_terminal(&[]).exits(0).stdout.replace("\r\n", "\n");
+    for part in [
+        "\x1b[1mdiff --git a/",
+        "\n\x1b[36m@@ -",
+        "\n\x1b[32m+\tps.Cmd.Cancel = ps.terminate\x1b[m\n",
+        "\n\x1b[31m-\tcase <-timedOut:\x1b[m\n",
+    ] {
+        assert!(coloured.contains(part), "{part:?} is not in {coloured}");
+    }
+    let bare = ["\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[36m", "\x1b[m"]
+        .iter()
+        .fold(coloured, |text, code| text.replace(code, ""));
+    assert_eq!(bare, plain, "colours add nothing else");
+    assert_eq!(at_terminal(&[("NO_COLOR", "1")]).exits(0).stdout.replace("\r\n", "\n"), plain);
+}
+
+#[test]
+fn diff_format_json_holds_the_patch_and_says_whether_it_is_applied() {
+    let tree = Tree::new("installer");
+    let report = tree.rr_patch(&["diff", "--format", "json"]).exits(0).json();
+    assert_eq!(report["schema"], "rr-patch/diff/1");
+    assert_eq!(report["applied"], false);
+    assert_eq!(report["shape"], "P1+S6");
+    assert_eq!(report["patch"].as_str().unwrap().as_bytes(), tree.prints(&["diff"]));
+    tree.rr_patch(&["apply"]).exits(0);
+    assert_eq!(tree.rr_patch(&["diff", "--format", "json"]).json()["applied"], true);
+    assert_eq!(tree.rr_patch(&["diff", "--format", "json", "--signal", "rr"]).json()["applied"], false);
+}
+
+#[test]
+fn diff_refuses_what_apply_refuses() {
+    let tree = Tree::new("installer");
+    tree.refuses(&["diff", "--controllers", "gcp"]).says(&["error: this installer has no controller `gcp`\n"]);
+    tree.edit(SYSTEM, "func (c *system) runController(", "func (c *system) startController(");
+    tree.refuses(&["diff"]).says(&["error: this shape of the installer's sources is not understood\n"]);
+}
+
+#[test]
+fn diff_to_a_reader_that_has_gone_away_is_no_failure() {
+    let tree = Tree::new("installer");
+    let mut child = tree.tool().arg("diff").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let run = Run::of(child.wait_with_output().unwrap());
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+}

@@ -1,0 +1,366 @@
+//! Keeps the books: which module may use which, where each package lives, that rules, fixtures,
+//! tests and help are complete.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rr_patch::rules::CHANGES;
+
+use crate::harness::{Run, command};
+
+fn home() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files of that ending below a folder, from the crate's root.
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let mut folders = vec![home().join(folder)];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().ends_with(ending) {
+                found.push(path.strip_prefix(home()).unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "there is no {ending} in {folder}");
+    found
+}
+
+fn text(path: impl AsRef<Path>) -> String {
+    let path = home().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The lines of a Rust file that are no comments, numbered from 1.
+fn code(path: &Path) -> Vec<(usize, String)> {
+    let text = text(path);
+    let lines = text.lines().map(str::to_owned).enumerate().map(|(n, line)| (n + 1, line));
+    lines.filter(|(_, line)| !line.trim_start().starts_with("//")).collect()
+}
+
+/// The names of the folders in a folder.
+fn folders(folder: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(home().join(folder)).unwrap().map(Result::unwrap);
+    let names = entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().into_string().unwrap());
+    names.collect()
+}
+
+/// What stands in a line after each `before`, as far as it is a Rust name.
+fn names_after<'a>(line: &'a str, before: &str) -> Vec<&'a str> {
+    let name = |rest: &'a str| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+    line.split(before).skip(1).map(name).collect()
+}
+
+/// The modules of lib.rs, from the top to the bottom of the house.
+fn modules() -> Vec<String> {
+    text("src/lib.rs")
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("pub mod ")?.trim_end_matches(';').into()))
+        .collect()
+}
+
+#[test]
+fn modules_use_only_those_below_them_in_the_list_of_lib_rs() {
+    let modules = modules();
+    let place = |name: &str| modules.iter().position(|module| module == name);
+    let mut wrong = Vec::new();
+    for path in files("src", ".rs") {
+        let name = path.components().nth(1).unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        if ["main", "lib"].contains(&name.as_str()) {
+            continue;
+        }
+        let own = place(&name).unwrap_or_else(|| panic!("{} is in no list", path.display()));
+        for (number, line) in code(&path) {
+            for used in names_after(&line, "crate::") {
+                let used_place = place(used).unwrap_or_else(|| panic!("{}:{number}: `crate::{used}`", path.display()));
+                if used_place < own {
+                    wrong.push(format!("{}:{number}: `{name}` uses `{used}`, which is above it", path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "lib.rs lists {}\n{}", modules.join(", "), wrong.join("\n"));
+}
+
+#[test]
+fn modules_are_listed_in_lib_rs_and_nowhere_else() {
+    let mut found = BTreeSet::new();
+    for path in files("src", ".rs") {
+        found
+            .insert(path.components().nth(1).unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned());
+    }
+    let listed: BTreeSet<String> = modules().into_iter().chain(["lib".into(), "main".into()]).collect();
+    assert_eq!(found, listed);
+}
+
+/// Where a package may be used. One without a row here may be used nowhere; `*` is anywhere.
+const HOMES: [(&str, &[&str]); 13] = [
+    ("anyhow", &["*"]),
+    ("clap", &["src/cli.rs", "src/main.rs", "src/commands/", "src/rules.rs", "src/report.rs"]),
+    ("duct", &["src/process.rs"]),
+    ("git2", &["src/checkout.rs"]),
+    ("include_dir", &["src/rules.rs", "src/commands/demo.rs"]),
+    ("rustix", &["src/process.rs"]),
+    ("serde", &["*"]),
+    ("serde_json", &["*"]),
+    ("signal_hook", &["src/process.rs"]),
+    ("similar", &["src/report.rs"]),
+    ("tempfile", &["src/write.rs", "src/verify.rs", "src/commands/demo.rs"]),
+    ("tree_sitter", &["src/go.rs"]),
+    ("tree_sitter_go", &["src/go.rs"]),
+];
+
+/// The packages of a section of Cargo.toml, as Rust names them.
+fn packages(section: &str) -> Vec<String> {
+    let manifest = text("Cargo.toml");
+    let section = manifest.split(&format!("\n[{section}]\n")).nth(1).unwrap_or_default();
+    let lines = section.lines().take_while(|line| !line.starts_with('['));
+    let names = lines.filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
+    names.map(|(name, _)| name.replace('-', "_")).collect()
+}
+
+/// Whether a line of Rust names a package.
+fn uses(line: &str, package: &str) -> bool {
+    line.match_indices(package).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = &line[at + package.len()..];
+        let whole = before.is_none_or(|c| !c.is_alphanumeric() && !['_', '.', '"', ':'].contains(&c));
+        whole && (after.starts_with("::") || (line.trim_start().starts_with("use ") && !after.starts_with('_')))
+    })
+}
+
+#[test]
+fn packages_are_used_in_their_homes_only() {
+    let known: Vec<String> = HOMES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(packages("dependencies"), known, "a new package needs a home");
+    let mut wrong = Vec::new();
+    for (package, homes) in HOMES {
+        let mut used = false;
+        for path in files("src", ".rs") {
+            let at_home = homes.iter().any(|home| *home == "*" || path.to_string_lossy().starts_with(home));
+            for (number, line) in code(&path).into_iter().filter(|(_, line)| uses(line, package)) {
+                used = true;
+                if !at_home {
+                    wrong.push(format!("{}:{number}: {package} lives in {}", path.display(), homes.join(", ")));
+                }
+                // Outside the command line only what names the values of an option.
+                let derived = ["src/rules.rs", "src/report.rs"].contains(&path.to_str().unwrap());
+                if package == "clap" && derived && !(line.starts_with("#[derive(") && line.contains("clap::ValueEnum"))
+                {
+                    wrong.push(format!("{}:{number}: clap is for derives here", path.display()));
+                }
+            }
+        }
+        if !used {
+            wrong.push(format!("{package} is used nowhere"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_change_has_a_folder_of_rules_with_a_readme() {
+    let changes: BTreeSet<String> = CHANGES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(folders("patches/rules"), changes);
+    let mut wrong = Vec::new();
+    for change in changes {
+        let folder = home().join("patches/rules").join(&change);
+        let there = |name: &str| folder.join(name).is_file();
+        if !there("README.md") {
+            wrong.push(format!("{change} has no README.md"));
+        }
+        if there("match.scm") != there("replace.go") {
+            wrong.push(format!("{change} has only one of match.scm and replace.go"));
+        }
+        let known = ["README.md", "match.scm", "replace.go"];
+        let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        wrong.extend(
+            names.filter(|name| !known.contains(&name.as_str())).map(|name| format!("{change}/{name}: what is it?")),
+        );
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_section_of_a_rules_text_is_used_by_its_patterns() {
+    for path in files("patches/rules", "match.scm") {
+        let patterns = text(&path);
+        let code: String = patterns.lines().filter(|line| !line.starts_with(';')).collect();
+        let used: BTreeSet<&str> = ["@replace.", "@after.", "@before."]
+            .iter()
+            .flat_map(|act| code.split(act).skip(1))
+            .map(|rest| rest.split([' ', ')', '\n']).next().unwrap())
+            .collect();
+        let replace = text(path.with_file_name("replace.go"));
+        let sections: BTreeSet<&str> = replace.lines().filter_map(|line| line.strip_prefix("// site: ")).collect();
+        assert_eq!(used, sections, "{}", path.display());
+    }
+}
+
+#[test]
+fn every_pattern_says_where_it_looks_and_every_site_what_for() {
+    for path in files("patches/rules", "match.scm") {
+        let patterns = text(&path);
+        for pattern in patterns.split("\n((").skip(1) {
+            let says = |key: &str| pattern.contains(&format!("(#set! {key} \""));
+            assert!(says("file") && says("in"), "{}: (({pattern}", path.display());
+            let complete =
+                if says("forbid") { !says("site") } else { says("site") && says("looked-for") && says("near") };
+            assert!(complete, "{}: (({pattern}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_shape_of_fixtures_has_a_readme() {
+    for shape in folders("fixtures/shapes") {
+        let readme = text(format!("fixtures/shapes/{shape}/README.md"));
+        assert!(readme.starts_with("# ") && readme.lines().count() > 2, "{shape}");
+    }
+    for folder in folders("fixtures").into_iter().filter(|folder| folder != "shapes") {
+        assert!(text(format!("fixtures/{folder}/README.md")).starts_with("# "), "{folder}");
+    }
+}
+
+#[test]
+fn every_file_of_tests_is_listed_in_main_rs_and_says_what_it_is_about() {
+    let listed: BTreeSet<String> = text("tests/main.rs")
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("mod ")?.strip_suffix(';')?.to_owned()))
+        .chain(["main".to_owned()])
+        .collect();
+    let found: BTreeSet<String> =
+        files("tests", ".rs").iter().map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    assert_eq!(listed, found);
+    for path in files("tests", ".rs").into_iter().chain(files("src", ".rs")) {
+        let first = text(&path).lines().next().unwrap_or_default().to_owned();
+        assert!(first.starts_with("//! ") || path.ends_with("src/main.rs"), "{}: {first}", path.display());
+    }
+}
+
+#[test]
+fn tests_are_named_after_what_they_show() {
+    for path in files("tests", ".rs") {
+        let text = text(&path);
+        for head in text.split("#[test]\n").skip(1) {
+            let name = head.split("fn ").nth(1).unwrap().split('(').next().unwrap();
+            assert!(!name.starts_with("test_") && name.matches('_').count() >= 3, "{}: {name}", path.display());
+        }
+    }
+}
+
+#[test]
+fn no_file_of_src_is_longer_than_a_reader_can_bear() {
+    for path in files("src", ".rs") {
+        let lines = text(&path).lines().count();
+        assert!(lines <= 700, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn nothing_is_left_to_be_done_in_the_code() {
+    let forbidden = [concat!("to", "do!("), concat!("unimple", "mented!("), concat!("db", "g!("), concat!("FIX", "ME")];
+    let mut found = Vec::new();
+    for path in ["src", "tests", "benches"].iter().flat_map(|folder| files(folder, ".rs")) {
+        for (number, line) in text(&path).lines().enumerate() {
+            if forbidden.iter().any(|word| line.contains(word)) {
+                found.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+fn help(arguments: &[&str]) -> String {
+    let output = command(env!("CARGO_BIN_EXE_rr-patch")).args(arguments).output().unwrap();
+    let run = Run::of(output).exits(0);
+    assert_eq!(run.stderr, "", "{arguments:?}");
+    run.stdout
+}
+
+/// The subcommands that the help lists.
+fn subcommands() -> Vec<String> {
+    let help = help(&["--help"]);
+    let list = help.split("\nCommands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    list.lines().map(|line| line.split_whitespace().next().unwrap().to_owned()).filter(|name| name != "help").collect()
+}
+
+#[test]
+fn help_lists_the_files_of_commands() {
+    let mut listed = subcommands();
+    listed.sort();
+    let files = files("src/commands", ".rs");
+    let names = files.iter().map(|path| path.file_stem().unwrap().to_str().unwrap());
+    assert_eq!(listed, names.filter(|name| *name != "mod").collect::<Vec<_>>());
+}
+
+/// The entries of the lists of options and arguments: the head, and what is said of it.
+fn entries(help: &str) -> Vec<(String, Vec<String>)> {
+    let mut entries: Vec<(String, Vec<String>)> = Vec::new();
+    let mut inside = false;
+    for line in help.lines() {
+        let indent = line.len() - line.trim_start().len();
+        match indent {
+            _ if line.is_empty() => {}
+            0 => inside = line == "Options:" || line == "Arguments:",
+            _ if !inside => {}
+            1..=6 => entries.push((line.trim().to_owned(), Vec::new())),
+            _ => entries.last_mut().unwrap().1.push(line.trim().to_owned()),
+        }
+    }
+    entries
+}
+
+#[test]
+fn help_describes_every_option_and_ends_no_description_with_a_full_stop() {
+    let mut seen = 0;
+    let calls: Vec<Vec<String>> =
+        [vec![]].into_iter().chain(subcommands().into_iter().map(|name| vec![name])).collect();
+    for call in calls {
+        let arguments: Vec<&str> = call.iter().map(String::as_str).chain(["--help"]).collect();
+        let text = help(&arguments);
+        let summary = text.lines().next().unwrap();
+        assert!(!summary.is_empty() && !summary.ends_with('.'), "{arguments:?}: {summary}");
+        for (head, said) in entries(&text) {
+            seen += 1;
+            let description: Vec<&String> =
+                said.iter().take_while(|line| !line.starts_with('[') && !line.ends_with("values:")).collect();
+            assert!(!description.is_empty(), "{arguments:?}: {head} has no description");
+            assert!(!description.last().unwrap().ends_with('.'), "{arguments:?}: {head}: {description:?}");
+            assert!(description[0].starts_with(char::is_uppercase), "{arguments:?}: {head}: {description:?}");
+            for value in said.iter().filter(|line| line.starts_with("- ")) {
+                let told = value.split_once(':').map(|(_, told)| told.trim()).unwrap_or_default();
+                assert!(!told.is_empty() && !told.ends_with('.'), "{arguments:?}: {head}: {value}");
+            }
+        }
+    }
+    assert!(seen > 30, "only {seen} options were found");
+}
+
+#[test]
+fn help_lists_subcommands_without_a_trailing_full_stop() {
+    let text = help(&["--help"]);
+    let list = text.split("\nCommands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    for line in list.lines() {
+        assert!(line.split_whitespace().count() > 2 && !line.ends_with('.'), "{line}");
+    }
+}
+
+#[test]
+fn help_tells_the_exit_codes() {
+    let text = help(&["--help"]);
+    for code in ["0 done", "1 could not", "2 usage", "3 refused, nothing was written", "4 ran"] {
+        assert!(text.contains(code), "{code} is not in\n{text}");
+    }
+}
+
+#[test]
+fn version_is_that_of_the_package() {
+    assert_eq!(help(&["--version"]), format!("rr-patch {}\n", env!("CARGO_PKG_VERSION")));
+}

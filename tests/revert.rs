@@ -1,0 +1,349 @@
+//! `rr-patch revert`: every byte and mode as before, later edits kept, and none of them lost.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::harness::{ADDED, ADDED_UNIX, JOURNAL, PROCESS, PROCESS_UNIX, Run, STATE, SYSTEM, Tree};
+
+/// Edits of one's own that are far from any change: file, old, new.
+const ELSEWHERE: [(&str, &str, &str); 4] = [
+    (PROCESS, "// Package process starts", "// Package process (edited) starts"),
+    (
+        PROCESS,
+        "\tStopTimeout, StartTimeout time.Duration\n",
+        "\tStopTimeout, StartTimeout time.Duration\n\n\t// Local is local.\n\tLocal int\n",
+    ),
+    (SYSTEM, "\tproviderArgs := []string{\n", "\tproviderArgs := []string{\n\t\t\"--local\",\n"),
+    (SYSTEM, "// controller is a program to run, with its process once it runs.\n", ""),
+];
+
+/// Edits of lines that apply changed.
+fn edit_changed_lines(tree: &Tree) {
+    tree.edit(PROCESS, "\tps.Cmd.Cancel = ps.terminate\n", "\tps.Cmd.Cancel = ps.myOwn\n");
+}
+
+#[test]
+fn revert_says_what_it_did_and_forgets_the_originals() {
+    let tree = Tree::new("installer");
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply"]).exits(0);
+    assert!(tree.path(JOURNAL).exists());
+    let run = tree.rr_patch(&["revert"]).exits(0);
+    let expected = format!(
+        "reverted `{}`: 4 files\n  restored {PROCESS}\n  restored {SYSTEM}\n{}",
+        tree.root().display(),
+        format_args!("  removed  {ADDED}\n  removed  {ADDED_UNIX}\n")
+    );
+    assert_eq!(run.stdout, expected);
+    assert!(tree.snapshot() == before);
+    assert!(!tree.path(STATE).exists());
+    assert_eq!(tree.git(&["status", "--porcelain", "--ignored"]), "");
+}
+
+#[test]
+fn revert_leaves_nothing_behind_in_a_tree_without_git() {
+    let tree = Tree::bare("installer");
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply"]).exits(0);
+    assert!(tree.path(".rr-patch/checkout/journal").is_file());
+    tree.rr_patch_in("hack", &["revert"]).exits(0);
+    assert!(tree.snapshot() == before);
+    assert!(!tree.path(".rr-patch").exists());
+}
+
+#[test]
+fn revert_with_nothing_to_revert_says_so_and_writes_nothing() {
+    for tree in [Tree::new("installer"), Tree::bare("installer")] {
+        let before = tree.snapshot();
+        let run = tree.rr_patch(&["revert"]).exits(0);
+        assert_eq!(run.stdout, format!("`{}` is not patched; nothing to do\n", tree.root().display()));
+        let report = tree.rr_patch(&["revert", "--format", "json"]).exits(0).json();
+        let expected = json!({"schema": "rr-patch/revert/1", "outcome": "unchanged", "root": tree.root(), "files": []});
+        assert_eq!(report, expected);
+        assert!(tree.snapshot() == before);
+        assert!(!tree.path(STATE).exists() && !tree.path(".rr-patch").exists());
+    }
+}
+
+#[test]
+fn revert_keeps_edits_elsewhere_in_the_patched_files() {
+    let (tree, expected) = (Tree::patched("installer"), Tree::new("installer"));
+    for (file, old, new) in ELSEWHERE {
+        tree.edit(file, old, new);
+        expected.edit(file, old, new);
+    }
+    tree.rr_patch(&["revert"]).exits(0).prints(&[
+        &format!("  merged   {PROCESS}; what was edited since is kept\n"),
+        &format!("  merged   {SYSTEM}; what was edited since is kept\n"),
+    ]);
+    assert!(tree.snapshot() == expected.snapshot());
+    assert!(!tree.path(STATE).exists());
+}
+
+#[test]
+fn revert_keeps_edits_elsewhere_byte_for_byte_in_files_that_vary() {
+    for (name, vary) in crate::shapes::VARIATIONS {
+        let varied = || {
+            let tree = Tree::new("p2");
+            [PROCESS, SYSTEM, PROCESS_UNIX].iter().for_each(|file| tree.write(file, vary(file, tree.read(file))));
+            tree
+        };
+        let (tree, expected) = (varied(), varied());
+        tree.rr_patch(&["apply"]).exits(0);
+        for tree in [&tree, &expected] {
+            for file in [PROCESS, SYSTEM, PROCESS_UNIX] {
+                let bytes = tree.read(file);
+                let at = bytes.windows(8).position(|window| window == b"import (").unwrap();
+                tree.write(file, [&bytes[..at], b"// An edit \xff of our own.\n", &bytes[at..]].concat());
+            }
+        }
+        tree.rr_patch(&["revert"]).exits(0);
+        for file in [PROCESS, SYSTEM, PROCESS_UNIX] {
+            let (found, wanted) = (tree.read(file), expected.read(file));
+            let (shown, hoped) = (String::from_utf8_lossy(&found), String::from_utf8_lossy(&wanted));
+            assert!(found == wanted, "{name}: {file}, found:\n{shown:?}\nexpected:\n{hoped:?}");
+        }
+        assert!(tree.snapshot() == expected.snapshot(), "{name}");
+    }
+}
+
+#[test]
+fn revert_takes_a_change_that_was_undone_by_hand_for_no_conflict() {
+    let tree = Tree::new("installer");
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply"]).exits(0);
+    tree.edit(PROCESS, "\tps.Cmd.Cancel = ps.terminate\n", "");
+    tree.edit(PROCESS, "if err := ps.terminate(); err", "if err := ps.Cmd.Process.Signal(syscall.SIGTERM); err");
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == before);
+}
+
+#[test]
+fn revert_refuses_a_file_edited_in_the_changed_lines_and_shows_them() {
+    let tree = Tree::patched("installer");
+    edit_changed_lines(&tree);
+    tree.edit(SYSTEM, "\t\t\tprocess.AwaitAll()\n", "\t\t\tprocess.AwaitAll() // local\n");
+    let run = tree.refuses(&["revert"]).says(&[
+        "error: edits made since apply touch the lines that it changed\n",
+        &format!("  `{PROCESS}`\n    <<<<<<< edited since apply\n    \tps.Cmd.Cancel = ps.myOwn\n"),
+        "    \tps.Cmd.Cancel = ps.myOwn\n    =======\n    >>>>>>> original\n",
+        &format!("  `{SYSTEM}`\n    <<<<<<< edited since apply\n    \t\t\tprocess.AwaitAll() // local\n"),
+        "hint: undo those edits, or `rr-patch revert --force`, which keeps the edited version beside the original\n",
+    ]);
+    assert!(!run.stderr.contains("import ("), "only the lines in question: {}", run.stderr);
+    assert!(tree.path(JOURNAL).exists());
+}
+
+#[test]
+fn revert_force_keeps_the_edited_version_beside_the_original() {
+    let (tree, expected) = (Tree::patched("installer"), Tree::new("installer"));
+    edit_changed_lines(&tree);
+    tree.chmod(PROCESS, 0o600);
+    let edited = tree.read(PROCESS);
+    // A file that merges is merged all the same.
+    let (file, old, new) = ELSEWHERE[2];
+    tree.edit(file, old, new);
+    expected.edit(file, old, new);
+
+    let run = tree.rr_patch(&["revert", "--force"]).exits(0);
+    run.prints(&[
+        &format!("  restored {PROCESS}; the edited version is {PROCESS}.edited\n"),
+        &format!("  merged   {SYSTEM}; what was edited since is kept\n"),
+    ]);
+    assert_eq!(tree.read(&format!("{PROCESS}.edited")), edited);
+    let mut found = tree.snapshot();
+    let (_, mode) = found.remove(std::path::Path::new(&format!("{PROCESS}.edited"))).unwrap();
+    assert_eq!(mode & 0o7777, 0o600);
+    assert!(found == expected.snapshot());
+    tree.go(&["vet", "./pkg/clusterapi/..."], &[]).exits(0);
+    assert!(!tree.path(STATE).exists());
+}
+
+#[test]
+fn revert_force_never_writes_over_an_earlier_backup() {
+    let tree = Tree::new("installer");
+    for (number, backup) in [".edited", ".edited-2", ".edited-3"].into_iter().enumerate() {
+        tree.rr_patch(&["apply"]).exits(0);
+        tree.edit(PROCESS, "ps.Cmd.Cancel = ps.terminate", &format!("ps.Cmd.Cancel = ps.own{number}"));
+        let report = tree.rr_patch(&["revert", "--force", "--format", "json"]).exits(0).json();
+        let expected = json!({"path": PROCESS, "done": "restored", "backup": format!("{PROCESS}{backup}")});
+        assert_eq!(report["files"][0], expected);
+        assert_eq!(report["files"].as_array().unwrap().len(), 4);
+    }
+    for (number, backup) in [".edited", ".edited-2", ".edited-3"].into_iter().enumerate() {
+        assert!(tree.text(&format!("{PROCESS}{backup}")).contains(&format!("ps.Cmd.Cancel = ps.own{number}\n")));
+    }
+    assert_eq!(tree.git(&["diff", "--name-only"]), "");
+}
+
+#[test]
+fn revert_force_counts_the_files_that_it_reverts_and_not_the_backups() {
+    let tree = Tree::patched("installer");
+    edit_changed_lines(&tree);
+    let run = tree.rr_patch(&["revert", "--force"]).exits(0);
+    let listed = run.stdout.lines().filter(|line| line.starts_with("  ")).count();
+    assert!(run.stdout.contains(&format!(": {listed} files\n")), "{}", run.stdout);
+}
+
+#[test]
+fn revert_refuses_to_remove_an_added_file_that_was_edited() {
+    let tree = Tree::patched("installer");
+    let before = tree.git(&["diff", "--name-only", "HEAD"]);
+    tree.edit(ADDED, "waitNotice = 10 * time.Second", "waitNotice = time.Second");
+    let edited = tree.read(ADDED);
+    tree.refuses(&["revert"]).says(&[&format!("  `{ADDED}`: a file that apply added was edited since\n")]);
+    assert_eq!(tree.git(&["diff", "--name-only", "HEAD"]), before);
+
+    let run = tree.rr_patch(&["revert", "--force"]).exits(0);
+    run.prints(&[&format!("  removed  {ADDED}; the edited version is {ADDED}.edited\n")]);
+    assert_eq!(tree.read(&format!("{ADDED}.edited")), edited);
+    assert_eq!(tree.git(&["status", "--porcelain"]), format!("?? {ADDED}.edited\n"));
+}
+
+#[test]
+fn revert_does_not_miss_an_added_file_that_was_deleted() {
+    let tree = Tree::new("installer");
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply"]).exits(0);
+    tree.remove(ADDED);
+    tree.remove(ADDED_UNIX);
+    tree.rr_patch(&["revert"]).exits(0).prints(&[": 2 files\n"]);
+    assert!(tree.snapshot() == before);
+}
+
+#[test]
+fn revert_refuses_when_an_original_file_was_deleted_and_force_brings_it_back() {
+    let tree = Tree::new("installer");
+    tree.chmod(SYSTEM, 0o755);
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply"]).exits(0);
+    tree.remove(SYSTEM);
+    tree.refuses(&["revert"]).says(&[&format!("  `{SYSTEM}` was deleted since\n")]);
+    tree.rr_patch(&["revert", "--force"]).exits(0);
+    assert!(tree.snapshot() == before);
+}
+
+#[test]
+fn revert_force_brings_back_files_whose_folder_was_deleted() {
+    let tree = Tree::new("installer");
+    tree.rr_patch(&["apply"]).exits(0);
+    fs::remove_dir_all(tree.path("pkg/clusterapi/internal/process")).unwrap();
+    tree.refuses(&["revert"]).says(&[&format!("  `{PROCESS}` was deleted since\n")]);
+    tree.rr_patch(&["revert", "--force"]).exits(0);
+    assert_eq!(tree.git(&["status", "--porcelain", "--", PROCESS, SYSTEM, ADDED, ADDED_UNIX]), "");
+}
+
+#[test]
+fn revert_restores_modes_that_were_changed_since() {
+    let tree = Tree::new("installer");
+    tree.chmod(PROCESS, 0o640);
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply"]).exits(0);
+    tree.chmod(PROCESS, 0o777);
+    tree.chmod(SYSTEM, 0o600);
+    tree.chmod(ADDED, 0o755);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == before);
+}
+
+#[test]
+fn revert_works_while_a_merge_is_in_progress() {
+    let tree = Tree::new("installer");
+    let before = tree.snapshot();
+    tree.git(&["checkout", "--quiet", "-b", "side"]);
+    tree.commit("on a side branch");
+    tree.git(&["checkout", "--quiet", "main"]);
+    tree.commit("on the main branch");
+    tree.rr_patch(&["apply"]).exits(0);
+    tree.git(&["merge", "--quiet", "--no-commit", "--no-ff", "side"]);
+    assert!(tree.path(".git/MERGE_HEAD").exists());
+    tree.refuses(&["apply", "--controllers", "all"]).says(&["error: a merge is in progress"]);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == before);
+}
+
+#[test]
+fn revert_after_git_has_brought_back_the_originals_removes_what_was_added() {
+    for gone in [&["stash", "--quiet"][..], &["checkout", "--quiet", "--", "."], &["reset", "--quiet", "--hard"]] {
+        let tree = Tree::new("installer");
+        let before = tree.snapshot();
+        tree.rr_patch(&["apply"]).exits(0);
+        tree.git(gone);
+        tree.rr_patch(&["revert"]).exits(0).prints(&[": 2 files\n"]);
+        assert!(tree.snapshot() == before, "{gone:?}");
+    }
+}
+
+#[test]
+fn revert_restores_the_originals_even_if_the_patch_was_committed() {
+    let tree = Tree::new("installer");
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply"]).exits(0);
+    tree.commit("the patched sources");
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == before);
+}
+
+#[test]
+fn revert_on_another_branch_leaves_its_sources_as_they_are() {
+    let tree = Tree::new("installer");
+    tree.git(&["checkout", "--quiet", "-b", "other"]);
+    for (file, old, new) in ELSEWHERE {
+        tree.edit(file, old, new);
+    }
+    tree.commit("other sources");
+    let other = tree.snapshot();
+    tree.git(&["checkout", "--quiet", "main"]);
+    tree.rr_patch(&["apply"]).exits(0);
+    tree.git(&["checkout", "--quiet", "--force", "other"]);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == other);
+}
+
+#[test]
+fn revert_takes_everything_back_when_a_file_cannot_be_replaced() {
+    let tree = Tree::new("installer");
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply"]).exits(0);
+    let patched = (tree.snapshot(), tree.state());
+    for busy in [SYSTEM, ADDED_UNIX] {
+        let Some(run) = tree.rr_patch_while_busy(busy, &["revert"]) else { return };
+        run.exits(1).says(&[&tree.path(busy).display().to_string(), "all changes were taken back"]);
+        assert!(patched == (tree.snapshot(), tree.state()), "{busy}");
+    }
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == before);
+}
+
+#[test]
+fn revert_refuses_a_link_or_a_folder_in_the_place_of_a_patched_file() {
+    let tree = Tree::patched("installer");
+    fs::rename(tree.path(SYSTEM), tree.beside("system.go")).unwrap();
+    tree.link(SYSTEM, tree.beside("system.go"));
+    for options in [&["revert"][..], &["revert", "--force"]] {
+        tree.refuses(options).says(&[&format!("error: `{SYSTEM}` is a symlink, where a file should be\n")]);
+    }
+    tree.remove(SYSTEM);
+    fs::create_dir(tree.path(SYSTEM)).unwrap();
+    for options in [&["revert"][..], &["revert", "--force"]] {
+        tree.refuses(options).says(&[&format!("error: `{SYSTEM}` is not a regular file\n"), "found: a folder\n"]);
+    }
+}
+
+#[test]
+fn revert_several_at_once_end_in_order() {
+    let tree = Tree::new("installer");
+    let before = tree.snapshot();
+    let revert = || Run::of(tree.tool().arg("revert").output().unwrap());
+    for _ in 0..15 {
+        tree.rr_patch(&["apply"]).exits(0);
+        std::thread::scope(|scope| {
+            let calls: Vec<_> = (0..6).map(|_| scope.spawn(revert)).collect();
+            for run in calls.into_iter().map(|call| call.join().unwrap()) {
+                assert!([0, 3].contains(&run.code), "exit {}: {}", run.code, run.stderr);
+            }
+        });
+        assert!(tree.snapshot() == before);
+    }
+}

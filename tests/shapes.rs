@@ -1,0 +1,723 @@
+//! What apply makes of the Go sources, shape by shape: that Go takes it, that it keeps the contract,
+//! that it touches no line it need not, and that revert leaves no trace of it.
+
+use std::fs;
+use std::panic::catch_unwind;
+
+use crate::harness::{ADDED, ADDED_UNIX, PROCESS, PROCESS_UNIX, Run, SHAPES, SYSTEM, Tree};
+
+/// Runs `check` on every shape, and names those for which it fails.
+#[track_caller]
+fn on_every_shape(check: fn(&str)) {
+    let failed: Vec<&str> = SHAPES.into_iter().filter(|shape| catch_unwind(|| check(shape)).is_err()).collect();
+    assert!(failed.is_empty(), "fails for: {}", failed.join(", "));
+}
+
+/// The text of a Go function.
+#[track_caller]
+fn function<'a>(source: &'a str, name: &str) -> &'a str {
+    let head = format!(") {name}(");
+    let start = source.split_inclusive('\n').scan(0, |at, line| {
+        let start = *at;
+        *at += line.len();
+        Some((start, line))
+    });
+    let (start, _) = start
+        .filter(|(_, line)| line.starts_with("func ") && line.contains(&head))
+        .last()
+        .unwrap_or_else(|| panic!("no function {name}"));
+    let end = source[start..].find("\n}\n").unwrap_or(source.len() - start);
+    &source[start..start + end]
+}
+
+#[test]
+fn apply_makes_go_that_is_formatted_and_vetted_on_every_shape() {
+    on_every_shape(|shape| {
+        let tree = Tree::patched(shape);
+        assert_eq!(tree.unformatted(), "");
+        tree.go(&["vet", "./pkg/clusterapi/..."], &[]).exits(0);
+        if shape == "p2" {
+            let process = "./pkg/clusterapi/internal/process";
+            tree.go(&["build", process], &[("GOOS", "windows")]).exits(0);
+            tree.go(&["vet", process], &[("GOOS", "windows")]).exits(0);
+        }
+    });
+}
+
+#[test]
+fn apply_lists_all_six_changes_with_lines_that_exist_on_every_shape() {
+    on_every_shape(|shape| {
+        let tree = Tree::new(shape);
+        let report = tree.rr_patch(&["apply", "--format", "json"]).exits(0).json();
+        assert_eq!(report["schema"], "rr-patch/apply/1");
+        assert_eq!(report["outcome"], "patched");
+        let name = match shape {
+            "p2" => "P2+S6".to_owned(),
+            "installer" | "s6-renamed" | "s6-second-goroutine" => "P1+S6".to_owned(),
+            other => format!("P1+{}", other.to_uppercase()),
+        };
+        assert_eq!(report["shape"], name);
+
+        let lines_of = |change: &serde_json::Value| -> Vec<String> {
+            let sites = change["sites"].as_array().unwrap();
+            let line = |site: &serde_json::Value| {
+                let text = tree.text(site["path"].as_str().unwrap());
+                let number = usize::try_from(site["line"].as_u64().unwrap()).unwrap();
+                text.lines().nth(number - 1).unwrap_or_else(|| panic!("{site}: no such line")).to_owned()
+            };
+            sites.iter().map(line).collect()
+        };
+        // A line of each change that must be among those it is said to be on.
+        let expected = [
+            ("group-signal", "syscall.Kill(-ps.Cmd.Process.Pid, syscall.SIGTERM)"),
+            ("graceful-cancel", ".Cmd.Cancel = "),
+            ("no-timeouts", ".logWhileWaiting("),
+            ("exit-log", ".exitReport()"),
+            ("rr-command", ".supervise()"),
+            ("whole-trace", "\"RR_COPY_ALL_FILES=1\""),
+        ];
+        let changes = report["changes"].as_array().unwrap();
+        let names: Vec<&str> = changes.iter().map(|change| change["change"].as_str().unwrap()).collect();
+        assert_eq!(names, expected.map(|(name, _)| name));
+        for (change, (name, text)) in changes.iter().zip(expected) {
+            let lines = lines_of(change);
+            assert!(lines.iter().any(|line| line.contains(text)), "{name}: `{text}` is none of {lines:#?}");
+            assert!(lines.iter().all(|line| !line.trim().is_empty()), "{name}: a blank line in {lines:#?}");
+        }
+    });
+}
+
+#[test]
+fn apply_keeps_the_contract_in_start_stop_and_teardown_of_every_shape() {
+    on_every_shape(|shape| {
+        let tree = Tree::new(shape);
+        let places = [(PROCESS, "Start"), (PROCESS, "Stop"), (SYSTEM, "Teardown")];
+        for (file, name) in places {
+            let source = tree.text(file);
+            assert!(function(&source, name).contains("time.After("), "{name} has a timer before");
+        }
+        tree.rr_patch(&["apply"]).exits(0);
+        let (process, system) = (tree.text(PROCESS), tree.text(SYSTEM));
+        for (file, name) in places {
+            let source = tree.text(file);
+            let body = function(&source, name);
+            for gone in ["SIGKILL", "killProcess", ".Kill()", "time.After", "time.NewTimer", "WaitDelay", "Timeout)"] {
+                assert!(!body.contains(gone), "{name} still has {gone}:\n{body}");
+            }
+        }
+
+        let start = function(&process, "Start");
+        let at = |text: &str| start.find(text).unwrap_or_else(|| panic!("Start lacks `{text}`:\n{start}"));
+        assert!(at("exec.CommandContext(") < at(".Cmd.Cancel = "));
+        assert!(at(".Cmd.Cancel = ") < at(".supervise()"));
+        assert!(at(".supervise()") < at(".Cmd.Start()"));
+        assert!(at(".Cmd.Wait()") < at(".exitReport()"));
+        assert!(at(".exitReport()") < at(".exited = true\n\t}()"), "the exit is logged before anyone is told of it");
+        assert!(!function(&process, "Stop").contains(".Process.Signal("));
+
+        let teardown = function(&system, "Teardown");
+        assert!(teardown.find(".wg.Wait()") < teardown.find("process.AwaitAll()"));
+        assert_eq!(teardown.contains("process.CancelRun()"), teardown.contains(".Lock()"));
+        if let Some(lock) = teardown.find(".Lock()") {
+            assert!(teardown.find("process.CancelRun()").unwrap() < lock);
+            assert!(function(&system, "Run").contains("process.CancelRunWith("));
+        }
+        assert!(function(&system, "runController").contains(".Record("));
+        if shape == "p2" {
+            assert!(
+                tree.text(PROCESS_UNIX).contains("func stopProcess(ps *State) error {\n\treturn ps.terminate()\n}")
+            );
+        }
+
+        assert!(tree.text(ADDED_UNIX).contains("syscall.Kill(-ps.Cmd.Process.Pid, syscall.SIGTERM)"));
+        let added = tree.text(ADDED);
+        assert!(added.contains("append(ps.Env, \"RR_COPY_ALL_FILES=1\")"));
+        let command = r#"[]string{"rr", "record", "--wait", "--disable-avx-512", "--bind-to-cpu=0"}"#;
+        assert!(added.contains(command), "{added}");
+        assert!(!format!("{added}{}", tree.text(ADDED_UNIX)).contains("SIGKILL\n"));
+    });
+}
+
+#[test]
+fn apply_touches_no_line_that_it_need_not_on_every_shape() {
+    on_every_shape(|shape| {
+        let tree = Tree::patched(shape);
+        // Lines added and removed. What goes are two timers with their cases, Teardown's case, and a
+        // warning; the renamed shape has comments in those.
+        let expected = match shape {
+            "p2" => [(PROCESS, 6, 18), (PROCESS_UNIX, 1, 1), (SYSTEM, 8, 2)].as_slice(),
+            "s1" | "s2" => &[(PROCESS, 7, 19), (SYSTEM, 6, 2)],
+            "s6-renamed" => &[(PROCESS, 7, 29), (SYSTEM, 8, 4)],
+            _ => &[(PROCESS, 7, 19), (SYSTEM, 8, 2)],
+        };
+        let expected: Vec<String> =
+            expected.iter().map(|(path, added, removed)| format!("{added}\t{removed}\t{path}")).collect();
+        let changed = |options: &[&str]| tree.git(&[&["diff", "--numstat"], options].concat());
+        assert_eq!(changed(&[]).lines().collect::<Vec<_>>(), expected);
+        assert_eq!(changed(&["-w"]), changed(&[]), "no line differs by white space only");
+
+        let mut added = vec![ADDED, ADDED_UNIX];
+        added.extend((shape == "p2").then_some("pkg/clusterapi/internal/process/rr_patch_windows.go"));
+        let untracked = tree.git(&["ls-files", "--others"]);
+        assert_eq!(untracked.lines().collect::<Vec<_>>(), added);
+    });
+}
+
+#[test]
+fn revert_restores_every_shape_byte_for_byte_and_leaves_nothing_over() {
+    on_every_shape(|shape| {
+        for tree in [Tree::new(shape), Tree::bare(shape)] {
+            let before = (tree.snapshot(), folders(&tree));
+            tree.rr_patch(&["apply"]).exits(0);
+            assert!(tree.snapshot() != before.0);
+            tree.rr_patch(&["revert"]).exits(0);
+            assert!(tree.snapshot() == before.0, "a file is not as it was");
+            assert_eq!(folders(&tree), before.1, "a folder is left over, or gone");
+            assert!(!tree.path(".git/rr-patch").exists());
+        }
+    });
+}
+
+/// All folders of a tree but git's own.
+fn folders(tree: &Tree) -> Vec<String> {
+    let found = tree.run("find", &[".", "-name", ".git", "-prune", "-o", "-type", "d", "-print"], &[]).exits(0).stdout;
+    let mut folders: Vec<String> = found.lines().map(str::to_owned).collect();
+    folders.sort();
+    folders
+}
+
+/// A change to a file's bytes that has nothing to do with ours: it makes no difference whether the
+/// one or the other comes first.
+pub(crate) type Variation = (&'static str, fn(&str, Vec<u8>) -> Vec<u8>);
+
+pub(crate) const VARIATIONS: [Variation; 9] = [
+    ("CRLF line ends", |_, bytes| replaced(&bytes, b"\n", b"\r\n")),
+    ("one CRLF in a file of LF", |_, bytes| replaced(&bytes, b"\n)\n", b"\n)\r\n")),
+    ("no final newline", |_, mut bytes| {
+        assert_eq!(bytes.pop(), Some(b'\n'));
+        bytes
+    }),
+    ("CRLF line ends and no final newline", |_, bytes| {
+        let mut bytes = replaced(&bytes, b"\n", b"\r\n");
+        bytes.truncate(bytes.len() - 2);
+        bytes
+    }),
+    ("blank lines at the end", |_, bytes| [&bytes[..], b"\n\n\n"].concat()),
+    ("invalid UTF-8 in a comment", |_, bytes| replaced(&bytes, b"\nimport (", b"\n// \xff\xfe caf\xe9\xa0\nimport (")),
+    ("another alphabet", |_, bytes| {
+        replaced(&bytes, b"\nimport (", "\n// 録画 \u{1f3ac} ё\u{2028}\nimport (".as_bytes())
+    }),
+    ("a function of one's own", |_, bytes| [&bytes[..], b"\nfunc extra() int {\n\treturn 1\n}\n"].concat()),
+    ("statements of one's own", |path, bytes| match path {
+        SYSTEM => replaced(&bytes, b"\tplatform, err := ", b"\tlogrus.Debug(\"local\")\n\tplatform, err := "),
+        PROCESS => replaced(&bytes, b"\tready := make(", b"\tlogrus.Debug(\"local\")\n\tready := make("),
+        _ => bytes,
+    }),
+];
+
+fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = bytes;
+    while let Some(at) = rest.windows(old.len()).position(|window| window == old) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(new);
+        rest = &rest[at + old.len()..];
+    }
+    out.extend_from_slice(rest);
+    assert!(out != bytes, "the variation changes something");
+    out
+}
+
+#[test]
+fn apply_and_revert_keep_every_byte_of_files_that_vary() {
+    let mut failed = Vec::new();
+    for shape in ["installer", "p2"] {
+        let files = if shape == "p2" { &[PROCESS, SYSTEM, PROCESS_UNIX][..] } else { &[PROCESS, SYSTEM] };
+        let plain = Tree::patched(shape);
+        for (name, vary) in VARIATIONS {
+            let kept = catch_unwind(|| {
+                let tree = Tree::bare(shape);
+                for file in files {
+                    tree.write(file, vary(file, tree.read(file)));
+                }
+                let before = tree.snapshot();
+                tree.rr_patch(&["apply"]).exits(0);
+                for file in files {
+                    let (found, expected) = (tree.read(file), vary(file, plain.read(file)));
+                    let (shown, wanted) = (String::from_utf8_lossy(&found), String::from_utf8_lossy(&expected));
+                    assert!(found == expected, "{file}, found:\n{shown}\nexpected:\n{wanted}");
+                }
+                if name == "CRLF line ends" {
+                    tree.go(&["vet", "./pkg/clusterapi/..."], &[]).exits(0);
+                }
+                tree.rr_patch(&["revert"]).exits(0);
+                assert!(tree.snapshot() == before, "revert gives back the bytes that were there");
+            });
+            if kept.is_err() {
+                failed.push(format!("{name} ({shape})"));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "fails for: {}", failed.join(", "));
+}
+
+#[test]
+fn apply_and_revert_keep_the_modes_of_files() {
+    for shape in ["installer", "p2"] {
+        let files = if shape == "p2" { &[PROCESS, SYSTEM, PROCESS_UNIX][..] } else { &[PROCESS, SYSTEM] };
+        for (mode, other) in [(0o755, 0o600), (0o600, 0o755), (0o444, 0o2664)] {
+            let tree = Tree::new(shape);
+            tree.chmod(files[0], mode);
+            tree.chmod(files[1], other);
+            files[2..].iter().for_each(|file| tree.chmod(file, 0o640));
+            let before = tree.snapshot();
+            tree.rr_patch(&["apply"]).exits(0);
+            let after = tree.snapshot();
+            for file in files {
+                let mode_in = |files: &crate::harness::Snapshot| files[std::path::Path::new(file)].1;
+                assert_eq!(mode_in(&before), mode_in(&after), "{shape}: {file} {mode:o} {other:o}");
+            }
+            tree.rr_patch(&["revert"]).exits(0);
+            assert!(tree.snapshot() == before, "{shape}: {mode:o} {other:o}");
+        }
+    }
+}
+
+/// Statements that a rule looks for: what they begin with, in which file.
+const STATEMENTS: [(&str, &str); 11] = [
+    (PROCESS, "ps.Cmd = exec.CommandContext("),
+    (PROCESS, "timedOut := time.After(ps.StartTimeout)"),
+    (PROCESS, "if err := ps.Cmd.Start()"),
+    (PROCESS, "err := ps.Cmd.Wait()"),
+    (PROCESS, "if done, err := ps.Exited()"),
+    (PROCESS, "timedOut := time.After(ps.StopTimeout)"),
+    (PROCESS, "ps.waitDone = make("),
+    (SYSTEM, "c.cancel = cancel"),
+    (SYSTEM, "c.wg.Wait()"),
+    (SYSTEM, "pr := &process.State{"),
+    (SYSTEM, "if c.lcp == nil {\n\t\treturn\n\t}\n\tdefer os.RemoveAll("),
+];
+
+#[test]
+fn apply_keeps_comments_around_the_statements_that_it_looks_for() {
+    for shape in ["installer", "p2"] {
+        for comment in ["// A note of ours.", "/* A note of ours. */", "/* A note\n\t   of ours. */"] {
+            let tree = Tree::new(shape);
+            for (file, statement) in STATEMENTS {
+                let indented = tree.text(file).split(statement).next().unwrap().rsplit('\n').next().unwrap().to_owned();
+                tree.edit(file, statement, &format!("{comment}\n{indented}{statement}"));
+            }
+            tree.edit(
+                PROCESS,
+                "timedOut := time.After(ps.StopTimeout)\n",
+                "timedOut := time.After(ps.StopTimeout) // and here\n",
+            );
+            tree.edit(SYSTEM, "c.wg.Wait()\n", "c.wg.Wait() // and here\n");
+            tree.run("gofmt", &["-w", PROCESS, SYSTEM], &[]).exits(0);
+            let before = tree.snapshot();
+            tree.rr_patch(&["apply"]).exits(0);
+            let both = format!("{}{}", tree.text(PROCESS), tree.text(SYSTEM));
+            assert_eq!(both.matches("of ours.").count(), STATEMENTS.len(), "{shape}, {comment}");
+            assert_eq!(both.matches("// and here").count(), 2, "{shape}, {comment}");
+            assert_eq!(tree.unformatted(), "", "{shape}, {comment}");
+            tree.rr_patch(&["revert"]).exits(0);
+            assert!(tree.snapshot() == before, "{shape}, {comment}");
+        }
+    }
+}
+
+/// A test of the added Go, to be run in the patched package.
+const GO_TEST: &str = r##"package process
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// onlyInPath makes a program of this name the only one in PATH and returns its path.
+func onlyInPath(t *testing.T, name string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", filepath.Dir(file))
+	return file
+}
+
+// onCPU makes /proc/cpuinfo say that the CPU has these flags.
+func onCPU(t *testing.T, flags string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "cpuinfo")
+	if err := os.WriteFile(file, []byte("processor\t: 0\nflags\t\t: fpu "+flags+" vme\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	old := cpuInfoPath
+	cpuInfoPath = file
+	t.Cleanup(func() { cpuInfoPath = old })
+}
+
+func TestAvx512(t *testing.T) {
+	rr := onlyInPath(t, "rr")
+	for flags, variable := range map[string]string{
+		"cpuid_fault":               "WANT_FAULTING",
+		"avx512f cpuid_fault sse":   "WANT_FAULTING",
+		"avx512f":                   "WANT_OTHER",
+		"cpuid_faulty xcpuid_fault": "WANT_OTHER",
+	} {
+		onCPU(t, flags)
+		// Twice: the first answer must not have changed what is baked in.
+		for range 2 {
+			got, err := recorderFor("aws infrastructure provider")
+			if want := rr + " " + os.Getenv(variable); err != nil || strings.Join(got, " ") != want {
+				t.Errorf("with %q: got %q, %v; want %q", flags, got, err, want)
+			}
+		}
+	}
+	cpuInfoPath = filepath.Join(t.TempDir(), "none")
+	got, err := recorderFor("aws infrastructure provider")
+	if want := rr + " " + os.Getenv("WANT_OTHER"); err != nil || strings.Join(got, " ") != want {
+		t.Errorf("without cpuinfo: got %q, %v; want %q", got, err, want)
+	}
+}
+
+func TestOverride(t *testing.T) {
+	rr := onlyInPath(t, "my-rr")
+	onCPU(t, "avx512f")
+	t.Setenv("RR_PATCH_RECORD", "  my-rr record -W  --disable-avx-512 ")
+	got, err := recorderFor("aws")
+	if want := []string{rr, "record", "-W", "--disable-avx-512"}; err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+
+	t.Setenv("RR_PATCH_RECORD", "off")
+	if got, err := recorderFor("aws"); err != nil || len(got) != 0 {
+		t.Errorf("off: got %q, %v", got, err)
+	}
+
+	t.Setenv("RR_PATCH_RECORD", " ")
+	if got, err := recorderFor("aws"); err == nil || !strings.Contains(err.Error(), "the recorder rr was not found") {
+		t.Errorf("blank is not set: got %q, %v", got, err)
+	}
+}
+
+func TestNotFound(t *testing.T) {
+	onlyInPath(t, "something-else")
+	ps := &State{Path: "/bin/cluster-api-provider-aws"}
+	err := ps.Record("aws infrastructure provider", true)
+	if !errors.Is(err, exec.ErrNotFound) {
+		t.Fatalf("got %v", err)
+	}
+	for _, part := range []string{"recorder rr ", "aws infrastructure provider", "RR_PATCH_RECORD"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q lacks %q", err, part)
+		}
+	}
+	t.Setenv("RR_PATCH_RECORD", "other-rr record")
+	if err := ps.Record("aws infrastructure provider", true); err == nil || !strings.Contains(err.Error(), "recorder other-rr ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// controllers are a core controller and three providers, by name and program.
+var controllers = []struct {
+	name, program string
+	provider      bool
+}{
+	{"Cluster API", "cluster-api", false},
+	{"aws infrastructure provider", "cluster-api-provider-aws", true},
+	{"azure infrastructure provider", "cluster-api-provider-azure", true},
+	{"azureaso infrastructure provider", "cluster-api-provider-azureaso", true},
+}
+
+func chosenBy(words ...string) []string {
+	defer func(old []string) { recordControllers = old }(recordControllers)
+	recordControllers = words
+	chosen := []string{}
+	for _, ct := range controllers {
+		if recordChosen(ct.name, ct.program, ct.provider) {
+			chosen = append(chosen, ct.program)
+		}
+	}
+	return chosen
+}
+
+func TestChosen(t *testing.T) {
+	const core, aws, azure, aso = "cluster-api", "cluster-api-provider-aws", "cluster-api-provider-azure", "cluster-api-provider-azureaso"
+	for _, test := range []struct{ words, want []string }{
+		{[]string{"providers"}, []string{aws, azure, aso}},
+		{[]string{"all"}, []string{core, aws, azure, aso}},
+		{[]string{"aws"}, []string{aws}},
+		{[]string{"azure"}, []string{azure}},
+		{[]string{"aws", "azureaso"}, []string{aws, aso}},
+		{[]string{"cluster-api"}, []string{core}},
+		{[]string{"cluster api"}, []string{core}},
+		{[]string{"Cluster API", "aws"}, []string{core, aws}},
+		{[]string{"cluster-api-provider-aws"}, []string{aws}},
+		{[]string{"aws infrastructure provider"}, []string{aws}},
+		{[]string{"gcp"}, []string{}},
+	} {
+		if got := chosenBy(test.words...); !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%q: got %q, want %q", test.words, got, test.want)
+		}
+	}
+}
+
+// TestBaked is for the --controllers that apply was given.
+func TestBaked(t *testing.T) {
+	if got := strings.Join(chosenBy(recordControllers...), " "); got != os.Getenv("WANT_CHOSEN") {
+		t.Errorf("%q choose %q, want %q", recordControllers, got, os.Getenv("WANT_CHOSEN"))
+	}
+}
+
+func TestRecordAndSupervise(t *testing.T) {
+	rr := onlyInPath(t, "rr")
+	onCPU(t, "cpuid_fault")
+	recorded := &State{Path: "/bin/cluster-api-provider-aws", Args: []string{"-v=2"}, Env: []string{"A=b"}}
+	plain := &State{Path: "/bin/cluster-api", Args: []string{"-v=2"}, Env: []string{"A=b"}}
+	for _, err := range []error{recorded.Record("aws infrastructure provider", true), plain.Record("Cluster API", false)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, ps := range []*State{recorded, plain} {
+		ps.Cmd = exec.Command(ps.Path, ps.Args...)
+		ps.supervise()
+	}
+	want := []string{rr, "record", "--wait", "--disable-avx-512", "--bind-to-cpu=0", "/bin/cluster-api-provider-aws", "-v=2"}
+	if recorded.Cmd.Path != rr || !reflect.DeepEqual(recorded.Cmd.Args, want) {
+		t.Errorf("got %q %q, want %q", recorded.Cmd.Path, recorded.Cmd.Args, want)
+	}
+	if want := []string{"A=b", "RR_COPY_ALL_FILES=1"}; !reflect.DeepEqual(recorded.Env, want) {
+		t.Errorf("got %q, want %q", recorded.Env, want)
+	}
+	if !reflect.DeepEqual(plain.Cmd.Args, []string{"/bin/cluster-api", "-v=2"}) || !reflect.DeepEqual(plain.Env, []string{"A=b"}) {
+		t.Errorf("not chosen, and yet %q %q", plain.Cmd.Args, plain.Env)
+	}
+
+	t.Setenv("RR_PATCH_RECORD", "off")
+	off := &State{Path: "/bin/cluster-api-provider-aws", Env: []string{"A=b"}}
+	if err := off.Record("aws infrastructure provider", true); err != nil || !reflect.DeepEqual(off.Env, []string{"A=b"}) {
+		t.Errorf("off, and yet %q, %v", off.Env, err)
+	}
+}
+
+// stubborn is a shell and a child of it, which write down every SIGTERM and live on.
+const stubborn = `
+sh -c 'trap "echo member >>log" TERM; echo >>ready; while :; do sleep 0.02; done' &
+trap 'echo leader >>log' TERM
+echo >>ready
+while :; do sleep 0.02; done`
+
+// eventually waits until the file has that many lines.
+func eventually(t *testing.T, file string, lines int) {
+	t.Helper()
+	for range 500 {
+		content, _ := os.ReadFile(file)
+		if strings.Count(string(content), "\n") >= lines {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("%s did not get %d lines", file, lines)
+}
+
+func TestTerminate(t *testing.T) {
+	dir := t.TempDir()
+	ps := &State{Path: "/bin/sh", Cmd: exec.Command("/bin/sh", "-c", stubborn)}
+	ps.Cmd.Dir = dir
+	ps.Cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := ps.Cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer ps.Cmd.Wait()
+	defer syscall.Kill(-ps.Cmd.Process.Pid, syscall.SIGKILL)
+	eventually(t, filepath.Join(dir, "ready"), 2)
+
+	var all sync.WaitGroup
+	for range 4 {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			if err := ps.terminate(); err != nil {
+				t.Errorf("got %v", err)
+			}
+		}()
+	}
+	all.Wait()
+	if err := ps.terminate(); err != nil {
+		t.Errorf("got %v", err)
+	}
+	log := filepath.Join(dir, "log")
+	eventually(t, log, strings.Count(os.Getenv("WANT_SIGNALLED"), " ")+1)
+	// Long enough for a signal too many to be written down.
+	time.Sleep(300 * time.Millisecond)
+	content, _ := os.ReadFile(log)
+	got := map[string]int{}
+	for _, name := range strings.Fields(string(content)) {
+		got[name]++
+	}
+	want := map[string]int{}
+	for _, name := range strings.Fields(os.Getenv("WANT_SIGNALLED")) {
+		want[name] = 1
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("signalled %v, want %v", got, want)
+	}
+}
+
+func TestTerminateWhatIsGone(t *testing.T) {
+	ps := &State{Path: "/bin/true", Cmd: exec.Command("/bin/true")}
+	ps.Cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := ps.Cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := ps.terminate(); err != nil {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestCancelAndStop: both ask the process to end, and it hears of it once.
+func TestCancelAndStop(t *testing.T) {
+	dir := t.TempDir()
+	ps := &State{
+		Path: "/bin/sh",
+		Dir:  dir,
+		Args: []string{"-c", "trap 'echo >>log' TERM; echo >>ready; n=0; while [ $n -lt 25 ]; do sleep 0.02; n=$((n+1)); done; exit 0"},
+	}
+	if err := ps.Init("a shell"); err != nil {
+		t.Fatal(err)
+	}
+	// The limits that no longer are any.
+	ps.StartTimeout, ps.StopTimeout = time.Millisecond, time.Millisecond
+	ctx, cancel := context.WithCancel(context.Background())
+	if err := ps.Start(ctx, io.Discard, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, filepath.Join(dir, "ready"), 1)
+	cancel()
+	if err := ps.Stop(); err != nil {
+		t.Errorf("got %v", err)
+	}
+	if done, _ := ps.Exited(); !done {
+		t.Error("Stop returned before the process had ended")
+	}
+	if content, _ := os.ReadFile(filepath.Join(dir, "log")); string(content) != "\n" {
+		t.Errorf("signalled %d times", len(content))
+	}
+	if state := ps.Cmd.ProcessState; !state.Success() {
+		t.Errorf("ended with %s", state)
+	}
+}
+
+func TestExitReport(t *testing.T) {
+	for script, want := range map[string]struct {
+		level logrus.Level
+		text  string
+	}{
+		"exit 0":         {logrus.InfoLevel, "exit status 0"},
+		"exit 3":         {logrus.WarnLevel, "exit status 3"},
+		"kill -TERM $$":  {logrus.WarnLevel, "signal: terminated"},
+	} {
+		ps := &State{Path: "/bin/sh", Cmd: exec.Command("/bin/sh", "-c", script)}
+		ps.supervise()
+		ps.Cmd.Run()
+		level, text := ps.exitReport()
+		if level != want.level || !strings.HasPrefix(text, "sh (pid ") || !strings.Contains(text, ") ended with "+want.text+" after ") {
+			t.Errorf("%s: got %v, %q", script, level, text)
+		}
+	}
+}
+"##;
+
+/// Runs tests of the added Go in a checkout that was patched with these options.
+fn go_test(options: &[&str], tests: &str, expected: &[(&str, &str)]) -> Run {
+    let tree = Tree::new("installer");
+    tree.rr_patch(&[&["apply"], options].concat()).exits(0);
+    tree.write("pkg/clusterapi/internal/process/rr_patch_test.go", GO_TEST);
+    tree.go(&["test", "-v", "-count=1", "-run", tests, "./pkg/clusterapi/internal/process"], expected)
+}
+
+const RECORD: &str = "record --wait --bind-to-cpu=0";
+const RECORD_WITHOUT_AVX512: &str = "record --wait --disable-avx-512 --bind-to-cpu=0";
+const PROVIDERS: &str = "cluster-api-provider-aws cluster-api-provider-azure cluster-api-provider-azureaso";
+
+#[test]
+fn apply_adds_go_that_decides_what_is_recorded_and_signals_once() {
+    let expected = [
+        ("WANT_FAULTING", RECORD_WITHOUT_AVX512),
+        ("WANT_OTHER", RECORD),
+        ("WANT_SIGNALLED", "leader member"),
+        ("WANT_CHOSEN", PROVIDERS),
+    ];
+    let run = go_test(&[], ".", &expected).exits(0);
+    run.prints(&[
+        "Recording aws infrastructure provider without --disable-avx-512: this CPU has no CPUID faulting",
+        "RR_PATCH_RECORD is off: aws runs without a recorder",
+    ]);
+}
+
+#[test]
+fn apply_avx512_disable_passes_the_option_on_every_cpu() {
+    let expected = [("WANT_FAULTING", RECORD_WITHOUT_AVX512), ("WANT_OTHER", RECORD_WITHOUT_AVX512)];
+    go_test(&["--avx512", "disable"], "TestAvx512", &expected).exits(0).prints(&["--- PASS: TestAvx512"]);
+}
+
+#[test]
+fn apply_avx512_keep_passes_the_option_on_no_cpu() {
+    let expected = [("WANT_FAULTING", RECORD), ("WANT_OTHER", RECORD)];
+    go_test(&["--avx512", "keep"], "TestAvx512", &expected).exits(0).prints(&["--- PASS: TestAvx512"]);
+}
+
+#[test]
+fn apply_signal_rr_signals_only_the_recorder() {
+    let expected = [("WANT_SIGNALLED", "leader")];
+    go_test(&["--signal", "rr"], "TestTerminate", &expected)
+        .exits(0)
+        .prints(&["--- PASS: TestTerminate ", "--- PASS: TestTerminateWhatIsGone"]);
+}
+
+#[test]
+fn apply_controllers_all_records_the_core_controller_too() {
+    go_test(&["--controllers", "all"], "TestBaked", &[("WANT_CHOSEN", &format!("cluster-api {PROVIDERS}"))])
+        .exits(0)
+        .prints(&["--- PASS: TestBaked"]);
+}
+
+#[test]
+fn apply_controllers_records_whatever_name_it_does_not_refuse() {
+    let mut lost = Vec::new();
+    for (name, chosen) in [("AWS", "cluster-api-provider-aws"), ("Cluster-API", "cluster-api")] {
+        let options = ["--controllers", name];
+        let refused = Tree::new("installer").rr_patch(&[&["apply", "--dry-run"], &options[..]].concat()).code == 3;
+        if !refused && go_test(&options, "TestBaked", &[("WANT_CHOSEN", chosen)]).code != 0 {
+            lost.push(name);
+        }
+    }
+    assert!(lost.is_empty(), "taken, and yet nothing is recorded: {}", lost.join(", "));
+}
+
+#[test]
+fn shapes_are_all_the_folders_of_fixtures() {
+    let mut folders: Vec<String> = fs::read_dir(crate::harness::fixtures().join("shapes"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .chain(["installer".to_owned()])
+        .collect();
+    folders.sort();
+    let mut shapes = SHAPES;
+    shapes.sort_unstable();
+    assert_eq!(folders, shapes);
+}
