@@ -50,6 +50,8 @@ pub enum State {
     Patched,
     /// Neither.
     Edited(Content),
+    /// The beginning of what it was or became: a crash cut off the write, or an editor emptied it.
+    CutOff,
     /// Gone, though both before and after there was one.
     Missing,
 }
@@ -179,15 +181,27 @@ impl Journal {
         Ok(Self { plan, about, path })
     }
 
-    /// Forgets the originals, after they are back in place.
-    pub fn end(self) -> Result<()> {
+    /// Forgets the originals, after they are back in place: durably first, since nothing else has
+    /// them.
+    pub fn end(self, checkout: &Checkout) -> Result<()> {
+        for rewrite in &self.plan.rewrites {
+            let path = checkout.locate(&rewrite.path);
+            if path.is_file() {
+                write::sync(&path)?;
+            }
+        }
+        for folder in self.plan.folders().into_iter().map(|folder| checkout.root().join(folder)) {
+            if folder.is_dir() {
+                write::sync(&folder)?;
+            }
+        }
         write::remove(&self.path)?;
         self.path.parent().map_or(Ok(()), write::sync)
     }
 
     /// What became of each file, in the order of the plan.
     pub fn states(&self, checkout: &Checkout) -> Result<Vec<State>> {
-        self.plan.rewrites.iter().map(|rewrite| Ok(state(rewrite, checkout.read(&rewrite.path)?))).collect()
+        self.plan.rewrites.iter().map(|rewrite| Ok(state(rewrite, checkout.read(&rewrite.path)?.as_ref()))).collect()
     }
 
     /// The plan that brings the originals back, with what was edited since merged into them.
@@ -204,7 +218,7 @@ impl Journal {
             let mut target = before.clone();
             match state {
                 State::Original => continue,
-                State::Patched => {}
+                State::Patched | State::CutOff => {}
                 State::Missing if force => {}
                 State::Missing => {
                     conflicts.push(format!("`{path}` was deleted since"));
@@ -282,8 +296,8 @@ pub fn carry_out(checkout: &Checkout, plan: &Plan) -> Result<()> {
             return Err(take_back(checkout, &plan.rewrites[..done], &error).into());
         }
     }
-    // The folders are not synced: after a crash a file is the old or the new one, and both are states
-    // that the journal knows.
+    // Nothing is synced here: the journal is, and holds both versions. After a crash a file is the old
+    // one, the new one, or cut off, and the journal knows all three.
     Ok(())
 }
 
@@ -304,14 +318,23 @@ fn take_back(checkout: &Checkout, done: &[Rewrite], error: &anyhow::Error) -> Er
     }
 }
 
-fn state(rewrite: &Rewrite, current: Option<Content>) -> State {
-    let same = |content: &Option<Content>| content.as_ref().map(|c| &c.bytes) == current.as_ref().map(|c| &c.bytes);
-    match &current {
+/// What became of a file that now holds `current`.
+pub fn state(rewrite: &Rewrite, current: Option<&Content>) -> State {
+    let same = |content: &Option<Content>| content.as_ref().map(|c| &c.bytes) == current.map(|c| &c.bytes);
+    let cut_off = |current| [&rewrite.before, &rewrite.after].into_iter().flatten().any(|whole| begins(whole, current));
+    match current {
         _ if same(&rewrite.after) => State::Patched,
         _ if same(&rewrite.before) => State::Original,
-        Some(edited) => State::Edited(edited.clone()),
+        Some(current) if cut_off(current) => State::CutOff,
+        Some(current) => State::Edited(current.clone()),
         None => State::Missing,
     }
+}
+
+/// Whether `part` is a beginning of `whole`, with the zeros after it that some file systems leave.
+fn begins(whole: &Content, part: &Content) -> bool {
+    let end = part.bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    whole.bytes.starts_with(&part.bytes[..end])
 }
 
 /// The original with what was edited since, or the lines that both changed.

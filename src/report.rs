@@ -148,6 +148,7 @@ pub fn status(checkout: &Checkout, journal: &Journal, states: &[State]) -> (Stri
             State::Patched => "patched",
             State::Original => "original",
             State::Edited(_) => "edited",
+            State::CutOff => "cut off",
             State::Missing => "missing",
         };
         let mode = |content: &Option<Content>| content.as_ref().map(|content| content.mode);
@@ -159,6 +160,7 @@ pub fn status(checkout: &Checkout, journal: &Journal, states: &[State]) -> (Stri
             State::Original if rewrite.before.is_none() => Some("was removed since: `rr-patch apply` adds it again"),
             State::Original => Some("has its original bytes: `rr-patch apply` patches it again"),
             State::Edited(_) => Some("was edited since apply: `rr-patch revert` keeps such edits"),
+            State::CutOff => Some("is cut off: `rr-patch apply` or `rr-patch revert` makes it whole"),
             State::Missing => Some("was deleted since apply"),
         };
         if let Some(note) = note {
@@ -186,7 +188,7 @@ pub fn carries(journal: &Journal, rewrite: &Rewrite, state: &State) -> bool {
     match state {
         State::Patched => true,
         State::Edited(_) => sites.all(|site| line_now(rewrite, state, site.line).is_some()),
-        State::Original | State::Missing => false,
+        State::Original | State::CutOff | State::Missing => false,
     }
 }
 

@@ -14,11 +14,13 @@ pub const TEMPORARY: &str = ".rr-patch-";
 /// Replaces `path` with `bytes` and `mode` (the permission bits): a file beside it, fsync, rename,
 /// fsync of the folder.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    Prepared::new(path, bytes, mode)?.put()?;
+    let prepared = Prepared::new(path, bytes, mode)?;
+    prepared.file.as_file().sync_data().with_context(|| format!("cannot write `{}`", path.display()))?;
+    prepared.put()?;
     sync(folder_of(path))
 }
 
-/// The new version of a file, safely on disk beside it. Dropped, it goes.
+/// The new version of a file beside it. Dropped, it goes.
 #[derive(Debug)]
 pub struct Prepared {
     file: NamedTempFile,
@@ -31,15 +33,13 @@ impl Prepared {
             let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder_of(path))?;
             file.write_all(bytes)?;
             file.as_file().set_permissions(Permissions::from_mode(mode))?;
-            file.as_file().sync_data()?;
             Ok(file)
         };
         let file = write().with_context(|| format!("cannot write `{}`", path.display()))?;
         Ok(Self { file, path: path.to_owned() })
     }
 
-    /// Puts it in its place; [`sync`] of the folder makes that durable. Renaming onto a folder fails
-    /// by itself, and onto a link replaces the link.
+    /// Puts it in its place. Renaming onto a folder fails by itself, and onto a link replaces the link.
     pub fn put(self) -> Result<()> {
         let Self { file, path } = self;
         file.persist(&path)
@@ -59,10 +59,10 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Makes durable what was renamed and removed in a folder.
-pub fn sync(folder: &Path) -> Result<()> {
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.with_context(|| format!("cannot sync `{}`", folder.display()))
+/// Makes durable what a file holds, or what was renamed and removed in a folder.
+pub fn sync(path: &Path) -> Result<()> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.with_context(|| format!("cannot sync `{}`", path.display()))
 }
 
 /// Removes what a crash left of our own temporary files in `folder`. Only call it with the lock

@@ -347,3 +347,29 @@ fn revert_several_at_once_end_in_order() {
         assert!(tree.snapshot() == before);
     }
 }
+
+#[test]
+fn revert_and_apply_make_files_whole_that_a_crash_cut_off() {
+    let tree = Tree::new("installer");
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply"]).exits(0);
+    let after = tree.snapshot();
+    // What a file system may leave of a file that was renamed into place before its bytes were on
+    // disk: nothing, a beginning, or zeros.
+    let cut = |tree: &Tree| {
+        tree.write(PROCESS, "");
+        let system = tree.read(SYSTEM);
+        tree.write(SYSTEM, [&system[..4096], &[0; 100]].concat());
+        tree.write(ADDED, &tree.read(ADDED)[..10]);
+    };
+    cut(&tree);
+    tree.rr_patch(&["status"])
+        .exits(0)
+        .prints(&[&format!("{SYSTEM} is cut off: `rr-patch apply` or `rr-patch revert`")]);
+    tree.rr_patch(&["build"]).refuses();
+    tree.rr_patch(&["apply"]).exits(0);
+    assert_eq!(tree.snapshot(), after);
+    cut(&tree);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert_eq!(tree.snapshot(), before);
+}

@@ -87,13 +87,13 @@ impl Apply {
         if let Err(error) = carry_out(&checkout, &journal.plan) {
             // Where something could not be taken back the originals are still needed.
             if journal.states(&checkout)?.iter().all(|state| *state == State::Original) {
-                journal.end()?;
+                journal.end(&checkout)?;
             }
             return Err(error);
         }
         if let Err(error) = self.verify(&checkout, &journal, &journal.plan) {
             if journal.states(&checkout)?.iter().all(|state| *state == State::Original) {
-                journal.end()?;
+                journal.end(&checkout)?;
             }
             return Err(error);
         }
@@ -164,7 +164,8 @@ fn progress(asked: &str) {
 /// are the new originals: another branch was checked out.
 fn still_patched(checkout: &Checkout, journal: &Journal) -> Result<Plan> {
     let states = journal.states(checkout)?;
-    let patched = journal.plan.rewrites.iter().zip(states).filter(|(_, state)| *state == State::Patched);
+    let ours = |state: &State| matches!(state, State::Patched | State::CutOff);
+    let patched = journal.plan.rewrites.iter().zip(states).filter(|(_, state)| ours(state));
     let mut rewrites = Vec::new();
     for (rewrite, _) in patched {
         let before = checkout.read(&rewrite.path)?;

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::checkout::{Checkout, Content};
-use crate::journal::Journal;
+use crate::checkout::Checkout;
+use crate::journal::{Journal, State, state};
 use crate::plan::{Plan, structural};
 use crate::rules::{Avx512, Options, Signal};
 
@@ -121,15 +121,11 @@ fn plan_from_originals(checkout: &Checkout, journal: Option<&Journal>, options: 
         &|path| {
             let current = checkout.read(path)?;
             let known = journal.plan.rewrites.iter().find(|rewrite| rewrite.path == path);
-            Ok(match known {
-                Some(known) if bytes(known.after.as_ref()) == bytes(current.as_ref()) => known.before.clone(),
+            Ok(match known.map(|known| (known, state(known, current.as_ref()))) {
+                Some((known, State::Patched | State::CutOff)) => known.before.clone(),
                 _ => current,
             })
         },
         options,
     )
-}
-
-fn bytes(content: Option<&Content>) -> Option<&[u8]> {
-    content.map(|content| content.bytes.as_slice())
 }

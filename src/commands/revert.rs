@@ -40,7 +40,7 @@ impl Revert {
         let undo = journal.undo(&checkout, self.force)?;
         let plan = Plan { rewrites: undo.rewrites, sites: Vec::new(), shape: journal.plan.shape.clone() };
         carry_out(&checkout, &plan)?;
-        journal.end()?;
+        journal.end(&checkout)?;
 
         let reverted = count(plan.rewrites.len() - undo.backups.len(), "file");
         let mut text = format!("reverted `{}`: {reverted}\n", checkout.root().display());
