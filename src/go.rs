@@ -19,6 +19,21 @@ pub struct GoFile {
     tree: Tree,
     /// The names of all functions and methods, and the numbers of their nodes under the root.
     functions: Vec<(String, u32)>,
+    imports: Vec<Import>,
+}
+
+/// One import: the name that it is given, its path, its lines.
+struct Import {
+    name: Option<String>,
+    path: String,
+    lines: Range<usize>,
+}
+
+impl Import {
+    /// What the file calls the package.
+    fn qualifier(&self) -> &str {
+        self.name.as_deref().or(self.path.rsplit('/').next()).unwrap_or_default()
+    }
 }
 
 /// A query over Go source: patterns with the `#set!` properties of each.
@@ -79,8 +94,9 @@ impl GoFile {
         let mut parser = Parser::new();
         parser.set_language(&tree_sitter_go::LANGUAGE.into())?;
         let tree = parser.parse(&bytes, old).ok_or_else(|| Error::failed(format!("`{path}` could not be parsed")))?;
-        let mut file = Self { path: path.to_owned(), bytes, tree, functions: Vec::new() };
+        let mut file = Self { path: path.to_owned(), bytes, tree, functions: Vec::new(), imports: Vec::new() };
         file.functions = file.find_functions();
+        file.imports = file.find_imports();
         match file.first_error() {
             None => Ok(file),
             Some((line, column, found)) => Err(Error::refused(format!("`{path}:{line}:{column}` is not valid Go"))
@@ -118,10 +134,16 @@ impl GoFile {
         String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned()
     }
 
-    /// All matches of `pattern` in a piece of the file, in the order of the source.
-    pub fn matches<'file>(&'file self, pattern: &'file Pattern, within: Piece<'file>) -> Vec<Match<'file>> {
+    /// All matches of `pattern` in a piece of the file that touch a range, in the order of the source.
+    pub fn matches<'file>(
+        &'file self,
+        pattern: &'file Pattern,
+        within: Piece<'file>,
+        touching: Range<usize>,
+    ) -> Vec<Match<'file>> {
         let names = pattern.query.capture_names();
         let mut cursor = QueryCursor::new();
+        cursor.set_byte_range(touching);
         let mut found = cursor.matches(&pattern.query, within.node, self.bytes.as_slice());
         let mut all = Vec::new();
         while let Some(one) = found.next() {
@@ -153,37 +175,33 @@ impl GoFile {
 
     /// Whether `path` is imported under its own last element as a name.
     pub fn imports(&self, path: &str) -> bool {
-        self.import_specs().into_iter().any(|(name, found, _)| {
-            found == path && name.is_none_or(|name| Some(name.as_str()) == path.rsplit('/').next())
-        })
+        self.imports.iter().any(|one| one.path == path && Some(one.qualifier()) == path.rsplit('/').next())
     }
 
     /// The imports that `removed` referred to and that nothing in the file refers to now, as the
     /// ranges of their lines.
     pub fn unused_imports(&self, removed: &[u8]) -> Vec<Range<usize>> {
-        let mut unused = Vec::new();
-        for (name, path, spec) in self.import_specs() {
-            let name = name.as_deref().or(path.rsplit('/').next()).unwrap_or_default();
-            let needle = format!("{name}.");
-            let removed = removed.windows(needle.len()).any(|window| window == needle.as_bytes());
-            if removed && !self.refers_to(name) {
-                unused.push(self.import_lines(&spec));
-            }
-        }
-        unused
+        let gone = |one: &&Import| holds(removed, format!("{}.", one.qualifier()).as_bytes());
+        let unused = self.imports.iter().filter(gone).filter(|one| !self.refers_to(one.qualifier()));
+        unused.map(|one| one.lines.clone()).collect()
     }
 
     /// Whether a package's name stands before a dot anywhere but in comments and strings.
     fn refers_to(&self, package: &str) -> bool {
         let needle = format!("{package}.");
-        let found = self.bytes.windows(needle.len()).enumerate().filter(|(_, window)| *window == needle.as_bytes());
-        found.map(|(start, _)| start).any(|start| {
+        let mut from = 0;
+        while let Some(at) = find(&self.bytes[from..], needle.as_bytes()) {
+            let start = from + at;
+            from = start + needle.len();
             let node = self.tree.root_node().descendant_for_byte_range(start, start + package.len());
-            node.is_some_and(|node| {
+            if node.is_some_and(|node| {
                 node.byte_range() == (start..start + package.len())
                     && matches!(node.kind(), "identifier" | "package_identifier")
-            })
-        })
+            }) {
+                return true;
+            }
+        }
+        false
     }
 
     /// An import's line, and the blank one above it where it is the last of the block: gofmt would
@@ -195,25 +213,22 @@ impl GoFile {
         start - blank_above.filter(|_| last).map_or(0, |blank| blank.len() - 1)..end
     }
 
-    fn import_specs(&self) -> Vec<(Option<String>, String, Piece<'_>)> {
-        let mut specs = Vec::new();
+    fn find_imports(&self) -> Vec<Import> {
+        let mut imports = Vec::new();
         let root = self.root();
         let mut cursor = root.node.walk();
-        let imports = root.node.children(&mut cursor).filter(|node| node.kind() == "import_declaration");
-        for node in imports {
+        for node in root.node.children(&mut cursor).filter(|node| node.kind() == "import_declaration") {
             Piece { node, ..root }.visit(&mut |piece| {
-                if piece.node.kind() == "import_spec" {
+                let spec = piece.node.kind() == "import_spec";
+                if spec {
                     let text = |name| piece.field(name).map(|field| field.text());
-                    specs.push((
-                        text("name"),
-                        text("path").unwrap_or_default().trim_matches(['"', '`']).to_owned(),
-                        piece,
-                    ));
+                    let path = text("path").unwrap_or_default().trim_matches(['"', '`']).to_owned();
+                    imports.push(Import { name: text("name"), path, lines: self.import_lines(&piece) });
                 }
-                piece.node.kind() != "import_spec"
+                !spec
             });
         }
-        specs
+        imports
     }
 
     fn first_error(&self) -> Option<(usize, usize, String)> {
@@ -483,6 +498,24 @@ fn before<'file>(node: &Node<'file>) -> Option<Node<'file>> {
         let parent = node.parent().filter(|parent| parent.start_byte() == node.start_byte())?;
         parent.prev_sibling()
     })
+}
+
+/// Where `needle` begins in `bytes`.
+pub fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    let (&first, rest) = needle.split_first()?;
+    let mut from = 0;
+    while let Some(at) = bytes[from..].iter().position(|&byte| byte == first) {
+        from += at + 1;
+        if bytes[from..].starts_with(rest) {
+            return Some(from - 1);
+        }
+    }
+    None
+}
+
+/// Whether `needle` stands in `bytes`.
+pub fn holds(bytes: &[u8], needle: &[u8]) -> bool {
+    find(bytes, needle).is_some()
 }
 
 /// Whether `text` is like `glob`, in which `*` stands for any bytes of a line, and at the end for all

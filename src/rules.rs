@@ -28,6 +28,7 @@
 //! What this cannot know is types: a rule goes by names and forms. `apply --verify` asks Go.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 
 use anyhow::Result;
 use include_dir::{Dir, include_dir};
@@ -35,7 +36,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::edit::{Edit, splice};
 use crate::error::Error;
-use crate::go::{GoFile, Match, Pattern, Piece, like, line_of, quote};
+use crate::go::{GoFile, Match, Pattern, Piece, find, holds as contains, like, line_of, quote};
 
 static PATCHES: Dir = include_dir!("$CARGO_MANIFEST_DIR/patches");
 
@@ -190,17 +191,40 @@ impl Rules {
         let mut all = Vec::new();
         for name in functions {
             let Some(function) = file.function(name) else { continue };
-            let of_function = |pattern| self.words(pattern, "in").any(|word| word == name);
-            let found = file.matches(&self.pattern, function).into_iter();
+            let of_function = |&pattern: &usize| self.words(pattern, "in").any(|word| word == name);
+            let wanted: Vec<usize> = here.iter().copied().filter(of_function).collect();
+            let Some(touching) = self.places(&wanted, function) else { continue };
+            let found = file.matches(&self.pattern, function, touching).into_iter();
             let is_like = |one: &Match| {
-                let globs = self.property(one.pattern, "like").unwrap_or_default();
-                one.captures
-                    .first()
-                    .is_some_and(|(_, piece)| globs.split(" | ").any(|glob| like(piece.bytes(), glob.as_bytes())))
+                let first = one.captures.first();
+                first.is_some_and(|(_, piece)| self.globs(one.pattern).any(|glob| like(piece.bytes(), glob.as_bytes())))
             };
-            all.extend(found.filter(|one| here.contains(&one.pattern) && of_function(one.pattern) && is_like(one)));
+            all.extend(found.filter(|one| wanted.contains(&one.pattern) && is_like(one)));
         }
         all
+    }
+
+    fn globs(&self, pattern: usize) -> impl Iterator<Item = &str> {
+        self.property(pattern, "like").unwrap_or_default().split(" | ")
+    }
+
+    /// The part of a function outside of which none of these patterns can fit: from the first to the
+    /// last place that holds the longest word of a glob. Walking the tree takes far longer than that
+    /// search, and in a long function most of it is spared.
+    fn places(&self, patterns: &[usize], function: Piece) -> Option<Range<usize>> {
+        let (bytes, start) = (function.bytes(), function.range().start);
+        let longest = |glob: &'_ str| glob.split('*').max_by_key(|part| part.len()).unwrap_or_default().to_owned();
+        let mut touching: Option<Range<usize>> = None;
+        for needle in patterns.iter().flat_map(|&pattern| self.globs(pattern)).map(longest) {
+            let mut from = 0;
+            while let Some(at) = find(&bytes[from..], needle.as_bytes()) {
+                let place = start + from + at..start + from + at + needle.len();
+                from += at + needle.len();
+                let known = touching.get_or_insert(place.clone());
+                *known = known.start.min(place.start)..known.end.max(place.end);
+            }
+        }
+        touching
     }
 }
 
@@ -323,7 +347,7 @@ pub fn provider_names(providers: &GoFile) -> Result<Vec<String>> {
             (#eq? @_f "infrastructureProvider"))"#,
     )?;
     let mut names: Vec<String> = providers
-        .matches(&pattern, providers.root())
+        .matches(&pattern, providers.root(), 0..usize::MAX)
         .iter()
         .filter_map(|one| capture(one, "name").map(|piece| piece.text().trim_matches('"').to_owned()))
         .collect();
@@ -504,7 +528,7 @@ fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit]) -> Vec<Misfit> {
 /// A use of a name whose declaration goes.
 fn leftover(fit: &Fit, looked_for: String) -> Option<Misfit> {
     let name = capture(&fit.one, "unbinds")?;
-    let gone = |range: &std::ops::Range<usize>| {
+    let gone = |range: &Range<usize>| {
         fit.edits.iter().any(|edit| edit.range.start <= range.start && range.end <= edit.range.end)
     };
     let left = name.same_name_in_scope().into_iter().find(|range| !gone(range))?;
@@ -552,8 +576,7 @@ fn not_understood(trouble: Vec<Misfit>, sources: &[GoFile]) -> Error {
     for Misfit { at, looked_for, found } in trouble {
         error = error.detail(format!("`{at}`\nlooked for: {looked_for}\nfound: {found}"));
     }
-    let has =
-        |needle: &[u8]| sources.iter().any(|file| file.bytes().windows(needle.len()).any(|window| window == needle));
+    let has = |needle: &[u8]| sources.iter().any(|file| contains(file.bytes(), needle));
     if has(b"CancelRunWith(") || has(b".logWhileWaiting(") {
         error.hint("rr-patch's changes are in these files, but not in its journal: get the originals back with `git checkout -- pkg/clusterapi`")
     } else if has(b"syscall.Kill(-") || has(b"\"record\",") {
@@ -593,7 +616,7 @@ fn shape(sources: &[GoFile]) -> String {
                 true => Some(file.bytes()),
                 false => file.function(place).map(|piece| &file.bytes()[piece.range()]),
             };
-            if text.is_some_and(|text| text.windows(holds.len()).any(|window| window == holds.as_bytes())) {
+            if text.is_some_and(|text| contains(text, holds.as_bytes())) {
                 let slot = if name.starts_with('P') { &mut process } else { &mut system };
                 *slot = name;
             }
