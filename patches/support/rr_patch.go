@@ -246,6 +246,11 @@ func (ps *State) exitReport() (logrus.Level, string) {
 	if state.Success() {
 		level = logrus.InfoLevel
 	}
+	where := ""
+	if len(s.recorder) > 0 && !state.Success() {
+		// The installer logs what its controllers print at level debug, and a recorder's refusal with it.
+		where = fmt.Sprintf(" under %s; what it printed is in the log at level debug", s.recorder[0])
+	}
 	// rr-patch: exit-log
-	return level, fmt.Sprintf("%s (pid %d) ended with %s after %s", s.name, state.Pid(), state, ran)
+	return level, fmt.Sprintf("%s (pid %d) ended with %s after %s%s", s.name, state.Pid(), state, ran, where)
 }
