@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::harness::{PROCESS, Tree, command};
+use crate::harness::{PROCESS, Tree, kill};
 
 /// A patched tree with a build script of its own.
 fn tree(script: &str) -> Tree {
@@ -133,8 +133,7 @@ fn interrupted(script: &str, marker: &str, signals: &[&str]) -> (Option<i32>, St
     std::thread::sleep(Duration::from_millis(200));
     let began = Instant::now();
     for signal in signals {
-        let sent = command("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+        kill(signal, child.id());
         std::thread::sleep(Duration::from_millis(200));
     }
     let output = child.wait_with_output().unwrap();
@@ -142,26 +141,30 @@ fn interrupted(script: &str, marker: &str, signals: &[&str]) -> (Option<i32>, St
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned(), began.elapsed())
 }
 
+/// A word for command lines that no other run of these tests uses.
+fn marker(number: u32) -> String {
+    format!("{number}.{}", std::process::id())
+}
+
 #[test]
 fn build_ends_its_whole_process_group_at_ctrl_c_and_says_so() {
-    let (code, said, _) = interrupted("set -x\n(sleep 4711.1) &\nsleep 4711.1", "4711.1", &["INT"]);
+    let sleep = marker(4711);
+    let (code, said, _) = interrupted(&format!("set -x\n(sleep {sleep}) &\nsleep {sleep}"), &sleep, &["INT"]);
     assert_eq!(code, Some(1));
-    assert!(
-        said.contains("error: the build was interrupted by signal 2 (SIGINT): its process group was ended"),
-        "{said}"
-    );
-    assert!(said.contains("in step: sleep 4711.1"), "{said}");
-    let (code, said, _) = interrupted("sleep 4711.2 &\nwait", "4711.2", &["TERM"]);
+    let error = "error: the build was interrupted by signal 2 (SIGINT): its process group was ended";
+    assert!(said.contains(error), "{said}");
+    assert!(said.contains(&format!("in step: sleep {sleep}")), "{said}");
+    let sleep = marker(4712);
+    let (code, said, _) = interrupted(&format!("sleep {sleep} &\nwait"), &sleep, &["TERM"]);
     assert_eq!(code, Some(1));
     assert!(said.contains("interrupted by signal 15 (SIGTERM)"), "{said}");
 }
 
 #[test]
 fn build_kills_a_group_that_ignores_sigterm_at_the_second_ctrl_c() {
-    let script = "trap '' TERM INT\nwhile :; do sleep 0.1; : 4711.3; done";
-    let marker = "trap-4711.3";
-    let script = format!("exec sh -c \"{}\" {marker}", script.replace('\n', "; ").replace("do;", "do"));
-    let (code, said, took) = interrupted(&script, marker, &["INT", "INT"]);
+    let name = marker(4713);
+    let script = format!("exec sh -c \"trap '' TERM INT; while :; do sleep 0.1; done\" {name}");
+    let (code, said, took) = interrupted(&script, &name, &["INT", "INT"]);
     assert_eq!(code, Some(1));
     assert!(said.contains("interrupted by signal 2 (SIGINT)"), "{said}");
     assert!(took < Duration::from_secs(4), "{took:?}");

@@ -155,8 +155,9 @@ fn diff_prints_colours_at_a_terminal_only() {
         let tool = format!("{} diff", env!("CARGO_BIN_EXE_rr-patch"));
         tree.run("script", &["--quiet", "--return", "--command", &tool, "/dev/null"], environment)
     };
-    if tree.run("sh", &["-c", "command -v script"], &[]).code != 0 {
-        eprintln!("skipped: there is no `script`, which makes a terminal");
+    let probe = "command -v script && script --quiet --return --command true /dev/null";
+    if tree.run("sh", &["-c", probe], &[]).code != 0 {
+        eprintln!("skipped: there is no `script`, or it cannot make a terminal here");
         return;
     }
     let plain = String::from_utf8(tree.prints(&["diff"])).unwrap();

@@ -9,7 +9,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Run, SYSTEM, command, copy, fixtures};
+use crate::harness::{Run, SYSTEM, command, copy, fixtures, kill};
 use crate::recorder::{self, Trace, traces};
 
 /// How long anything may take before a test gives up. The slowest waits for a log line that comes
@@ -148,8 +148,7 @@ impl Install {
 
     /// What the terminal sends at Ctrl-C. The controllers are in process groups of their own.
     fn interrupt(self) -> Self {
-        let sent = command("kill").args(["-s", "INT", &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+        kill("INT", self.child.id());
         self
     }
 

@@ -305,6 +305,13 @@ pub fn command(program: &str) -> Command {
     command
 }
 
+/// Sends a signal to a process: by the shell, since a small system has no `kill` of its own.
+#[track_caller]
+pub fn kill(signal: &str, pid: u32) {
+    let sent = command("sh").args(["-c", &format!("kill -s {signal} {pid}")]).status().unwrap();
+    assert!(sent.success(), "kill -s {signal} {pid}");
+}
+
 pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {

@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::harness::{command, copy, fixtures};
+use crate::harness::{command, copy, fixtures, kill};
 
 /// What a trace folder says of its trace, by rr's own rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,8 +64,7 @@ fn record(script: &str) -> Recording {
 
 impl Recording {
     fn signal(mut self, name: &str) -> (Option<i32>, Vec<(String, Trace)>) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+        kill(name, self.child.id());
         let status = self.child.wait().unwrap();
         (status.code(), traces(&self.root.path().join("traces")))
     }
@@ -90,8 +88,7 @@ fn the_stand_in_forwards_sigterm_and_completes_the_trace() {
 #[test]
 fn the_stand_in_ignores_sigint_as_rr_does_and_leaves_an_incomplete_trace_at_sigkill() {
     let recording = record("trap '' INT");
-    let sent = Command::new("kill").args(["-s", "INT", &recording.child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
+    kill("INT", recording.child.id());
     std::thread::sleep(std::time::Duration::from_millis(100));
     let (code, traces) = recording.signal("KILL");
     assert_eq!((code, traces), (None, vec![("sh-0".to_owned(), Trace::Incomplete)]));
