@@ -135,10 +135,9 @@ impl Checkout {
         self.git.as_ref()?.head.as_deref()
     }
 
-    /// A path as git and `git apply` see it: from the top of the work tree.
-    pub fn path_from_top(&self, path: &str) -> String {
-        let below = self.root.strip_prefix(&self.top).unwrap_or(Path::new(""));
-        below.join(path).to_string_lossy().into_owned()
+    /// The installer's folder as git sees it, from the top of the work tree.
+    pub fn below_top(&self) -> &Path {
+        self.root.strip_prefix(&self.top).unwrap_or(Path::new(""))
     }
 
     /// Refuses a checkout in which git has stopped halfway.
@@ -206,6 +205,124 @@ impl Checkout {
             .hint("put the file itself there, or run rr-patch in the checkout that the link leads to")
             .into())
     }
+}
+
+/// The revisions of a repository, read from its object database and never from a work tree.
+pub struct History {
+    repository: Repository,
+    below: PathBuf,
+}
+
+/// A commit, under the name by which it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    pub name: String,
+    pub commit: String,
+    /// When it was committed, in seconds since 1970.
+    pub time: i64,
+}
+
+/// A file of a revision: the name that git has for its bytes, and its permission bits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    pub path: String,
+    pub blob: String,
+    pub mode: u32,
+}
+
+impl History {
+    /// Opens the repository that holds `place`, bare or not; the installer lies `root` below its top.
+    pub fn open(place: Option<&Path>, root: Option<&Path>) -> Result<Self> {
+        let place = place.unwrap_or(Path::new("."));
+        let repository = place.canonicalize().ok().map(|place| open(&place)).transpose()?.flatten();
+        let Some(repository) = repository else {
+            return Err(Error::refused(format!("`{}` is in no git repository", place.display()))
+                .hint("revisions are read from a repository: name a folder in one")
+                .into());
+        };
+        Ok(Self { repository, below: root.unwrap_or(Path::new("")).to_owned() })
+    }
+
+    /// The installer's folder, from the top.
+    pub fn below_top(&self) -> &Path {
+        &self.below
+    }
+
+    /// The commit that `name` stands for, in any way that git understands.
+    pub fn revision(&self, name: &str) -> Result<Revision> {
+        let unknown = |error: git2::Error| {
+            Error::refused(format!(
+                "`{name}` is no revision of `{}`: {}",
+                self.repository.path().display(),
+                error.message()
+            ))
+            .hint("`git rev-parse` takes the same names; a shallow clone lacks the older commits")
+        };
+        let commit =
+            self.repository.revparse_single(name).and_then(|object| object.peel_to_commit()).map_err(unknown)?;
+        Ok(Revision { name: name.to_owned(), commit: commit.id().to_string(), time: commit.time().seconds() })
+    }
+
+    /// The commits of all references that match a glob like `refs/heads/*`, or `release-*` for the ends
+    /// of their names.
+    pub fn matching(&self, glob: &str) -> Result<Vec<Revision>> {
+        let glob = if glob.starts_with("refs/") { glob.to_owned() } else { format!("refs/*/{glob}") };
+        let mut revisions = Vec::new();
+        for reference in self.repository.references_glob(&glob)? {
+            let reference = reference?;
+            let Ok(name) = reference.name() else { continue };
+            // `origin/HEAD` is another name for a branch that is there too.
+            let Ok(commit) = reference.peel_to_commit() else { continue };
+            if reference.symbolic_target().is_ok_and(|target| target.is_some()) {
+                continue;
+            }
+            let name = ["refs/heads/", "refs/remotes/", "refs/tags/"]
+                .iter()
+                .find_map(|kind| name.strip_prefix(kind))
+                .unwrap_or(name);
+            revisions.push(Revision {
+                name: name.to_owned(),
+                commit: commit.id().to_string(),
+                time: commit.time().seconds(),
+            });
+        }
+        Ok(revisions)
+    }
+
+    /// Which of `paths` a revision has.
+    pub fn entries(&self, revision: &Revision, paths: &[String]) -> Result<Vec<Entry>> {
+        let tree = self.repository.find_commit(Oid::from_str(&revision.commit)?)?.tree()?;
+        let mut entries = Vec::new();
+        for path in paths {
+            match tree.get_path(&self.below.join(path)) {
+                Ok(entry) if entry.kind() == Some(git2::ObjectType::Blob) && entry.filemode() != 0o120_000 => {
+                    let mode = u32::try_from(entry.filemode())? & 0o7777;
+                    entries.push(Entry { path: path.clone(), blob: entry.id().to_string(), mode });
+                }
+                Ok(_) => {
+                    return Err(Error::refused(format!("`{path}` is not a regular file in `{}`", revision.name)).into());
+                }
+                Err(error) if error.code() == ErrorCode::NotFound && error.class() != git2::ErrorClass::Odb => {}
+                Err(error) => return Err(absent(path, &revision.name, &error).into()),
+            }
+        }
+        Ok(entries)
+    }
+
+    /// What an entry holds.
+    pub fn read(&self, entry: &Entry, revision: &Revision) -> Result<Content> {
+        let blob = self
+            .repository
+            .find_blob(Oid::from_str(&entry.blob)?)
+            .map_err(|error| absent(&entry.path, &revision.name, &error))?;
+        Ok(Content { bytes: blob.content().to_vec(), mode: entry.mode })
+    }
+}
+
+fn absent(path: &str, revision: &str, error: &git2::Error) -> Error {
+    Error::refused(format!("`{path}` of `{revision}` is not in this repository: {}", error.message())).hint(format!(
+        "a partial clone leaves blobs out: `git rev-parse {revision}:{path}` names this one, and `git show` fetches it"
+    ))
 }
 
 /// Three versions of a file made one: what changed from `base` to `ours`, and what to `theirs`.

@@ -3,7 +3,9 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{apply::Apply, build::Build, demo::Demo, diff::Diff, revert::Revert, status::Status};
+use crate::commands::{
+    apply::Apply, build::Build, check::Check, demo::Demo, diff::Diff, revert::Revert, status::Status,
+};
 use crate::report::{Format, Report};
 
 /// Patch an OpenShift installer so that its Cluster API controllers run under `rr record`.
@@ -31,6 +33,8 @@ pub enum Command {
     Build(Build),
     /// Print what apply would do, or has done, as a patch
     Diff(Diff),
+    /// Say which revisions of a repository can be patched, without checking any out
+    Check(Check),
     /// Say which changes are in place, where, and what was edited since
     Status(Status),
     /// Show the whole way on a small installer in a temporary folder
@@ -44,6 +48,7 @@ impl Cli {
             Command::Revert(revert) => revert.run(),
             Command::Build(build) => build.run(self.format),
             Command::Diff(diff) => diff.run(),
+            Command::Check(check) => check.run(),
             Command::Status(status) => status.run(),
             Command::Demo(demo) => demo.run(self.format),
         }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::checkout::{Checkout, Content};
 use crate::error::Error;
 use crate::go::GoFile;
-use crate::rules::{self, OPTIONAL, Options, REQUIRED, Rules, Site};
+use crate::rules::{self, OPTIONAL, Options, PROVIDERS, REQUIRED, Rules, Site};
 
 /// One file's change. No `before` is a file to be added, no `after` one to be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +35,16 @@ pub type Source<'a> = &'a dyn Fn(&str) -> Result<Option<Content>>;
 /// A file that is missing, Go that does not parse, a shape that is not understood, a file where one
 /// would be added, a controller that the installer does not have.
 pub fn structural(read: Source, options: &Options) -> Result<Plan> {
+    structural_by(&Rules::load()?, read, options)
+}
+
+/// As [`structural`], with rules that are used more than once.
+pub fn structural_by(rules: &Rules, read: Source, options: &Options) -> Result<Plan> {
     let contents = read_sources(read)?;
-    // Compiling the rules takes as long as parsing what they are for, and that as long as the rest.
     let files: Vec<GoFile> =
         contents.iter().map(|(path, content)| GoFile::parse(path, content.bytes.clone())).collect::<Result<_>>()?;
     check_controllers(read, options)?;
-    let patched = rules::apply(&Rules::load()?, &files, options)?;
+    let patched = rules::apply(rules, &files, options)?;
 
     let mut rewrites = Vec::new();
     for (path, bytes) in patched.files {
@@ -80,7 +84,7 @@ fn check_controllers(read: Source, options: &Options) -> Result<()> {
     if options.controllers.iter().all(|chosen| ["providers", "all"].contains(&chosen.as_str())) {
         return Ok(());
     }
-    let path = "pkg/clusterapi/providers.go";
+    let path = PROVIDERS;
     let Some(Ok(providers)) = read(path)?.map(|content| GoFile::parse(path, content.bytes)) else { return Ok(()) };
     let names = rules::provider_names(&providers)?;
     if names.is_empty() {

@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::path::Path;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 use similar::TextDiff;
 
 use crate::checkout::{Checkout, Content};
+use crate::error::Exit;
 use crate::journal::{About, Journal, State};
 use crate::plan::{Plan, Rewrite};
 use crate::rules::{CHANGES, Options};
@@ -21,6 +23,8 @@ pub struct Report {
     pub data: Value,
     /// The `schema` of `data`: its name and version.
     pub schema: &'static str,
+    /// [`Exit::Done`], or [`Exit::Found`] where something is not in order.
+    pub exit: Exit,
 }
 
 /// How results are printed.
@@ -34,7 +38,12 @@ pub enum Format {
 
 impl Report {
     pub fn new(schema: &'static str, text: impl Into<Vec<u8>>, data: Value) -> Self {
-        Self { text: text.into(), data, schema }
+        Self { text: text.into(), data, schema, exit: Exit::Done }
+    }
+
+    /// The same, where something was found that is not in order.
+    pub fn found(self) -> Self {
+        Self { exit: Exit::Found, ..self }
     }
 
     /// Writes it. A reader that has gone away is no failure.
@@ -208,14 +217,15 @@ fn line_now(rewrite: &Rewrite, state: &State, line: usize) -> Option<usize> {
     }
 }
 
-/// A patch that `git apply` takes: its bytes are those of the files.
-pub fn diff(checkout: &Checkout, plan: &Plan, colour: bool) -> Result<Vec<u8>> {
+/// A patch that `git apply` takes: its bytes are those of the files. The installer lies `below` the
+/// top of the work tree.
+pub fn diff(below: &Path, plan: &Plan, colour: bool) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     for Rewrite { path, before, after } in &plan.rewrites {
         if before == after {
             continue;
         }
-        let path = checkout.path_from_top(path);
+        let path = below.join(path).to_string_lossy().into_owned();
         let hash = |content: &Option<Content>| content.as_ref().map_or(Ok("0".repeat(40)), Content::hash);
         let mode = |content: &Option<Content>| content.as_ref().map(Content::git_mode);
         let mut head = format!("diff --git {} {}\n", quoted("a/", &path), quoted("b/", &path));

@@ -50,6 +50,17 @@ pub const REQUIRED: [&str; 2] = ["pkg/clusterapi/internal/process/process.go", "
 pub const OPTIONAL: [&str; 2] =
     ["pkg/clusterapi/internal/process/process_unix.go", "pkg/clusterapi/internal/process/process_windows.go"];
 
+/// All files of which a plan depends: what the rules are for, what they add, and what names the
+/// controllers.
+pub fn source_paths() -> Vec<String> {
+    let added = support_files().map(|(name, _)| format!("{PROCESS}{name}"));
+    let read = REQUIRED.into_iter().chain(OPTIONAL).chain([PROVIDERS]).map(str::to_owned);
+    read.chain(added).collect()
+}
+
+/// Where the installer lists its providers.
+pub const PROVIDERS: &str = "pkg/clusterapi/providers.go";
+
 /// The six changes of the contract, in its order, each with what it does in a line.
 pub const CHANGES: [(&str, &str); 6] = [
     ("group-signal", "SIGTERM goes to the process group, once"),

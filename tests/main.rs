@@ -7,6 +7,7 @@ mod harness;
 
 mod apply;
 mod build;
+mod check;
 mod diff;
 mod end_to_end;
 mod house;

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod build;
+pub mod check;
 pub mod demo;
 pub mod diff;
 pub mod revert;

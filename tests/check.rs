@@ -1,0 +1,157 @@
+//! `rr-patch check` and `diff --rev`: revisions are read from the object database alone.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::{PROCESS, Run, SHAPES, SYSTEM, Tree, command, copy, fixtures};
+
+/// A repository with a branch for each shape, one from before the supervisor, and one whose sources
+/// are not understood; `main` is checked out, and then edited.
+fn repository() -> Tree {
+    let tree = Tree::new("installer");
+    for shape in &SHAPES[1..] {
+        tree.git(&["checkout", "--quiet", "-b", shape, "main"]);
+        copy(&fixtures().join("shapes").join(shape), tree.root());
+        tree.commit(shape);
+    }
+    tree.git(&["checkout", "--quiet", "-b", "same-as-main", "main"]);
+    tree.git(&["checkout", "--quiet", "-b", "strange", "main"]);
+    tree.edit(PROCESS, "timedOut := time.After(ps.StopTimeout)", "timedOut := time.NewTimer(ps.StopTimeout).C");
+    tree.commit("strange");
+    tree.git(&["checkout", "--quiet", "--orphan", "old", "main"]);
+    tree.git(&["rm", "--quiet", "-r", "--force", "pkg"]);
+    tree.commit("old");
+    tree.git(&["checkout", "--quiet", "main"]);
+    tree.write(PROCESS, "not Go at all");
+    tree
+}
+
+fn row<'a>(report: &'a Value, revision: &str) -> &'a Value {
+    let rows = report["revisions"].as_array().unwrap();
+    rows.iter().find(|row| row["revision"] == revision).unwrap_or_else(|| panic!("no {revision} in {report:#}"))
+}
+
+fn check_in(folder: &std::path::Path, arguments: &[&str]) -> Run {
+    let mut tool: Command = command(env!("CARGO_BIN_EXE_rr-patch"));
+    Run::of(tool.current_dir(folder).arg("check").args(arguments).output().unwrap())
+}
+
+#[test]
+fn check_all_tells_of_every_branch_and_plans_the_same_sources_once() {
+    let tree = repository();
+    let before = tree.snapshot();
+    let report = tree.rr_patch(&["check", "--all", "--format", "json"]).exits(4).json();
+    assert_eq!(report["schema"], "rr-patch/check/1");
+    let shapes = ["P1+S6", "P1+S1", "P1+S2", "P1+S3", "P1+S4", "P1+S5", "P1+S6", "P1+S6", "P2+S6"];
+    for (branch, shape) in ["main"].iter().chain(&SHAPES[1..]).zip(shapes) {
+        let row = row(&report, branch);
+        assert_eq!((&row["ok"], &row["shape"]), (&Value::Bool(true), &Value::from(shape)), "{branch}");
+    }
+    assert_eq!(row(&report, "main")["date"], "2026-01-01");
+    assert_eq!(row(&report, "old")["outcome"], "no Cluster API supervisor in it");
+    assert_eq!(row(&report, "strange")["ok"], false);
+    // main and same-as-main share theirs; old has none, which is a set too.
+    assert_eq!((&report["sets"], &report["failed"], &report["without"]), (&11.into(), &1.into(), &1.into()));
+    assert_eq!(tree.snapshot(), before);
+}
+
+#[test]
+fn check_prints_a_table_and_what_was_not_understood() {
+    let tree = repository();
+    let run = tree.rr_patch(&["check", "--rev", "main", "--rev", "strange"]).exits(4);
+    run.prints(&[
+        "revision  date        shape  outcome\nmain      2026-01-01  P1+S6  ok\n",
+        "strange   2026-01-01         this shape of the installer's sources is not understood\n",
+        "\nstrange: this shape",
+        &format!("`{PROCESS}:"),
+        "looked for: `T := time.After(PS.StopTimeout)`",
+        "time.NewTimer(ps.StopTimeout).C",
+        "\n2 revisions, 2 sets of sources: 1 ok, 1 failed, 0 without a supervisor\n",
+    ]);
+    tree.rr_patch(&["check", "--rev", "main"]).exits(0);
+}
+
+#[test]
+fn check_refs_takes_globs_of_whole_names_and_of_their_ends() {
+    let tree = repository();
+    let names = |glob: &str| {
+        let report = tree.rr_patch(&["check", "--refs", glob, "--format", "json"]).exits(0).json();
+        let rows = report["revisions"].as_array().unwrap().iter();
+        rows.map(|row| row["revision"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("refs/heads/s6*"), ["s6-renamed", "s6-second-goroutine"]);
+    assert_eq!(names("p?"), ["p2"]);
+}
+
+#[test]
+fn check_fails_for_a_revision_without_a_supervisor_only_if_it_was_named() {
+    let tree = repository();
+    tree.rr_patch(&["check", "--refs", "old"]).exits(0);
+    tree.rr_patch(&["check", "--rev", "old"]).exits(4);
+}
+
+#[test]
+fn check_asks_for_revisions_and_refuses_unknown_ones() {
+    let tree = repository();
+    tree.rr_patch(&["check"]).exits(2).says(&["--rev <REV>"]);
+    tree.rr_patch(&["check", "--rev", "nowhere"])
+        .refuses()
+        .says(&["`nowhere` is no revision of", "hint: `git rev-parse`"]);
+    tree.rr_patch(&["check", "--refs", "nothing-like-it"]).refuses().says(&["no revision was found"]);
+    let folder = tempfile::tempdir().unwrap();
+    check_in(folder.path(), &["--all"]).refuses().says(&["is in no git repository"]);
+}
+
+#[test]
+fn check_takes_the_options_of_apply() {
+    let tree = repository();
+    let run = tree.rr_patch(&["check", "--rev", "main", "--controllers", "vsphere"]).exits(4);
+    run.prints(&["this installer has no controller `vsphere`", "aws, azure, azureaso"]);
+}
+
+#[test]
+fn check_reads_bare_and_shallow_repositories() {
+    let tree = repository();
+    let url = format!("file://{}", tree.root().display());
+    for (name, options) in [("bare", &["--bare"][..]), ("shallow", &["--depth=1", "--no-checkout"])] {
+        let clone = tree.beside(name);
+        tree.git(&[&["clone", "--quiet"], options, &["--branch=main", &url, clone.to_str().unwrap()]].concat());
+        check_in(&clone, &["--rev", "HEAD"]).exits(0).prints(&["P1+S6  ok"]);
+    }
+}
+
+#[test]
+fn check_names_the_blob_that_a_partial_clone_lacks() {
+    let tree = repository();
+    tree.git(&["config", "uploadpack.allowFilter", "true"]);
+    let (url, clone) = (format!("file://{}", tree.root().display()), tree.beside("partial"));
+    tree.git(&["clone", "--quiet", "--filter=blob:none", "--no-checkout", &url, clone.to_str().unwrap()]);
+    let run = check_in(&clone, &["--rev", "HEAD"]).refuses();
+    run.says(&[&format!("`{PROCESS}` of `HEAD` is not in this repository"), "a partial clone leaves blobs out"]);
+}
+
+#[test]
+fn check_says_in_words_that_a_sha256_repository_is_not_read() {
+    let tree = Tree::bare("installer");
+    tree.git(&["init", "--quiet", "--object-format=sha256"]);
+    tree.commit("all");
+    tree.rr_patch(&["check", "--rev", "HEAD"]).refuses().says(&["knows only SHA-1 repositories"]);
+}
+
+#[test]
+fn diff_rev_prints_what_diff_does_with_that_revision_checked_out() {
+    let tree = repository();
+    tree.git(&["checkout", "--quiet", "--", PROCESS]);
+    for shape in ["main", "s3", "p2"] {
+        let of_revision = tree.rr_patch(&["diff", "--rev", shape]).exits(0).stdout;
+        tree.git(&["checkout", "--quiet", shape]);
+        assert_eq!(tree.rr_patch(&["diff"]).exits(0).stdout, of_revision, "{shape}");
+        tree.write("../change.patch", &of_revision);
+        tree.git(&["apply", "--check", "../change.patch"]);
+        tree.git(&["checkout", "--quiet", "main"]);
+    }
+    tree.rr_patch(&["diff", "--rev", "strange"]).refuses().says(&["is not understood"]);
+    tree.rr_patch(&["diff", "--rev", "old"]).refuses().says(&[&format!("`{PROCESS}` is missing")]);
+    assert!(tree.text(SYSTEM).contains("time.After"), "nothing was applied");
+}
