@@ -2,7 +2,7 @@
 //! status`. criterion is left out: it repeats one call, and here each has to be undone before the next.
 //!
 //! ```text
-//! RR_PATCH_BENCH_CHECKOUT=~/src/installer cargo bench          # else the fixture, in a temporary folder
+//! RR_PATCH_BENCH_CHECKOUT=~/src/installer cargo bench --bench apply   # else the fixture, in a temporary folder
 //! ```
 //!
 //! The checkout must not be patched, and is left as it was. Machines are noisy: the ratio is of each
