@@ -341,23 +341,65 @@ fn a_recorder_that_refuses_to_record_fails_the_install_and_leaves_no_process() {
     ended.leaves_complete(1, &[]).logs(&["Invalid option --no-such-option", "ended with exit status 1 after"]);
 }
 
-/// Debian's rr, where it is installed: without a PMU it refuses, and the install must say so.
+/// The rr of this machine, if there is one, and what `rr record` and `rr replay` need to work here:
+/// nothing, or `-W` (software counters) where a recorder has it and there is no PMU.
+fn real_rr() -> Option<(PathBuf, Option<&'static [&'static str]>)> {
+    let path = std::env::var_os("PATH").unwrap();
+    let rr = std::env::split_paths(&path).map(|folder| folder.join("rr")).find(|path| path.is_file())?;
+    let works = |options: &&[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let trace = folder.path().join("trace");
+        let mut probe = command(rr.to_str().unwrap());
+        probe.arg("record").args(*options).arg("-o").arg(&trace).arg("true");
+        probe.output().unwrap().status.success() && trace.join("version").is_file()
+    };
+    let options = [&[][..], &["-W"]].into_iter().find(works);
+    Some((rr, options))
+}
+
 #[test]
-fn the_real_rr_records_or_its_refusal_is_in_the_installers_log() {
-    let Some(rr) = ["/usr/bin/rr", "/usr/local/bin/rr"].into_iter().find(|path| Path::new(path).is_file()) else {
-        eprintln!("skipped: no rr is installed");
+fn a_real_rr_that_can_record_here_leaves_traces_that_replay_to_the_end() {
+    let Some((rr, Some(options))) = real_rr() else {
+        eprintln!("skipped: no rr of this machine can record here");
         return;
     };
-    let ended = install(patched(), "aws", &[("RR_PATCH_RECORD", &format!("{rr} record --wait"))]).end();
-    if ended.status.code() == Some(0) {
-        ended.leaves_complete(0, &[AWS]);
-    } else {
-        assert_eq!(ended.survivors(), [] as [String; 0]);
-        // Without a PMU, or on a CPU that this rr does not know, or without permission.
-        let refusals = ["[FATAL", "rr needs", "perf_event_open"];
-        assert!(refusals.iter().any(|refusal| ended.log.contains(refusal)), "{}", ended.log);
-        ended.logs(&["aws infrastructure provider (pid", " under /usr/", "in the log at level debug"]);
+    let record = format!("{} record {} --wait", rr.display(), options.join(" "));
+    let recorder = ("RR_PATCH_RECORD", record.as_str());
+    let ends = [
+        install(patched(), "aws", &[recorder]).end().leaves_complete(0, &[AWS]),
+        install(patched(), "azure", &[recorder, HOLD])
+            .until(&["Holding for"])
+            .interrupt()
+            .end()
+            .leaves_complete(8, &AZURE),
+        install(patched(), "aws", &[recorder, ("FIXTURE_BEHAVIOUR", "cluster-api-provider-aws=exit-early")])
+            .end()
+            .leaves_complete(1, &[AWS]),
+    ];
+    for ended in ends {
+        for (name, _) in &ended.traces {
+            let mut replay = command(rr.to_str().unwrap());
+            replay.arg("replay").args(options).arg("--autopilot").arg(ended.folder.path().join("traces").join(name));
+            let run = Run::of(replay.output().unwrap());
+            assert_eq!(run.code, 0, "{name}: {}", run.stderr);
+        }
     }
+}
+
+/// Debian's rr without a PMU, say: the install must say why it fails, and leave nothing behind.
+#[test]
+fn a_real_rr_that_refuses_to_record_here_is_heard_in_the_installers_log() {
+    let Some((rr, None)) = real_rr() else {
+        eprintln!("skipped: no rr of this machine refuses to record here");
+        return;
+    };
+    let ended = install(patched(), "aws", &[("RR_PATCH_RECORD", &format!("{} record --wait", rr.display()))]).end();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    assert_eq!(ended.survivors(), [] as [String; 0]);
+    // Without a PMU, or on a CPU that this rr does not know, or without permission.
+    let refusals = ["[FATAL", "rr needs", "perf_event_open"];
+    assert!(refusals.iter().any(|refusal| ended.log.contains(refusal)), "{}", ended.log);
+    ended.logs(&["aws infrastructure provider (pid", " under /", "in the log at level debug"]);
 }
 
 #[test]
