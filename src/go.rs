@@ -189,19 +189,13 @@ impl GoFile {
     /// Whether a package's name stands before a dot anywhere but in comments and strings.
     fn refers_to(&self, package: &str) -> bool {
         let needle = format!("{package}.");
-        let mut from = 0;
-        while let Some(at) = find(&self.bytes[from..], needle.as_bytes()) {
-            let start = from + at;
-            from = start + needle.len();
-            let node = self.tree.root_node().descendant_for_byte_range(start, start + package.len());
-            if node.is_some_and(|node| {
-                node.byte_range() == (start..start + package.len())
-                    && matches!(node.kind(), "identifier" | "package_identifier")
-            }) {
-                return true;
-            }
-        }
-        false
+        occurrences(&self.bytes, needle.as_bytes()).any(|start| {
+            let range = start..start + package.len();
+            let node = self.tree.root_node().descendant_for_byte_range(range.start, range.end);
+            node.is_some_and(|node| {
+                node.byte_range() == range && matches!(node.kind(), "identifier" | "package_identifier")
+            })
+        })
     }
 
     /// An import's line, and the blank one above it where it is the last of the block: gofmt would
@@ -373,11 +367,11 @@ impl<'file> Piece<'file> {
     }
 
     /// The lines of each `case` that receives from this name, and of each `if` that tests it and only
-    /// calls, within the name's scope.
-    pub fn statements_that_test_it(&self) -> Vec<Range<usize>> {
+    /// calls, among the `uses` that [`Piece::same_name_in_scope`] gives.
+    pub fn statements_that_test(&self, uses: &[Range<usize>]) -> Vec<Range<usize>> {
         let root = self.file.tree.root_node();
         let mut lines: Vec<Range<usize>> = Vec::new();
-        for range in self.same_name_in_scope() {
+        for range in uses {
             let mut here = root.descendant_for_byte_range(range.start, range.end);
             while let Some(node) = here {
                 let piece = Self { node, ..*self };
@@ -500,22 +494,16 @@ fn before<'file>(node: &Node<'file>) -> Option<Node<'file>> {
     })
 }
 
-/// Where `needle` begins in `bytes`.
-pub fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    let (&first, rest) = needle.split_first()?;
-    let mut from = 0;
-    while let Some(at) = bytes[from..].iter().position(|&byte| byte == first) {
-        from += at + 1;
-        if bytes[from..].starts_with(rest) {
-            return Some(from - 1);
-        }
-    }
-    None
+/// Where `needle` begins in `bytes`, each time. An empty one stands nowhere.
+pub fn occurrences<'a>(bytes: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    let first = needle.first();
+    let starts = bytes.iter().enumerate().filter(move |(_, byte)| Some(*byte) == first);
+    starts.map(|(start, _)| start).filter(move |&start| bytes[start..].starts_with(needle))
 }
 
 /// Whether `needle` stands in `bytes`.
 pub fn holds(bytes: &[u8], needle: &[u8]) -> bool {
-    find(bytes, needle).is_some()
+    occurrences(bytes, needle).next().is_some()
 }
 
 /// Whether `text` is like `glob`, in which `*` stands for any bytes of a line, and at the end for all

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkout::{Checkout, Content, merge};
 use crate::error::Error;
-use crate::plan::{Plan, Rewrite};
+use crate::plan::{Plan, Rewrite, folders};
 use crate::rules::{Options, Site};
 use crate::write;
 
@@ -42,18 +42,26 @@ pub struct About {
 }
 
 /// What became of a file since.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// As before the apply.
     Original,
     /// As the apply left it.
     Patched,
     /// Neither.
-    Edited(Content),
+    Edited,
     /// The beginning of what it was or became: a crash cut off the write, or an editor emptied it.
     CutOff,
     /// Gone, though both before and after there was one.
     Missing,
+}
+
+/// A file of the journal as it is now.
+#[derive(Debug)]
+pub struct Seen<'journal> {
+    pub rewrite: &'journal Rewrite,
+    pub current: Option<Content>,
+    pub state: State,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -190,7 +198,7 @@ impl Journal {
                 write::sync(&path)?;
             }
         }
-        for folder in self.plan.folders().into_iter().map(|folder| checkout.root().join(folder)) {
+        for folder in folders(&self.plan.rewrites).into_iter().map(|folder| checkout.root().join(folder)) {
             if folder.is_dir() {
                 write::sync(&folder)?;
             }
@@ -199,9 +207,15 @@ impl Journal {
         self.path.parent().map_or(Ok(()), write::sync)
     }
 
-    /// What became of each file, in the order of the plan.
-    pub fn states(&self, checkout: &Checkout) -> Result<Vec<State>> {
-        self.plan.rewrites.iter().map(|rewrite| Ok(state(rewrite, checkout.read(&rewrite.path)?.as_ref()))).collect()
+    /// Looks at each file, in the order of the plan.
+    pub fn look(&self, checkout: &Checkout) -> Result<Vec<Seen<'_>>> {
+        let mut seen = Vec::new();
+        for rewrite in &self.plan.rewrites {
+            let current = checkout.read(&rewrite.path)?;
+            let state = state(rewrite, current.as_ref());
+            seen.push(Seen { rewrite, current, state });
+        }
+        Ok(seen)
     }
 
     /// The plan that brings the originals back, with what was edited since merged into them.
@@ -212,9 +226,7 @@ impl Journal {
     pub fn undo(&self, checkout: &Checkout, force: bool) -> Result<Undo> {
         let mut undo = Undo { rewrites: Vec::new(), merged: Vec::new(), backups: Vec::new() };
         let mut conflicts = Vec::new();
-        for (rewrite, state) in self.plan.rewrites.iter().zip(self.states(checkout)?) {
-            let Rewrite { path, before, after } = rewrite;
-            let current = checkout.read(path)?;
+        for Seen { rewrite: Rewrite { path, before, after }, current, state } in self.look(checkout)? {
             let mut target = before.clone();
             match state {
                 State::Original => continue,
@@ -224,7 +236,7 @@ impl Journal {
                     conflicts.push(format!("`{path}` was deleted since"));
                     continue;
                 }
-                State::Edited(edited) => match merged(after.as_ref(), &edited, before.as_ref())? {
+                State::Edited => match merged(after.as_ref(), current.as_ref(), before.as_ref())? {
                     Ok(bytes) => {
                         undo.merged.push(path.clone());
                         target = before.as_ref().map(|before| Content { bytes, mode: before.mode });
@@ -235,7 +247,7 @@ impl Journal {
                     }
                     Err(_) => {
                         let backup = free_name(checkout, path)?;
-                        undo.rewrites.push(Rewrite { path: backup.clone(), before: None, after: Some(edited) });
+                        undo.rewrites.push(Rewrite { path: backup.clone(), before: None, after: current.clone() });
                         undo.backups.push((path.clone(), backup));
                     }
                 },
@@ -264,36 +276,37 @@ pub struct Undo {
     pub backups: Vec<(String, String)>,
 }
 
-/// Writes what `plan` says, all of it or nothing.
+/// Writes what `rewrites` say, all of it or nothing.
 ///
 /// # Errors
-/// A file that is no longer what the plan was made from; a write that fails, after what was written
-/// is taken back.
-pub fn carry_out(checkout: &Checkout, plan: &Plan) -> Result<()> {
-    if let Some(path) = plan.drifted(checkout)?.first() {
-        return Err(Error::refused(format!("`{path}` changed while rr-patch was looking at it"))
-            .hint("run the command again")
-            .into());
+/// A file that is no longer what it is taken for; a write that fails, after what was written is taken
+/// back.
+pub fn carry_out(checkout: &Checkout, rewrites: &[Rewrite]) -> Result<()> {
+    for Rewrite { path, before, .. } in rewrites {
+        if checkout.read(path)? != *before {
+            return Err(Error::refused(format!("`{path}` changed while rr-patch was looking at it"))
+                .hint("run the command again")
+                .into());
+        }
     }
-    let folders: Vec<PathBuf> = plan.folders().into_iter().map(|folder| checkout.root().join(folder)).collect();
-    for folder in &folders {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
-        write::sweep(folder);
+    for folder in folders(rewrites).into_iter().map(|folder| checkout.root().join(folder)) {
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
+        write::sweep(&folder);
     }
     // All that can fail for want of space or permission fails here, before anything is replaced.
     let mut prepared = Vec::new();
-    for Rewrite { path, after, .. } in &plan.rewrites {
+    for Rewrite { path, after, .. } in rewrites {
         let new =
             after.as_ref().map(|Content { bytes, mode }| write::Prepared::new(&checkout.locate(path), bytes, *mode));
         prepared.push(new.transpose()?);
     }
-    for (done, (rewrite, prepared)) in plan.rewrites.iter().zip(prepared).enumerate() {
+    for (done, (rewrite, prepared)) in rewrites.iter().zip(prepared).enumerate() {
         let put = match prepared {
             Some(prepared) => prepared.put(),
             None => write::remove(&checkout.locate(&rewrite.path)),
         };
         if let Err(error) = put {
-            return Err(take_back(checkout, &plan.rewrites[..done], &error).into());
+            return Err(take_back(checkout, &rewrites[..done], &error).into());
         }
     }
     // Nothing is synced here: the journal is, and holds both versions. After a crash a file is the old
@@ -319,14 +332,14 @@ fn take_back(checkout: &Checkout, done: &[Rewrite], error: &anyhow::Error) -> Er
 }
 
 /// What became of a file that now holds `current`.
-pub fn state(rewrite: &Rewrite, current: Option<&Content>) -> State {
+fn state(rewrite: &Rewrite, current: Option<&Content>) -> State {
     let same = |content: &Option<Content>| content.as_ref().map(|c| &c.bytes) == current.map(|c| &c.bytes);
     let cut_off = |current| [&rewrite.before, &rewrite.after].into_iter().flatten().any(|whole| begins(whole, current));
     match current {
         _ if same(&rewrite.after) => State::Patched,
         _ if same(&rewrite.before) => State::Original,
         Some(current) if cut_off(current) => State::CutOff,
-        Some(current) => State::Edited(current.clone()),
+        Some(_) => State::Edited,
         None => State::Missing,
     }
 }
@@ -338,8 +351,12 @@ fn begins(whole: &Content, part: &Content) -> bool {
 }
 
 /// The original with what was edited since, or the lines that both changed.
-fn merged(after: Option<&Content>, edited: &Content, before: Option<&Content>) -> Result<Result<Vec<u8>, String>> {
-    let (Some(after), Some(before)) = (after, before) else {
+fn merged(
+    after: Option<&Content>,
+    edited: Option<&Content>,
+    before: Option<&Content>,
+) -> Result<Result<Vec<u8>, String>> {
+    let (Some(after), Some(edited), Some(before)) = (after, edited, before) else {
         return Ok(Err(": a file that apply added was edited since".into()));
     };
     let outcome = merge(&after.bytes, &edited.bytes, &before.bytes, ["edited since apply", "original"])?;
@@ -363,13 +380,13 @@ fn conflict_lines(text: &[u8]) -> String {
 
 /// A name beside `path` that is not taken. It must not end in `.go`: Go would compile it.
 fn free_name(checkout: &Checkout, path: &str) -> Result<String> {
-    for n in 1.. {
-        let name = if n == 1 { format!("{path}.edited") } else { format!("{path}.edited-{n}") };
-        if checkout.read(&name)?.is_none() {
-            return Ok(name);
-        }
+    let mut name = format!("{path}.edited");
+    let mut number = 1;
+    while checkout.read(&name)?.is_some() {
+        number += 1;
+        name = format!("{path}.edited-{number}");
     }
-    unreachable!("the numbers do not end")
+    Ok(name)
 }
 
 fn serialise(plan: &Plan, about: &About) -> Result<Vec<u8>> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::checkout::{Checkout, Content};
+use crate::checkout::Content;
 use crate::error::Error;
 use crate::go::GoFile;
 use crate::rules::{self, OPTIONAL, Options, PROVIDERS, REQUIRED, Rules, Site};
@@ -105,34 +105,20 @@ fn check_controllers(read: Source, options: &Options) -> Result<()> {
     Ok(())
 }
 
-impl Plan {
-    /// The same plan backwards.
-    pub fn reversed(&self) -> Self {
-        let turn = |rewrite: &Rewrite| Rewrite {
-            path: rewrite.path.clone(),
-            before: rewrite.after.clone(),
-            after: rewrite.before.clone(),
-        };
-        Self { rewrites: self.rewrites.iter().map(turn).collect(), sites: Vec::new(), shape: self.shape.clone() }
-    }
+/// The same changes backwards.
+pub fn reversed(rewrites: &[Rewrite]) -> Vec<Rewrite> {
+    let turn = |rewrite: &Rewrite| Rewrite {
+        path: rewrite.path.clone(),
+        before: rewrite.after.clone(),
+        after: rewrite.before.clone(),
+    };
+    rewrites.iter().map(turn).collect()
+}
 
-    /// The folders, from the installer's root, in which it writes.
-    pub fn folders(&self) -> Vec<&Path> {
-        let mut folders: Vec<&Path> =
-            self.rewrites.iter().filter_map(|rewrite| Path::new(&rewrite.path).parent()).collect();
-        folders.sort();
-        folders.dedup();
-        folders
-    }
-
-    /// Files that are not what the plan takes them to be, and what stands in their place.
-    pub fn drifted(&self, checkout: &Checkout) -> Result<Vec<String>> {
-        let mut drifted = Vec::new();
-        for rewrite in &self.rewrites {
-            if checkout.read(&rewrite.path)? != rewrite.before {
-                drifted.push(rewrite.path.clone());
-            }
-        }
-        Ok(drifted)
-    }
+/// The folders, from the installer's root, in which files change.
+pub fn folders(rewrites: &[Rewrite]) -> Vec<&Path> {
+    let mut folders: Vec<&Path> = rewrites.iter().filter_map(|rewrite| Path::new(&rewrite.path).parent()).collect();
+    folders.sort();
+    folders.dedup();
+    folders
 }

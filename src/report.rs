@@ -10,7 +10,7 @@ use similar::TextDiff;
 
 use crate::checkout::{Checkout, Content};
 use crate::error::Exit;
-use crate::journal::{About, Journal, State};
+use crate::journal::{About, Journal, Seen, State};
 use crate::plan::{Plan, Rewrite};
 use crate::rules::{CHANGES, Options};
 
@@ -113,7 +113,7 @@ pub fn count(number: usize, one: &str) -> String {
 }
 
 /// The lines of a status: which changes are in place, and what was edited since.
-pub fn status(checkout: &Checkout, journal: &Journal, states: &[State]) -> (String, Value) {
+pub fn status(checkout: &Checkout, journal: &Journal, seen: &[Seen]) -> (String, Value) {
     let About { tool, base, options: given } = &journal.about;
     let mut text = format!("patched: `{}`, shape {}\n", checkout.root().display(), journal.plan.shape);
     let _ = writeln!(
@@ -129,9 +129,8 @@ pub fn status(checkout: &Checkout, journal: &Journal, states: &[State]) -> (Stri
     for (change, does) in CHANGES {
         let mut places = Vec::new();
         for site in journal.plan.sites.iter().filter(|site| site.change == change) {
-            let file = journal.plan.rewrites.iter().zip(states).find(|(rewrite, _)| rewrite.path == site.path);
-            let now = file.and_then(|(rewrite, state)| line_now(rewrite, state, site.line));
-            places.push((site, now));
+            let file = seen.iter().find(|seen| seen.rewrite.path == site.path);
+            places.push((site, file.and_then(|seen| line_now(seen, site.line))));
         }
         let gone = places.iter().filter(|(_, now)| now.is_none()).count();
         let mark = match gone {
@@ -152,23 +151,23 @@ pub fn status(checkout: &Checkout, journal: &Journal, states: &[State]) -> (Stri
 
     let mut files = Vec::new();
     let mut notes = String::new();
-    for (rewrite, state) in journal.plan.rewrites.iter().zip(states) {
+    for Seen { rewrite, current, state } in seen {
         let word = match state {
             State::Patched => "patched",
             State::Original => "original",
-            State::Edited(_) => "edited",
+            State::Edited => "edited",
             State::CutOff => "cut off",
             State::Missing => "missing",
         };
         let mode = |content: &Option<Content>| content.as_ref().map(|content| content.mode);
         let note = match state {
-            State::Patched if checkout.read(&rewrite.path).is_ok_and(|now| mode(&now) != mode(&rewrite.after)) => {
+            State::Patched if mode(current) != mode(&rewrite.after) => {
                 Some("has another mode than apply left it with: `rr-patch revert` brings the original one back")
             }
             State::Patched => None,
             State::Original if rewrite.before.is_none() => Some("was removed since: `rr-patch apply` adds it again"),
             State::Original => Some("has its original bytes: `rr-patch apply` patches it again"),
-            State::Edited(_) => Some("was edited since apply: `rr-patch revert` keeps such edits"),
+            State::Edited => Some("was edited since apply: `rr-patch revert` keeps such edits"),
             State::CutOff => Some("is cut off: `rr-patch apply` or `rr-patch revert` makes it whole"),
             State::Missing => Some("was deleted since apply"),
         };
@@ -183,7 +182,7 @@ pub fn status(checkout: &Checkout, journal: &Journal, states: &[State]) -> (Stri
         let _ = write!(text, "\nsince then:\n{notes}");
     }
     let data = json!({
-        "patched": states.iter().all(|state| matches!(state, State::Patched)),
+        "patched": seen.iter().all(|seen| seen.state == State::Patched),
         "root": checkout.root(), "shape": journal.plan.shape, "tool": tool, "base": base,
         "options": given, "command": given.command(), "changes": changes, "files": files,
     });
@@ -192,20 +191,26 @@ pub fn status(checkout: &Checkout, journal: &Journal, states: &[State]) -> (Stri
 
 /// Whether every change of a file is still there, whatever else was edited in it since. A file of
 /// another branch, say, is edited too, and does not carry them.
-pub fn carries(journal: &Journal, rewrite: &Rewrite, state: &State) -> bool {
-    let mut sites = journal.plan.sites.iter().filter(|site| site.path == rewrite.path);
-    match state {
+pub fn carries(journal: &Journal, seen: &Seen) -> bool {
+    let mut sites = journal.plan.sites.iter().filter(|site| site.path == seen.rewrite.path);
+    match seen.state {
         State::Patched => true,
-        State::Edited(_) => sites.all(|site| line_now(rewrite, state, site.line).is_some()),
+        State::Edited => sites.all(|site| line_now(seen, site.line).is_some()),
         State::Original | State::CutOff | State::Missing => false,
     }
 }
 
+/// Whether the edits made since left every change in its place, but for files that have their
+/// original bytes again.
+pub fn kept(journal: &Journal, seen: &[Seen]) -> bool {
+    seen.iter().all(|seen| seen.state == State::Original || carries(journal, seen))
+}
+
 /// The line on which a line of the patched file lies now; nothing if it was edited or is gone.
-fn line_now(rewrite: &Rewrite, state: &State, line: usize) -> Option<usize> {
-    match (state, &rewrite.after) {
-        (State::Patched, _) => Some(line),
-        (State::Edited(now), Some(after)) => {
+fn line_now(seen: &Seen, line: usize) -> Option<usize> {
+    match (seen.state, &seen.current, &seen.rewrite.after) {
+        (State::Patched, ..) => Some(line),
+        (State::Edited, Some(now), Some(after)) => {
             let (old, new) = (lines(&after.bytes), lines(&now.bytes));
             let diff = by_line(&old, &new);
             let same = diff

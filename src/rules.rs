@@ -7,7 +7,6 @@
 //! @replace.NAME   the text of section NAME in replace.go takes its place
 //! @after.NAME     the section follows it on lines of its own, at its indentation
 //! @before.NAME    the section goes above it, and above the comments on it
-//! @delete         its lines go
 //! @delete-case    the lines of a `case` go, with its comments
 //! @unbinds        a name that loses its declaration: a `case` that receives from it goes, and an
 //!                 `if` that tests it and only calls (a log line); another use is not understood
@@ -36,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::edit::{Edit, splice};
 use crate::error::Error;
-use crate::go::{GoFile, Match, Pattern, Piece, find, holds as contains, like, line_of, quote};
+use crate::go::{GoFile, Match, Pattern, Piece, holds as contains, like, line_of, occurrences, quote};
 
 static PATCHES: Dir = include_dir!("$CARGO_MANIFEST_DIR/patches");
 
@@ -227,10 +226,8 @@ impl Rules {
         let longest = |glob: &'_ str| glob.split('*').max_by_key(|part| part.len()).unwrap_or_default().to_owned();
         let mut touching: Option<Range<usize>> = None;
         for needle in patterns.iter().flat_map(|&pattern| self.globs(pattern)).map(longest) {
-            let mut from = 0;
-            while let Some(at) = find(&bytes[from..], needle.as_bytes()) {
-                let place = start + from + at..start + from + at + needle.len();
-                from += at + needle.len();
+            for at in occurrences(bytes, needle.as_bytes()) {
+                let place = start + at..start + at + needle.len();
                 let known = touching.get_or_insert(place.clone());
                 *known = known.start.min(place.start)..known.end.max(place.end);
             }
@@ -246,6 +243,8 @@ struct Fit<'file> {
     with: Option<String>,
     file: &'file GoFile,
     edits: Vec<Edit>,
+    /// Where the name stands that loses its declaration.
+    unbound: Vec<Range<usize>>,
     one: Match<'file>,
 }
 
@@ -387,7 +386,7 @@ fn sections(text: &str) -> HashMap<String, String> {
 fn fit<'file>(rules: &Rules, site: &str, file: &'file GoFile, one: Match<'file>) -> Result<Option<Fit<'file>>> {
     let with = rules.property(one.pattern, "with").map(str::to_owned);
     let change = rules.changes[one.pattern];
-    let mut edits = Vec::new();
+    let (mut edits, mut unbound) = (Vec::new(), Vec::new());
     for (name, piece) in &one.captures {
         let (act, section) = name.split_once('.').unwrap_or((name, ""));
         let crowded = || {
@@ -400,10 +399,11 @@ fn fit<'file>(rules: &Rules, site: &str, file: &'file GoFile, one: Match<'file>)
             "before" => {
                 piece.whole_lines_with_comments_above().map(|lines| lines.start..lines.start).ok_or_else(crowded)?
             }
-            "delete" => piece.whole_lines().ok_or_else(crowded)?,
             "delete-case" => piece.case_lines().ok_or_else(crowded)?,
             "unbinds" => {
-                edits.extend(piece.statements_that_test_it().into_iter().map(|range| Edit { range, text: Vec::new() }));
+                unbound = piece.same_name_in_scope();
+                let statements = piece.statements_that_test(&unbound).into_iter();
+                edits.extend(statements.map(|range| Edit { range, text: Vec::new() }));
                 continue;
             }
             _ => continue,
@@ -420,7 +420,7 @@ fn fit<'file>(rules: &Rules, site: &str, file: &'file GoFile, one: Match<'file>)
         };
         edits.push(Edit { range, text });
     }
-    Ok(Some(Fit { site: site.to_owned(), change, with, file, edits, one }))
+    Ok(Some(Fit { site: site.to_owned(), change, with, file, edits, unbound, one }))
 }
 
 fn base(path: &str) -> &str {
@@ -538,15 +538,15 @@ fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit]) -> Vec<Misfit> {
 
 /// A use of a name whose declaration goes.
 fn leftover(fit: &Fit, looked_for: String) -> Option<Misfit> {
-    let name = capture(&fit.one, "unbinds")?;
     let gone = |range: &Range<usize>| {
         fit.edits.iter().any(|edit| edit.range.start <= range.start && range.end <= edit.range.end)
     };
-    let left = name.same_name_in_scope().into_iter().find(|range| !gone(range))?;
+    let left = fit.unbound.iter().find(|range| !gone(range))?;
     let line = fit.file.line_of(left.start);
+    let name = String::from_utf8_lossy(&fit.file.bytes()[left.clone()]);
     Some(Misfit {
         at: format!("{}:{line}", fit.file.path()),
-        looked_for: format!("{looked_for}, and no other use of `{}`", name.text()),
+        looked_for: format!("{looked_for}, and no other use of `{name}`"),
         found: format!("`{}`", fit.file.line(line).trim()),
     })
 }

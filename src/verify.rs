@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::checkout::Checkout;
 use crate::error::Error;
-use crate::plan::Plan;
+use crate::plan::{Plan, folders};
 use crate::process::{Child, Environment};
 
 /// Asks with the toolchain that the checkout's own go.mod, GOFLAGS and vendor folder choose.
@@ -24,8 +24,8 @@ pub fn verify(checkout: &Checkout, plan: &Plan, progress: &dyn Fn(&str)) -> Resu
             fresh.push(rewrite.path.clone());
         }
     }
-    let mut packages: Vec<String> = plan.folders().iter().map(|folder| format!("./{}", folder.display())).collect();
-    packages.dedup();
+    let packages: Vec<String> =
+        folders(&plan.rewrites).iter().map(|folder| format!("./{}", folder.display())).collect();
     let none = Environment::new();
     let windows = Environment::from([("GOOS".into(), "windows".into()), ("CGO_ENABLED".into(), "0".into())]);
 

@@ -1,4 +1,7 @@
-//! Replacing one file so that a crash leaves the old or the new one, never a part of either.
+//! Writing a file beside its target and renaming it into place, so that no reader sees a part of it.
+//!
+//! Only [`replace`] outlives a crash by itself. What the journal holds is put in place without a sync:
+//! a file that a crash cut off is known by it.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};

@@ -7,9 +7,9 @@ use serde_json::json;
 use super::{Recording, Where, plan_from_originals};
 use crate::checkout::Checkout;
 use crate::error::Error;
-use crate::journal::{About, Journal, Lock, State, carry_out};
-use crate::plan::{Plan, Rewrite};
-use crate::report::{self, Report};
+use crate::journal::{About, Journal, Lock, Seen, State, carry_out};
+use crate::plan::{Plan, Rewrite, reversed};
+use crate::report::{self, Report, kept};
 use crate::verify;
 
 #[derive(Args, Debug)]
@@ -40,18 +40,17 @@ impl Apply {
             base: checkout.head().map(str::to_owned),
             options: self.recording.options(),
         };
-        let old_states = journal.as_ref().map(|journal| journal.states(&checkout)).transpose()?.unwrap_or_default();
-        let edited = old_states.iter().any(|state| matches!(state, State::Edited(_) | State::Missing));
-
-        let plan = match plan_from_originals(&checkout, journal.as_ref(), &about.options) {
+        let seen = journal.as_ref().map(|journal| journal.look(&checkout)).transpose()?.unwrap_or_default();
+        let plan = match plan_from_originals(&checkout, &seen, &about.options) {
             Ok(plan) => plan,
             Err(error) => {
-                return match journal {
+                let edited = seen.iter().any(|seen| matches!(seen.state, State::Edited | State::Missing));
+                return match &journal {
                     // The edits lie beside the changes. With the same options they stay as they are.
-                    Some(journal) if journal.about.options == about.options && kept(&journal, &old_states) => {
-                        self.patch_the_rest(&checkout, journal, &old_states)
+                    Some(journal) if journal.about.options == about.options && kept(journal, &seen) => {
+                        self.patch_the_rest(&checkout, journal, &seen)
                     }
-                    Some(journal) if edited => Err(edited_since(&journal, &old_states, error)),
+                    Some(journal) if edited => Err(edited_since(journal, &seen, error)),
                     _ => Err(error),
                 };
             }
@@ -59,10 +58,10 @@ impl Apply {
 
         let unchanged =
             |journal: &Journal| journal.plan.rewrites == plan.rewrites && journal.about.options == about.options;
-        let in_place = old_states.iter().all(|state| *state == State::Patched);
+        let in_place = seen.iter().all(|seen| seen.state == State::Patched);
         if let Some(journal) = journal.as_ref().filter(|journal| in_place && unchanged(journal)) {
             if !self.dry_run {
-                self.verify(&checkout, journal, &nothing_done())?;
+                self.verify(&checkout, journal, &[])?;
             }
             let text = format!("`{}` is patched already; nothing to do\n", checkout.root().display());
             return Ok(Report::new(SCHEMA, text, data(&checkout, &journal.plan, &about, "unchanged")));
@@ -80,19 +79,12 @@ impl Apply {
 
         // The new journal must not be written over originals that are not yet in place.
         let again = journal.is_some();
-        if let Some(journal) = journal {
-            carry_out(&checkout, &still_patched(&checkout, &journal)?)?;
-        }
+        carry_out(&checkout, &taken_back(&seen))?;
         let journal = Journal::begin(&checkout, plan, about)?;
-        if let Err(error) = carry_out(&checkout, &journal.plan) {
+        let rewrites = &journal.plan.rewrites;
+        if let Err(error) = carry_out(&checkout, rewrites).and_then(|()| self.verify(&checkout, &journal, rewrites)) {
             // Where something could not be taken back the originals are still needed.
-            if journal.states(&checkout)?.iter().all(|state| *state == State::Original) {
-                journal.end(&checkout)?;
-            }
-            return Err(error);
-        }
-        if let Err(error) = self.verify(&checkout, &journal, &journal.plan) {
-            if journal.states(&checkout)?.iter().all(|state| *state == State::Original) {
+            if journal.look(&checkout)?.iter().all(|seen| seen.state == State::Original) {
                 journal.end(&checkout)?;
             }
             return Err(error);
@@ -110,37 +102,32 @@ impl Apply {
     }
 
     /// Asks Go, if that was asked for, and takes back what was `done` if Go says no.
-    fn verify(&self, checkout: &Checkout, journal: &Journal, done: &Plan) -> Result<()> {
+    fn verify(&self, checkout: &Checkout, journal: &Journal, done: &[Rewrite]) -> Result<()> {
         if !self.verify {
             return Ok(());
         }
         let Err(error) = verify::verify(checkout, &journal.plan, &progress) else { return Ok(()) };
-        if done.rewrites.is_empty() {
+        if done.is_empty() {
             return Err(error.detail("nothing was written; the checkout was patched before, and still is").into());
         }
-        carry_out(checkout, &done.reversed())?;
+        carry_out(checkout, &reversed(done))?;
         Err(error.detail("the changes were taken back").into())
     }
 
     /// Applied before with these options, and edited since beside the changes: only files that have
     /// their original bytes again are patched.
-    fn patch_the_rest(&self, checkout: &Checkout, journal: Journal, states: &[State]) -> Result<Report> {
-        let pairs = || journal.plan.rewrites.iter().zip(states);
-        let rewrites: Vec<Rewrite> =
-            pairs().filter(|(_, state)| **state == State::Original).map(|(r, _)| r.clone()).collect();
-        let edited: Vec<&str> = pairs()
-            .filter(|(_, state)| !matches!(state, State::Original | State::Patched))
-            .map(|(r, _)| r.path.as_str())
-            .collect();
-        let done = Plan { rewrites, sites: Vec::new(), shape: journal.plan.shape.clone() };
-        let (said, outcome) = match (done.rewrites.is_empty(), self.dry_run) {
+    fn patch_the_rest(&self, checkout: &Checkout, journal: &Journal, seen: &[Seen]) -> Result<Report> {
+        let original = seen.iter().filter(|seen| seen.state == State::Original);
+        let done: Vec<Rewrite> = original.map(|seen| seen.rewrite.clone()).collect();
+        let edited: Vec<&str> = edited(seen).map(|seen| seen.rewrite.path.as_str()).collect();
+        let (said, outcome) = match (done.is_empty(), self.dry_run) {
             (true, _) => (" is patched already; nothing to do", "unchanged"),
             (false, true) => (" would be patched where it has original bytes again", "would patch"),
             (false, false) => (" is patched where it had original bytes again", "patched"),
         };
         if !self.dry_run {
             carry_out(checkout, &done)?;
-            self.verify(checkout, &journal, &done)?;
+            self.verify(checkout, journal, &done)?;
         }
         let text =
             format!("`{}`{said}\nedited since, and left as it is: {}\n", checkout.root().display(), edited.join(", "));
@@ -150,11 +137,6 @@ impl Apply {
 
 const SCHEMA: &str = "rr-patch/apply/1";
 
-/// What there is to take back where nothing was written.
-fn nothing_done() -> Plan {
-    Plan { rewrites: Vec::new(), sites: Vec::new(), shape: String::new() }
-}
-
 /// Says on stderr what runs now.
 fn progress(asked: &str) {
     eprintln!("verifying: {asked}");
@@ -162,40 +144,32 @@ fn progress(asked: &str) {
 
 /// What takes back those files that are still as the last apply left them. Others hold bytes that
 /// are the new originals: another branch was checked out.
-fn still_patched(checkout: &Checkout, journal: &Journal) -> Result<Plan> {
-    let states = journal.states(checkout)?;
-    let ours = |state: &State| matches!(state, State::Patched | State::CutOff);
-    let patched = journal.plan.rewrites.iter().zip(states).filter(|(_, state)| ours(state));
-    let mut rewrites = Vec::new();
-    for (rewrite, _) in patched {
-        let before = checkout.read(&rewrite.path)?;
-        rewrites.push(Rewrite { before, after: rewrite.before.clone(), path: rewrite.path.clone() });
-    }
-    Ok(Plan { rewrites, sites: Vec::new(), shape: journal.plan.shape.clone() })
+fn taken_back(seen: &[Seen]) -> Vec<Rewrite> {
+    let ours = seen.iter().filter(|seen| matches!(seen.state, State::Patched | State::CutOff));
+    let back = |Seen { rewrite, current, .. }: &Seen| Rewrite {
+        path: rewrite.path.clone(),
+        before: current.clone(),
+        after: rewrite.before.clone(),
+    };
+    ours.map(back).collect()
 }
 
-/// Whether the edits made since left every change in its place.
-fn kept(journal: &Journal, states: &[State]) -> bool {
-    let mut pairs = journal.plan.rewrites.iter().zip(states);
-    pairs.all(|(rewrite, state)| *state == State::Original || report::carries(journal, rewrite, state))
+/// The files that are neither as before the apply nor as it left them.
+fn edited<'a, 'journal>(seen: &'a [Seen<'journal>]) -> impl Iterator<Item = &'a Seen<'journal>> {
+    seen.iter().filter(|seen| !matches!(seen.state, State::Original | State::Patched))
 }
 
 /// Why patched files that were edited cannot be patched again; `planning` is what became of trying to
 /// take them for originals.
-fn edited_since(journal: &Journal, states: &[State], planning: anyhow::Error) -> anyhow::Error {
-    let foreign = |(rewrite, state): &(&Rewrite, &State)| {
-        !matches!(state, State::Original | State::Patched) && !report::carries(journal, rewrite, state)
-    };
-    let pairs = || journal.plan.rewrites.iter().zip(states);
+fn edited_since(journal: &Journal, seen: &[Seen], planning: anyhow::Error) -> anyhow::Error {
     // Sources of another branch, say: what is not understood in them is what matters.
-    if pairs().any(|pair| foreign(&pair)) {
+    if edited(seen).any(|seen| !report::carries(journal, seen)) {
         return planning;
     }
-    let edited = pairs().filter(|(_, state)| !matches!(state, State::Original | State::Patched));
-    edited
+    edited(seen)
         .fold(
             Error::refused("patched files were edited since, so they cannot be patched with other options"),
-            |error, (rewrite, _)| error.detail(format!("edited: {}", rewrite.path)),
+            |error, seen| error.detail(format!("edited: {}", seen.rewrite.path)),
         )
         .hint("`rr-patch revert` merges the edits into the originals; then apply again")
         .into()

@@ -72,10 +72,9 @@ fn refuse_unpatched(checkout: &Checkout) -> Result<()> {
         ))
         .into());
     };
-    let states = journal.states(checkout)?;
-    let pairs = journal.plan.rewrites.iter().zip(&states);
-    let undone = pairs.filter(|(rewrite, state)| !carries(&journal, rewrite, state));
-    let undone: Vec<&str> = undone.map(|(rewrite, _)| rewrite.path.as_str()).collect();
+    let seen = journal.look(checkout)?;
+    let undone: Vec<&str> =
+        seen.iter().filter(|seen| !carries(&journal, seen)).map(|seen| seen.rewrite.path.as_str()).collect();
     if undone.is_empty() {
         return Ok(());
     }

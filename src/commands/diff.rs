@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::{Recording, Where, plan_from_originals};
 use crate::checkout::History;
-use crate::journal::{Journal, State};
+use crate::journal::Journal;
 use crate::plan::{Plan, structural};
-use crate::report::{self, Report};
+use crate::report::{self, Report, kept};
 use crate::rules::Options;
 
 #[derive(Args, Debug)]
@@ -35,19 +35,13 @@ impl Diff {
         let checkout = self.place.checkout()?;
         let journal = Journal::load(&checkout)?;
         let options = self.recording.options();
-        let applied = match &journal {
-            Some(journal) if options == Options::default() || options == journal.about.options => {
-                let states = journal.states(&checkout)?;
-                let mut pairs = journal.plan.rewrites.iter().zip(&states);
-                pairs.all(|(rewrite, state)| *state == State::Original || report::carries(journal, rewrite, state))
-            }
-            _ => false,
-        };
-        let plan = match journal {
-            Some(journal) if applied => journal.plan,
-            journal => plan_from_originals(&checkout, journal.as_ref(), &options)?,
-        };
-        report(checkout.below_top(), &plan, applied)
+        let seen = journal.as_ref().map(|journal| journal.look(&checkout)).transpose()?.unwrap_or_default();
+        let asked_for = |journal: &&Journal| options == Options::default() || options == journal.about.options;
+        let applied = journal.as_ref().filter(asked_for).filter(|journal| kept(journal, &seen));
+        if let Some(journal) = applied {
+            return report(checkout.below_top(), &journal.plan, true);
+        }
+        report(checkout.below_top(), &plan_from_originals(&checkout, &seen, &options)?, false)
     }
 
     fn of_revision(&self, name: &str) -> Result<Report> {
@@ -62,8 +56,12 @@ impl Diff {
 }
 
 fn report(below: &Path, plan: &Plan, applied: bool) -> Result<Report> {
+    let patch = report::diff(below, plan, false)?;
     let without = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let text = report::diff(below, plan, std::io::stdout().is_terminal() && !without)?;
-    let patch = String::from_utf8_lossy(&report::diff(below, plan, false)?).into_owned();
-    Ok(Report::new("rr-patch/diff/1", text, json!({ "applied": applied, "shape": plan.shape, "patch": patch })))
+    let data = json!({ "applied": applied, "shape": plan.shape, "patch": String::from_utf8_lossy(&patch) });
+    let text = match std::io::stdout().is_terminal() && !without {
+        true => report::diff(below, plan, true)?,
+        false => patch,
+    };
+    Ok(Report::new("rr-patch/diff/1", text, data))
 }

@@ -14,7 +14,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::checkout::Checkout;
-use crate::journal::{Journal, State, state};
+use crate::journal::{Seen, State};
 use crate::plan::{Plan, structural};
 use crate::rules::{Avx512, Options, Signal};
 
@@ -116,16 +116,12 @@ impl Recording {
 ///
 /// # Errors
 /// A file that was edited since it was patched.
-fn plan_from_originals(checkout: &Checkout, journal: Option<&Journal>, options: &Options) -> Result<Plan> {
-    let Some(journal) = journal else { return structural(&|path| checkout.read(path), options) };
+fn plan_from_originals(checkout: &Checkout, seen: &[Seen], options: &Options) -> Result<Plan> {
     structural(
-        &|path| {
-            let current = checkout.read(path)?;
-            let known = journal.plan.rewrites.iter().find(|rewrite| rewrite.path == path);
-            Ok(match known.map(|known| (known, state(known, current.as_ref()))) {
-                Some((known, State::Patched | State::CutOff)) => known.before.clone(),
-                _ => current,
-            })
+        &|path| match seen.iter().find(|seen| seen.rewrite.path == path) {
+            None => checkout.read(path),
+            Some(Seen { rewrite, state: State::Patched | State::CutOff, .. }) => Ok(rewrite.before.clone()),
+            Some(seen) => Ok(seen.current.clone()),
         },
         options,
     )

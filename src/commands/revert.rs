@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::Where;
 use crate::journal::{Journal, Lock, carry_out};
-use crate::plan::Plan;
 use crate::report::{Report, count};
 
 #[derive(Args, Debug)]
@@ -38,14 +37,13 @@ impl Revert {
         let _lock = Lock::take(&checkout)?;
         let Some(journal) = Journal::load(&checkout)? else { return nothing() };
         let undo = journal.undo(&checkout, self.force)?;
-        let plan = Plan { rewrites: undo.rewrites, sites: Vec::new(), shape: journal.plan.shape.clone() };
-        carry_out(&checkout, &plan)?;
+        carry_out(&checkout, &undo.rewrites)?;
         journal.end(&checkout)?;
 
-        let reverted = count(plan.rewrites.len() - undo.backups.len(), "file");
+        let reverted = count(undo.rewrites.len() - undo.backups.len(), "file");
         let mut text = format!("reverted `{}`: {reverted}\n", checkout.root().display());
         let mut files = Vec::new();
-        for rewrite in &plan.rewrites {
+        for rewrite in &undo.rewrites {
             let merged = undo.merged.contains(&rewrite.path);
             let backup = undo.backups.iter().find(|(path, _)| *path == rewrite.path).map(|(_, backup)| backup);
             if undo.backups.iter().any(|(_, name)| *name == rewrite.path) {

@@ -23,7 +23,7 @@ impl Status {
             let text = format!("`{}` is not patched: `rr-patch apply` does it\n", checkout.root().display());
             return Ok(Report::new(SCHEMA, text, json!({ "patched": false, "root": checkout.root() })));
         };
-        let (text, data) = report::status(&checkout, &journal, &journal.states(&checkout)?);
+        let (text, data) = report::status(&checkout, &journal, &journal.look(&checkout)?);
         Ok(Report::new(SCHEMA, text, data))
     }
 }
