@@ -10,6 +10,8 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -125,14 +127,21 @@ impl Lock {
     /// Another rr-patch holds it.
     pub fn take(checkout: &Checkout) -> Result<Self> {
         let path = checkout.state_dir().join(LOCK);
+        let mut tries = 0;
         loop {
-            match fs::create_dir_all(checkout.state_dir()) {
-                // The holder has just ended and is removing the folders.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && checkout.root().exists() => continue,
-                made => made.with_context(|| format!("cannot make `{}`", checkout.state_dir().display()))?,
-            }
-            let file = match File::options().create(true).truncate(false).write(true).open(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            let opened = fs::create_dir_all(checkout.state_dir())
+                .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path));
+            let file = match opened {
+                // The holder has just ended and is removing the folders: mkdir finds one, or opening
+                // does not. Whatever says so for longer is no such race.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
+                        && tries < 100 =>
+                {
+                    tries += 1;
+                    thread::sleep(Duration::from_millis(1));
+                    continue;
+                }
                 file => file.with_context(|| format!("cannot open `{}`", path.display()))?,
             };
             match file.try_lock() {
