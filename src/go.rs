@@ -22,11 +22,10 @@ pub struct GoFile {
     imports: Vec<Import>,
 }
 
-/// One import: the name that it is given, its path, its lines.
+/// One import: the name that it is given, and its path.
 struct Import {
     name: Option<String>,
     path: String,
-    lines: Range<usize>,
 }
 
 impl Import {
@@ -116,6 +115,10 @@ impl GoFile {
         &self.bytes
     }
 
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// What ends most of the file's lines.
     pub fn line_end(&self) -> &'static str {
         let lines = self.bytes.iter().filter(|&&b| b == b'\n').count();
@@ -178,35 +181,6 @@ impl GoFile {
         self.imports.iter().any(|one| one.path == path && Some(one.qualifier()) == path.rsplit('/').next())
     }
 
-    /// The imports that `removed` referred to and that nothing in the file refers to now, as the
-    /// ranges of their lines.
-    pub fn unused_imports(&self, removed: &[u8]) -> Vec<Range<usize>> {
-        let gone = |one: &&Import| holds(removed, format!("{}.", one.qualifier()).as_bytes());
-        let unused = self.imports.iter().filter(gone).filter(|one| !self.refers_to(one.qualifier()));
-        unused.map(|one| one.lines.clone()).collect()
-    }
-
-    /// Whether a package's name stands before a dot anywhere but in comments and strings.
-    fn refers_to(&self, package: &str) -> bool {
-        let needle = format!("{package}.");
-        occurrences(&self.bytes, needle.as_bytes()).any(|start| {
-            let range = start..start + package.len();
-            let node = self.tree.root_node().descendant_for_byte_range(range.start, range.end);
-            node.is_some_and(|node| {
-                node.byte_range() == range && matches!(node.kind(), "identifier" | "package_identifier")
-            })
-        })
-    }
-
-    /// An import's line, and the blank one above it where it is the last of the block: gofmt would
-    /// not leave that.
-    fn import_lines(&self, spec: &Piece) -> Range<usize> {
-        let Some(Range { start, end }) = spec.whole_lines() else { return spec.range() };
-        let blank_above = ["\n\n", "\n\r\n"].iter().find(|blank| self.bytes[..start].ends_with(blank.as_bytes()));
-        let last = self.bytes[end..].trim_ascii_start().starts_with(b")");
-        start - blank_above.filter(|_| last).map_or(0, |blank| blank.len() - 1)..end
-    }
-
     fn find_imports(&self) -> Vec<Import> {
         let mut imports = Vec::new();
         let root = self.root();
@@ -217,7 +191,7 @@ impl GoFile {
                 if spec {
                     let text = |name| piece.field(name).map(|field| field.text());
                     let path = text("path").unwrap_or_default().trim_matches(['"', '`']).to_owned();
-                    imports.push(Import { name: text("name"), path, lines: self.import_lines(&piece) });
+                    imports.push(Import { name: text("name"), path });
                 }
                 !spec
             });
@@ -312,7 +286,7 @@ impl<'file> Piece<'file> {
 
     /// The name of the function it lies in, `Type.Name` for a method.
     pub fn function_name(&self) -> Option<String> {
-        let function = self.enclosing_function()?;
+        let function = self.function()?;
         let name = function.field("name")?.text();
         Some(match function.field("receiver") {
             None => name,
@@ -325,7 +299,7 @@ impl<'file> Piece<'file> {
 
     /// What the function that it lies in calls its receiver, or else its first parameter.
     pub fn receiver_name(&self) -> Option<String> {
-        let function = self.enclosing_function()?;
+        let function = self.function()?;
         let list = function.field("receiver").or_else(|| function.field("parameters"))?;
         let first = list.node.named_child(0).map(|node| Self { node, ..*self })?;
         Some(first.field("name")?.text())
@@ -333,7 +307,7 @@ impl<'file> Piece<'file> {
 
     /// What the function that it lies in calls its parameter of type `*of_type`.
     pub fn parameter_name(&self, of_type: &str) -> Option<String> {
-        let list = self.enclosing_function()?.field("parameters")?;
+        let list = self.function()?.field("parameters")?;
         let mut cursor = list.node.walk();
         let mut parameters = list.node.named_children(&mut cursor).map(|node| Self { node, ..*self });
         let found = parameters
@@ -341,7 +315,8 @@ impl<'file> Piece<'file> {
         Some(found?.field("name")?.text())
     }
 
-    fn enclosing_function(&self) -> Option<Self> {
+    /// The function or method that it lies in.
+    pub fn function(&self) -> Option<Self> {
         let mut here = *self;
         while !matches!(here.node.kind(), "function_declaration" | "method_declaration") {
             here = Self { node: here.node.parent()?, ..here };
@@ -366,30 +341,42 @@ impl<'file> Piece<'file> {
             })
     }
 
-    /// The lines of each `case` that receives from this name, and of each `if` that tests it and only
-    /// calls, among the `uses` that [`Piece::same_name_in_scope`] gives.
+    /// Each `case` that receives from this name, and each `if` that tests it and only calls, among
+    /// the `uses` that [`Piece::same_name_in_scope`] gives.
     pub fn statements_that_test(&self, uses: &[Range<usize>]) -> Vec<Range<usize>> {
         let root = self.file.tree.root_node();
-        let mut lines: Vec<Range<usize>> = Vec::new();
+        let mut found: Vec<Range<usize>> = Vec::new();
         for range in uses {
             let mut here = root.descendant_for_byte_range(range.start, range.end);
-            while let Some(node) = here {
+            while let Some(node) = here.filter(|node| node.kind() != "block") {
                 let piece = Self { node, ..*self };
                 let holds = |field| piece.field(field).is_some_and(|part| part.range().contains(&range.start));
-                let found = match node.kind() {
-                    "communication_case" if holds("communication") => piece.case_lines(),
-                    "if_statement" if holds("condition") && piece.only_calls() => piece.whole_lines(),
-                    "block" => break,
-                    _ => None,
+                let tests = match node.kind() {
+                    "communication_case" => holds("communication"),
+                    "if_statement" => holds("condition") && piece.only_calls(),
+                    _ => false,
                 };
-                if let Some(found) = found.filter(|found| !found.contains(&self.range().start)) {
-                    lines.push(found);
+                if tests && !piece.range().contains(&self.range().start) {
+                    found.push(piece.range());
                     break;
                 }
                 here = node.parent();
             }
         }
-        lines
+        found
+    }
+
+    /// For a `case` with one other beside it, which receives from a channel that its function closes:
+    /// the `select`, and that channel.
+    pub fn only_other_case(&self) -> Option<(Self, String)> {
+        let select = self.node.parent().map(|node| Self { node, ..*self })?;
+        let mut cursor = select.node.walk();
+        let cases = select.node.named_children(&mut cursor).filter(|node| node.kind() != "comment");
+        let mut others = cases.filter(|node| node.id() != self.node.id());
+        let other = others.next().map(|node| Self { node, ..*self })?;
+        let channel = other.field("communication")?.text().strip_prefix("<-")?.trim().to_owned();
+        let closed = holds(self.function()?.bytes(), format!("close({channel})").as_bytes());
+        (others.next().is_none() && closed).then_some((select, channel))
     }
 
     /// The ranges of all identifiers of this one's name within its scope: the `if` whose header
@@ -450,30 +437,6 @@ impl<'file> Piece<'file> {
             first = comment;
         }
         Some(first.line_start()..lines.end)
-    }
-
-    /// The lines of a `case`, its comments included: those above it at its own column, and those
-    /// after its last statement at a deeper one.
-    pub fn case_lines(&self) -> Option<Range<usize>> {
-        let column = self.node.start_position().column;
-        let Range { start: mut first, end: mut last } = self.whole_lines()?;
-        let mut here = *self;
-        while let Some(comment) = here.sibling(Node::prev_sibling) {
-            let ours = comment.node.kind() == "comment"
-                && comment.last_line() + 1 == here.line()
-                && comment.node.start_position().column == column;
-            let Some(lines) = comment.whole_lines().filter(|_| ours) else { break };
-            first = lines.start;
-            here = comment;
-        }
-        here = *self;
-        while let Some(comment) = here.sibling(Node::next_sibling) {
-            let ours = comment.node.kind() == "comment" && comment.node.start_position().column > column;
-            let Some(lines) = comment.whole_lines().filter(|_| ours) else { break };
-            last = lines.end;
-            here = comment;
-        }
-        Some(first..last)
     }
 
     fn sibling(&self, step: impl Fn(&Node<'file>) -> Option<Node<'file>>) -> Option<Self> {
@@ -578,14 +541,9 @@ mod tests {
     }
 
     #[test]
-    fn imports_knows_unused_and_renamed_ones() {
-        let file =
-            file("package p\n\nimport (\n\t\"fmt\"\n\t\"os\"\n\n\tl \"x/log\"\n)\n\nvar _ = os.Args\nvar e l.E\n");
+    fn imports_knows_a_renamed_one() {
+        let file = file("package p\n\nimport (\n\t\"os\"\n\n\tl \"x/log\"\n)\n\nvar _ = os.Args\nvar e l.E\n");
         assert!(file.imports("os") && !file.imports("x/log"));
-        let unused = file.unused_imports(b"fmt.Println(os.Args, l.E)");
-        assert_eq!(unused.len(), 1);
-        assert_eq!(&file.bytes()[unused[0].clone()], b"\t\"fmt\"\n");
-        assert!(file.unused_imports(b"x := 1").is_empty());
     }
 
     #[test]

@@ -7,9 +7,10 @@
 //! @replace.NAME   the text of section NAME in replace.go takes its place
 //! @after.NAME     the section follows it on lines of its own, at its indentation
 //! @before.NAME    the section goes above it, and above the comments on it
-//! @delete-case    the lines of a `case` go, with its comments
-//! @unbinds        a name that loses its declaration: a `case` that receives from it goes, and an
-//!                 `if` that tests it and only calls (a log line); another use is not understood
+//! @never          a name whose value never comes: a `case` that receives from it is dead from then
+//!                 on, and an `if` that tests it and only calls (a log line); another use is not understood
+//! @outwait.NAME   the section goes above the `select` of this `case`, which is dead from then on;
+//!                 `$awaited` is the channel of its only other case, which something must close
 //! @found          (in a `forbid` pattern) what must not be left of the file once it is patched
 //! ```
 //!
@@ -35,7 +36,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::edit::{Edit, splice};
 use crate::error::Error;
-use crate::go::{GoFile, Match, Pattern, Piece, holds as contains, like, line_of, occurrences, quote};
+use crate::go::{GoFile, Match, Pattern, Piece, holds as contains, like, occurrences, quote};
 
 static PATCHES: Dir = include_dir!("$CARGO_MANIFEST_DIR/patches");
 
@@ -243,8 +244,12 @@ struct Fit<'file> {
     with: Option<String>,
     file: &'file GoFile,
     edits: Vec<Edit>,
-    /// Where the name stands that loses its declaration.
-    unbound: Vec<Range<usize>>,
+    /// Where else a name stands whose value never comes.
+    uses: Vec<Range<usize>>,
+    /// What can no longer be reached.
+    dead: Vec<Range<usize>>,
+    /// The text that would be added, where its function holds it already.
+    repeated: Option<String>,
     one: Match<'file>,
 }
 
@@ -279,10 +284,11 @@ fn fits<'file>(rules: &'file Rules, sources: &'file [GoFile]) -> Result<Vec<Fit<
             }
         }
     }
-    // A signal inside a `case` that goes is not a place of its own.
-    let alone: Vec<bool> = fits.iter().map(|fit| !fits.iter().any(|other| other.takes_away(fit))).collect();
-    let mut alone = alone.into_iter();
-    fits.retain(|_| alone.next().unwrap_or(true));
+    // A signal inside a dead `case` is not a place of its own.
+    let alive: Vec<bool> =
+        fits.iter().map(|fit| !is_dead(&fits, fit.file, fit.one.captures[0].1.range().start)).collect();
+    let mut alive = alive.into_iter();
+    fits.retain(|_| alive.next().unwrap_or(true));
 
     let mut trouble = misfits(rules, sources, &fits);
     trouble.extend(forbidden.iter().filter_map(|(file, one)| left_behind(rules, file, one, &fits)));
@@ -294,16 +300,10 @@ fn fits<'file>(rules: &'file Rules, sources: &'file [GoFile]) -> Result<Vec<Fit<
     Ok(fits)
 }
 
-impl Fit<'_> {
-    /// Whether all of another place lies in what this one deletes.
-    fn takes_away(&self, other: &Fit) -> bool {
-        let within = |inner: &Edit, outer: &Edit| {
-            inner != outer && outer.range.start <= inner.range.start && inner.range.end <= outer.range.end
-        };
-        let mut deleted = self.edits.iter().filter(|edit| edit.text.is_empty());
-        self.file.path() == other.file.path()
-            && deleted.any(|outer| other.edits.iter().all(|inner| within(inner, outer)))
-    }
+/// Whether a place is one that a change makes unreachable.
+fn is_dead(fits: &[Fit], file: &GoFile, at: usize) -> bool {
+    let mut here = fits.iter().filter(|fit| fit.file.path() == file.path());
+    here.any(|fit| fit.dead.iter().any(|dead| dead.start < at && at < dead.end))
 }
 
 /// Makes the changes of one file.
@@ -312,25 +312,18 @@ fn rewrite(file: &GoFile, fits: &[&Fit], patched: &mut Patched) -> Result<()> {
     let (bytes, placed) =
         splice(file.bytes(), &edits).map_err(|error| error.detail(format!("in `{}`", file.path())))?;
     let after = file.parse_edited(bytes, &edits)?;
-    let removed: Vec<u8> = edits.iter().flat_map(|edit| &file.bytes()[edit.range.clone()]).copied().collect();
-    let bytes = without_unused_imports(&after, &removed)?;
-    let lines_gone = line_of(after.bytes(), usize::MAX) - line_of(&bytes, usize::MAX);
-    let mut placed = placed.as_slice();
-    for fit in fits {
-        let (spans, rest) = placed.split_at(fit.edits.len());
-        placed = rest;
-        let texts: Vec<_> = spans.iter().zip(&fit.edits).filter(|(_, edit)| !edit.text.is_empty()).collect();
-        let starts = match texts.is_empty() {
-            true => vec![spans[0].start],
-            false => texts.iter().map(|(span, edit)| span.start + blank_lead(&edit.text)).collect(),
-        };
-        patched.sites.extend(starts.into_iter().map(|start| Site {
-            change: fit.change.into(),
+    let made = fits.iter().flat_map(|fit| fit.edits.iter().map(|edit| (fit.change, edit)));
+    let mut sites: Vec<Site> = made
+        .zip(placed)
+        .map(|((change, edit), span)| Site {
+            change: change.into(),
             path: file.path().into(),
-            line: after.line_of(start) - lines_gone,
-        }));
-    }
-    patched.files.push((file.path().to_owned(), bytes));
+            line: after.line_of(span.start + blank_lead(&edit.text)),
+        })
+        .collect();
+    sites.sort_by_key(|site| site.line);
+    patched.sites.append(&mut sites);
+    patched.files.push((file.path().to_owned(), after.into_bytes()));
     Ok(())
 }
 
@@ -386,41 +379,47 @@ fn sections(text: &str) -> HashMap<String, String> {
 fn fit<'file>(rules: &Rules, site: &str, file: &'file GoFile, one: Match<'file>) -> Result<Option<Fit<'file>>> {
     let with = rules.property(one.pattern, "with").map(str::to_owned);
     let change = rules.changes[one.pattern];
-    let (mut edits, mut unbound) = (Vec::new(), Vec::new());
+    let (mut edits, mut uses, mut dead, mut repeated) = (Vec::new(), Vec::new(), Vec::new(), None);
     for (name, piece) in &one.captures {
         let (act, section) = name.split_once('.').unwrap_or((name, ""));
         let crowded = || {
             Error::refused(format!("`{}:{}` shares a line with other code", file.path(), piece.line()))
                 .hint(format!("`gofmt -w {}` gives every statement its own", file.path()))
         };
-        let range = match act {
-            "replace" => piece.range(),
-            "after" => piece.whole_lines().map(|lines| lines.end..lines.end).ok_or_else(crowded)?,
-            "before" => {
-                piece.whole_lines_with_comments_above().map(|lines| lines.start..lines.start).ok_or_else(crowded)?
+        let above = |piece: &Piece| {
+            let lines = piece.whole_lines_with_comments_above().ok_or_else(crowded)?;
+            Ok::<_, Error>(lines.start..lines.start)
+        };
+        let mut awaited = None;
+        let (at, range) = match act {
+            "replace" => (*piece, piece.range()),
+            "after" => (*piece, piece.whole_lines().map(|lines| lines.end..lines.end).ok_or_else(crowded)?),
+            "before" => (*piece, above(piece)?),
+            "outwait" => {
+                let Some((select, channel)) = piece.only_other_case() else { return Ok(None) };
+                dead.push(piece.range());
+                awaited = Some(channel);
+                (select, above(&select)?)
             }
-            "delete-case" => piece.case_lines().ok_or_else(crowded)?,
-            "unbinds" => {
-                unbound = piece.same_name_in_scope();
-                let statements = piece.statements_that_test(&unbound).into_iter();
-                edits.extend(statements.map(|range| Edit { range, text: Vec::new() }));
+            "never" => {
+                uses = piece.same_name_in_scope();
+                uses.retain(|range| *range != piece.range());
+                dead.extend(piece.statements_that_test(&uses));
                 continue;
             }
             _ => continue,
         };
-        let text = match act {
-            "replace" | "after" | "before" => {
-                let section = rules.sections[change].get(section).ok_or_else(|| {
-                    Error::failed(format!("rule `{change}` has no section `{section}` in replace.go"))
-                })?;
-                let Some(text) = fill(section, &one) else { return Ok(None) };
-                laid_out(&text, act, piece, file)
-            }
-            _ => Vec::new(),
-        };
-        edits.push(Edit { range, text });
+        let text = rules.sections[change].get(section);
+        let text =
+            text.ok_or_else(|| Error::failed(format!("rule `{change}` has no section `{section}` in replace.go")))?;
+        let Some(text) = fill(text, &one, awaited.as_deref()) else { return Ok(None) };
+        let first = text.trim_start().lines().next().unwrap_or_default();
+        if act != "replace" && at.function().is_some_and(|function| contains(function.bytes(), first.as_bytes())) {
+            repeated = Some(first.to_owned());
+        }
+        edits.push(Edit { range, text: laid_out(&text, act, &at, file) });
     }
-    Ok(Some(Fit { site: site.to_owned(), change, with, file, edits, unbound, one }))
+    Ok(Some(Fit { site: site.to_owned(), change, with, file, edits, uses, dead, repeated, one }))
 }
 
 fn base(path: &str) -> &str {
@@ -428,10 +427,11 @@ fn base(path: &str) -> &str {
 }
 
 /// Puts names of the source in place of `$name`; nothing if one of them is not there.
-fn fill(section: &str, one: &Match) -> Option<String> {
+fn fill(section: &str, one: &Match, awaited: Option<&str>) -> Option<String> {
     let at = one.captures.first().map(|(_, piece)| piece)?;
     substitute(section, |name| match name {
         "receiver" => at.receiver_name(),
+        "awaited" => awaited.map(str::to_owned),
         _ => capture(one, name).map(Piece::text).or_else(|| at.parameter_name(name)),
     })
 }
@@ -503,6 +503,7 @@ fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit]) -> Vec<Misfit> {
         let looked_for = || format!("{} in `{name}`{}", said("looked-for"), if optional { "" } else { ", once" });
         if here.len() == 1 || (here.is_empty() && optional) {
             trouble.extend(here.iter().filter_map(|fit| leftover(fit, looked_for())));
+            trouble.extend(here.iter().filter_map(|fit| repetition(fit, looked_for())));
             trouble.extend(here.iter().flat_map(|fit| missing_imports(fit, said("imports"), looked_for())));
             continue;
         }
@@ -536,18 +537,26 @@ fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit]) -> Vec<Misfit> {
     trouble
 }
 
-/// A use of a name whose declaration goes.
+/// A use of a name whose value never comes that nothing is known of.
 fn leftover(fit: &Fit, looked_for: String) -> Option<Misfit> {
-    let gone = |range: &Range<usize>| {
-        fit.edits.iter().any(|edit| edit.range.start <= range.start && range.end <= edit.range.end)
-    };
-    let left = fit.unbound.iter().find(|range| !gone(range))?;
+    let known = |range: &&Range<usize>| fit.dead.iter().any(|dead| dead.contains(&range.start));
+    let left = fit.uses.iter().find(|range| !known(range))?;
     let line = fit.file.line_of(left.start);
     let name = String::from_utf8_lossy(&fit.file.bytes()[left.clone()]);
     Some(Misfit {
         at: format!("{}:{line}", fit.file.path()),
         looked_for: format!("{looked_for}, and no other use of `{name}`"),
         found: format!("`{}`", fit.file.line(line).trim()),
+    })
+}
+
+/// Sources that are patched already: most changes only add lines, and would fit a second time.
+fn repetition(fit: &Fit, looked_for: String) -> Option<Misfit> {
+    let text = fit.repeated.as_ref()?;
+    Some(Misfit {
+        at: format!("{}:{}", fit.file.path(), fit.one.captures[0].1.line()),
+        looked_for: format!("{looked_for}, not patched yet"),
+        found: format!("`{text}` is there already"),
     })
 }
 
@@ -562,12 +571,12 @@ fn missing_imports(fit: &Fit, imports: &str, looked_for: String) -> Vec<Misfit> 
         .collect()
 }
 
-/// What must not be there once all changes are made, and that none of them takes away.
+/// What must not be there once all changes are made, unless it is dead.
 fn left_behind(rules: &Rules, file: &GoFile, one: &Match, fits: &[Fit]) -> Option<Misfit> {
     let piece = capture(one, "found")?;
     let at = piece.range().start;
     let mut edits = fits.iter().filter(|fit| fit.file.path() == file.path()).flat_map(|fit| &fit.edits);
-    if edits.any(|edit| edit.range.contains(&at)) {
+    if is_dead(fits, file, at) || edits.any(|edit| edit.range.contains(&at)) {
         return None;
     }
     Some(Misfit {
@@ -597,13 +606,6 @@ fn not_understood(trouble: Vec<Misfit>, sources: &[GoFile]) -> Error {
     } else {
         error.hint("a newer release? see \"A new installer release\" in rr-patch's README for how to mend a rule")
     }
-}
-
-/// Removes imports that the changes left without a use.
-fn without_unused_imports(after: &GoFile, removed: &[u8]) -> Result<Vec<u8>> {
-    let unused = after.unused_imports(removed).into_iter();
-    let edits: Vec<Edit> = unused.map(|range| Edit { range, text: Vec::new() }).collect();
-    Ok(splice(after.bytes(), &edits)?.0)
 }
 
 /// By what the shapes differ: a function, what its text holds, and the name that the README gives

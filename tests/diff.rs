@@ -166,7 +166,7 @@ fn diff_prints_colours_at_a_terminal_only() {
         "\x1b[1mdiff --git a/",
         "\n\x1b[36m@@ -",
         "\n\x1b[32m+\tps.Cmd.Cancel = ps.terminate\x1b[m\n",
-        "\n\x1b[31m-\tcase <-timedOut:\x1b[m\n",
+        "\n\x1b[31m-\ttimedOut := time.After(ps.StartTimeout)\x1b[m\n",
     ] {
         assert!(coloured.contains(part), "{part:?} is not in {coloured}");
     }

@@ -194,7 +194,7 @@ fn every_section_of_a_rules_text_is_used_by_its_patterns() {
     for path in files("patches/rules", "match.scm") {
         let patterns = text(&path);
         let code: String = patterns.lines().filter(|line| !line.starts_with(';')).collect();
-        let used: BTreeSet<&str> = ["@replace.", "@after.", "@before."]
+        let used: BTreeSet<&str> = ["@replace.", "@after.", "@before.", "@outwait."]
             .iter()
             .flat_map(|act| code.split(act).skip(1))
             .map(|rest| rest.split([' ', ')', '\n']).next().unwrap())

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{ADDED, JOURNAL, PROCESS, PROCESS_UNIX, STATE, SYSTEM, Tree, copy, fixtures};
+use crate::harness::{ADDED, ADDED_UNIX, JOURNAL, PROCESS, PROCESS_UNIX, STATE, SYSTEM, Tree, copy, fixtures};
 
 /// Every command that looks at a checkout.
 const COMMANDS: [&[&str]; 6] =
@@ -412,10 +412,10 @@ fn apply_refuses_a_second_case_with_a_timer_in_teardown() {
         case,
         &format!("\t\tcase <-time.After(c.patience):\n\t\t\tlogrus.Warn(\"so late\")\n{case}"),
         &[
-            "`case <-time.After(…):` in `system.Teardown`, once\n",
-            "found: 2 such places:\n",
-            &format!("{SYSTEM}:{at}: `"),
-            &format!("{SYSTEM}:{}: `", at + 2),
+            "`select { case <-CH: … case <-time.After(…): … }` and `close(CH)` in `system.Teardown`, once\n",
+            "nearest to it:\n",
+            &format!("    line {at}: `"),
+            &format!("    line {}: `", at + 2),
         ],
     );
 }
@@ -428,8 +428,42 @@ fn apply_refuses_a_teardown_that_gives_up_in_no_known_way() {
         SYSTEM,
         "\t\tcase <-time.After(5 * time.Second):\n",
         "\t\tcase <-c.patience():\n",
-        &[&misfit(SYSTEM, teardown, "`case <-time.After(…):` in `system.Teardown`, once"), "    found: "],
+        &[
+            &misfit(
+                SYSTEM,
+                teardown,
+                "`select { case <-CH: … case <-time.After(…): … }` and `close(CH)` in `system.Teardown`, once",
+            ),
+            "    found: ",
+        ],
     );
+}
+
+#[test]
+fn apply_refuses_a_teardown_whose_channel_is_not_closed() {
+    not_understood(
+        "installer",
+        SYSTEM,
+        "\t\t\tclose(ch)\n",
+        "\t\t\tch <- struct{}{}\n",
+        &["and `close(CH)` in `system.Teardown`, once\n"],
+    );
+}
+
+#[test]
+fn apply_refuses_sources_that_carry_its_changes_without_a_journal() {
+    let tree = Tree::patched("installer");
+    fs::remove_dir_all(tree.path(STATE)).unwrap();
+    // The file that only gains lines, alone: nothing that a rule looks for has gone from it.
+    tree.git(&["checkout", "--quiet", "--", "pkg/clusterapi/internal"]);
+    tree.remove(ADDED);
+    tree.remove(ADDED_UNIX);
+    tree.refuses(&["apply"]).says(&[
+        "once, not patched yet\n    found: `process.AwaitAll()` is there already\n",
+        "found: `process.CancelRun()` is there already\n",
+        "found: `<-ch // However long",
+        "hint: rr-patch's changes are in these files, but not in its journal",
+    ]);
 }
 
 #[test]

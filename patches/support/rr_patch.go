@@ -78,28 +78,45 @@ func CancelRun() {
 	}
 }
 
+// Never stands where time.After stood: nothing ever arrives on its channel, so no timer ends a
+// process or the wait for one.
+func Never(time.Duration) <-chan time.Time {
+	return nil
+}
+
 // AwaitAll returns when every process that was started has exited, those included whose start
 // failed and which nobody else waits for.
 func AwaitAll() {
-	supervisedMu.Lock()
-	started := []*State{}
-	for ps, s := range supervised {
-		if !s.began.IsZero() {
-			started = append(started, ps)
-		}
-	}
-	supervisedMu.Unlock()
-
-	for _, ps := range started {
+	for ps := oneRunning(); ps != nil; ps = oneRunning() {
 		quiet := ps.logWhileWaiting("exit")
-		for {
-			if done, _ := ps.Exited(); done {
-				break
-			}
+		for running := true; running; {
 			time.Sleep(20 * time.Millisecond)
+			done, _ := ps.Exited()
+			running = !done
 		}
 		quiet()
 	}
+}
+
+// oneRunning returns a process that was started and has not exited.
+func oneRunning() *State {
+	supervisedMu.Lock()
+	defer supervisedMu.Unlock()
+	for ps, s := range supervised {
+		if s.began.IsZero() {
+			continue
+		}
+		if done, _ := ps.Exited(); !done {
+			return ps
+		}
+	}
+	return nil
+}
+
+// exitedAsLogged is Exited without the error, which was logged where Wait returned.
+func (ps *State) exitedAsLogged() (bool, error) {
+	done, _ := ps.Exited()
+	return done, nil
 }
 
 // Record names the process in the log and, if the controller was chosen, makes Start run it

@@ -1,5 +1,5 @@
 // site: exit
 logrus.StandardLogger().Log($receiver.exitReport())
 
-// site: blank
-_
+// site: logged
+$receiver.exitedAsLogged()

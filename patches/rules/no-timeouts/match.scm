@@ -1,25 +1,25 @@
 ; No timer ends a process, or the wait for one.
 
-; Start: the timer becomes a log line now and then, and its case goes.
-((short_var_declaration left: (_) @unbinds) @replace.start-wait
+; Start: the timer becomes one that never fires, so its case is dead.
+((short_var_declaration left: (_) @never right: (_) @replace.start-timer) @after.start-wait
  (#set! like "* := time.After(*.StartTimeout)")
  (#set! site "start-wait") (#set! file "process.go") (#set! in "State.Start")
  (#set! looked-for "`T := time.After(PS.StartTimeout)`, used only in `case <-T:`") (#set! near "imeout"))
 
 ; Stop: the same.
-((short_var_declaration left: (_) @unbinds) @replace.stop-wait
+((short_var_declaration left: (_) @never right: (_) @replace.stop-timer) @after.stop-wait
  (#set! like "* := time.After(*.StopTimeout)")
  (#set! site "stop-wait") (#set! file "process.go") (#set! in "State.Stop")
  (#set! looked-for "`T := time.After(PS.StopTimeout)`, used only in `case <-T:`") (#set! near "imeout"))
 
-; Teardown gives up after a minute.
-((communication_case) @delete-case
+; Teardown gives up after a minute: by then all has been waited for.
+((communication_case) @outwait.teardown-wait
  (#set! like "case <-time.After(*")
  (#set! site "teardown-wait") (#set! file "system.go") (#set! in "System.Teardown")
- (#set! looked-for "`case <-time.After(…):`") (#set! near "time."))
+ (#set! looked-for "`select { case <-CH: … case <-time.After(…): … }` and `close(CH)`") (#set! near "time."))
 
 ; A controller whose start failed is in nobody's list: Teardown waits for those too.
-((expression_statement) @after.await-all
+((expression_statement) @before.await-all
  (#set! like "*.wg.Wait()")
  (#set! site "await-all") (#set! file "system.go") (#set! in "System.Teardown")
  (#set! imports "github.com/openshift/installer/pkg/clusterapi/internal/process")
