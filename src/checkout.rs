@@ -187,6 +187,29 @@ impl Checkout {
         Ok(Some(Content { bytes, mode }))
     }
 
+    /// Refuses a path on which anything is a symlink, the last element included.
+    pub fn refuse_links(&self, path: &str) -> Result<()> {
+        let mut here = self.root.clone();
+        for part in Path::new(path).components() {
+            here.push(part);
+            if here.is_symlink() {
+                let shown = here.strip_prefix(&self.root).unwrap_or(&here).display();
+                return Err(Error::refused(format!("`{path}` goes through the symlink `{shown}`"))
+                    .detail(format!("found: `{shown}` -> `{}`", fs::read_link(&here).unwrap_or_default().display()))
+                    .hint("let the patch name the file by its own path")
+                    .into());
+            }
+        }
+        Ok(())
+    }
+
+    /// What the blob of that name holds, abbreviated or not; nothing where the repository does not have it.
+    pub fn blob(&self, id: &str) -> Result<Option<Vec<u8>>> {
+        let repository = if self.git.is_some() { open(&self.top)? } else { None };
+        let found = repository.as_ref().and_then(|repository| repository.revparse_single(id).ok());
+        Ok(found.and_then(|object| object.into_blob().ok()).map(|blob| blob.content().to_vec()))
+    }
+
     /// A link to a folder inside the checkout is only another name for it. Any other would have us
     /// write where nobody expects it.
     fn refuse_link(&self, path: &str, link: &Path, last: bool) -> Result<()> {
@@ -341,6 +364,21 @@ pub fn merge(base: &[u8], ours: &[u8], theirs: &[u8], labels: [&str; 2]) -> Resu
     let merged = git2::merge_file(base, ours, theirs, Some(&mut options))?;
     let text = merged.content().to_vec();
     Ok(if merged.is_automergeable() { Ok(text) } else { Err(text) })
+}
+
+/// The parts of a merged text that lie between conflict markers.
+pub fn conflict_lines(text: &[u8]) -> String {
+    let mut shown = String::new();
+    let mut inside = false;
+    for line in String::from_utf8_lossy(text).lines() {
+        inside |= line.starts_with("<<<<<<< ");
+        if inside {
+            shown.push('\n');
+            shown.push_str(line);
+        }
+        inside &= !line.starts_with(">>>>>>> ");
+    }
+    shown
 }
 
 fn open(place: &Path) -> Result<Option<Repository>> {

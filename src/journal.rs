@@ -16,10 +16,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::checkout::{Checkout, Content, merge};
+use crate::checkout::{Checkout, Content, conflict_lines, merge};
 use crate::error::Error;
-use crate::plan::{Plan, Rewrite, folders};
-use crate::rules::{Options, Site};
+use crate::plan::{How, Plan, Rewrite, folders};
+use crate::rules::Site;
 use crate::write;
 
 /// The version of the journal's format that this build writes and the newest that it reads.
@@ -40,7 +40,8 @@ pub struct About {
     pub tool: String,
     /// The commit that was checked out.
     pub base: Option<String>,
-    pub options: Options,
+    #[serde(flatten)]
+    pub how: How,
 }
 
 /// What became of a file since.
@@ -370,21 +371,6 @@ fn merged(
     };
     let outcome = merge(&after.bytes, &edited.bytes, &before.bytes, ["edited since apply", "original"])?;
     Ok(outcome.map_err(|text| conflict_lines(&text)))
-}
-
-/// The parts of a merged text that lie between conflict markers.
-fn conflict_lines(text: &[u8]) -> String {
-    let mut shown = String::new();
-    let mut inside = false;
-    for line in String::from_utf8_lossy(text).lines() {
-        inside |= line.starts_with("<<<<<<< ");
-        if inside {
-            shown.push('\n');
-            shown.push_str(line);
-        }
-        inside &= !line.starts_with(">>>>>>> ");
-    }
-    shown
 }
 
 /// A name beside `path` that is not taken. It must not end in `.go`: Go would compile it.

@@ -14,6 +14,7 @@ pub mod build;
 pub mod go;
 pub mod process;
 pub mod edit;
+pub mod patchfile;
 pub mod checkout;
 pub mod write;
 pub mod error;

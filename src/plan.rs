@@ -1,12 +1,15 @@
 //! What would change: every file with its bytes before and after. Reads, never writes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use crate::checkout::Content;
 use crate::error::Error;
 use crate::go::GoFile;
+use crate::patchfile::{Blobs, Label, PatchFile};
 use crate::rules::{self, OPTIONAL, Options, PROVIDERS, REQUIRED, Rules, Site};
 
 /// One file's change. No `before` is a file to be added, no `after` one to be removed.
@@ -26,6 +29,47 @@ pub struct Plan {
     pub shape: String,
 }
 
+/// What is to be applied.
+#[derive(Clone, Debug)]
+pub enum Recipe {
+    Structural(Options),
+    /// Classic patches, in their order.
+    Classic(Vec<PatchFile>),
+}
+
+/// What was applied, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum How {
+    Classic { patches: Vec<Label> },
+    Structural { options: Options },
+}
+
+impl Recipe {
+    pub fn how(&self) -> How {
+        match self {
+            Self::Structural(options) => How::Structural { options: options.clone() },
+            Self::Classic(patches) => How::Classic { patches: patches.iter().map(|one| one.label.clone()).collect() },
+        }
+    }
+
+    /// Plans it for the sources that `read` gives. With `blobs`, classic patches that do not fit are
+    /// merged.
+    pub fn plan(&self, read: Source, blobs: Option<Blobs>) -> Result<Plan> {
+        match self {
+            Self::Structural(options) => structural(read, options),
+            Self::Classic(patches) => classic(patches, read, blobs).map_err(|error| match error.downcast::<Error>() {
+                // It costs as much as applying, but only where nothing else is left to try.
+                Ok(error) if structural(read, &Options::default()).is_ok() => {
+                    error.hint("the structural changes fit here: `rr-patch apply` without a patch makes them").into()
+                }
+                Ok(error) => error.into(),
+                Err(error) => error,
+            }),
+        }
+    }
+}
+
 /// Reads a file of some version of the sources; nothing where there is none.
 pub type Source<'a> = &'a dyn Fn(&str) -> Result<Option<Content>>;
 
@@ -34,17 +78,12 @@ pub type Source<'a> = &'a dyn Fn(&str) -> Result<Option<Content>>;
 /// # Errors
 /// A file that is missing, Go that does not parse, a shape that is not understood, a file where one
 /// would be added, a controller that the installer does not have.
-pub fn structural(read: Source, options: &Options) -> Result<Plan> {
-    structural_by(&Rules::load()?, read, options)
-}
-
-/// As [`structural`], with rules that are used more than once.
-pub fn structural_by(rules: &Rules, read: Source, options: &Options) -> Result<Plan> {
+fn structural(read: Source, options: &Options) -> Result<Plan> {
     let contents = read_sources(read)?;
     let files: Vec<GoFile> =
         contents.iter().map(|(path, content)| GoFile::parse(path, content.bytes.clone())).collect::<Result<_>>()?;
     check_controllers(read, options)?;
-    let patched = rules::apply(rules, &files, options)?;
+    let patched = rules::apply(Rules::get()?, &files, options)?;
 
     let mut rewrites = Vec::new();
     for (path, bytes) in patched.files {
@@ -103,6 +142,54 @@ fn check_controllers(read: Source, options: &Options) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Plans classic patches for the sources that `read` gives, each on top of the one before.
+///
+/// # Errors
+/// What [`PatchFile::apply`] refuses, and a result that is no longer Go where the source was.
+pub fn classic(patches: &[PatchFile], read: Source, blobs: Option<Blobs>) -> Result<Plan> {
+    let mut now: BTreeMap<String, Option<Content>> = BTreeMap::new();
+    let mut order: Vec<String> = Vec::new();
+    let mut sites: Vec<Site> = Vec::new();
+    for patch in patches {
+        let current = |path: &str| now.get(path).map_or_else(|| read(path), |known| Ok(known.clone()));
+        for change in patch.apply(&current, blobs)? {
+            for site in sites.iter_mut().filter(|site| site.path == change.path) {
+                let moved: isize = change.shifts.iter().filter(|(at, _)| *at <= site.line).map(|(_, by)| by).sum();
+                site.line = site.line.saturating_add_signed(moved);
+            }
+            let lines = change.lines.into_iter();
+            sites.extend(lines.map(|line| Site { change: patch.label.name.clone(), path: change.path.clone(), line }));
+            if !order.contains(&change.path) {
+                order.push(change.path.clone());
+            }
+            now.insert(change.path, change.after);
+        }
+    }
+    let mut rewrites = Vec::new();
+    for path in order {
+        let (before, after) = (read(&path)?, now.remove(&path).flatten());
+        if before != after {
+            still_go(&path, before.as_ref(), after.as_ref())?;
+            rewrites.push(Rewrite { path, before, after });
+        }
+    }
+    sites.retain(|site| rewrites.iter().any(|rewrite| rewrite.path == site.path && rewrite.after.is_some()));
+    let names: Vec<&str> = patches.iter().map(|patch| patch.label.name.as_str()).collect();
+    Ok(Plan { rewrites, sites, shape: names.join(", ") })
+}
+
+/// A hunk can fit in the wrong place. Go that does not parse gives some of those away.
+fn still_go(path: &str, before: Option<&Content>, after: Option<&Content>) -> Result<()> {
+    let parse = |content: &Content| GoFile::parse(path, content.bytes.clone()).map(drop);
+    match after.filter(|_| Path::new(path).extension().is_some_and(|ending| ending == "go")).map(parse) {
+        Some(Err(error)) if before.is_none_or(|before| parse(before).is_ok()) => match error.downcast::<Error>() {
+            Ok(error) => Err(error.detail("found: so the patch would leave it").into()),
+            Err(error) => Err(error),
+        },
+        _ => Ok(()),
+    }
 }
 
 /// The same changes backwards.

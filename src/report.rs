@@ -6,12 +6,13 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use similar::TextDiff;
+use similar::{DiffTag, TextDiff};
 
 use crate::checkout::{Checkout, Content};
 use crate::error::Exit;
 use crate::journal::{About, Journal, Seen, State};
-use crate::plan::{Plan, Rewrite};
+use crate::patchfile::Label;
+use crate::plan::{How, Plan, Rewrite};
 use crate::rules::{CHANGES, Options};
 
 /// What a command has to say.
@@ -65,10 +66,38 @@ impl Report {
     }
 }
 
+/// How a plan came about, in a few words.
+pub fn by(how: &How, plan: &Plan) -> String {
+    match how {
+        How::Structural { .. } => format!("shape {}", plan.shape),
+        How::Classic { .. } => format!("with {}", plan.shape),
+    }
+}
+
+/// The same for programs.
+pub fn add_how(data: &mut Value, how: &How, plan: &Plan) {
+    match how {
+        How::Structural { options } => (data["shape"], data["options"]) = (json!(plan.shape), json!(options)),
+        How::Classic { patches } => data["patches"] = json!(patches),
+    }
+}
+
+/// The names of a plan's changes and what each does: those of the rules, or a patch's hunks.
+fn named(plan: &Plan) -> Vec<(&str, &'static str)> {
+    let known = |change: &str| CHANGES.iter().find(|(name, _)| *name == change);
+    let mut named: Vec<(&str, &str)> = Vec::new();
+    for site in &plan.sites {
+        if !named.iter().any(|(name, _)| *name == site.change) {
+            named.push(known(&site.change).map_or((&site.change, "its hunks"), |known| *known));
+        }
+    }
+    named
+}
+
 /// The places of all changes, a line each, under the name of the change.
 pub fn sites(plan: &Plan) -> String {
     let mut text = String::new();
-    for (change, does) in CHANGES {
+    for (change, does) in named(plan) {
         let _ = writeln!(text, "  {change:<16} {does}");
         for site in plan.sites.iter().filter(|site| site.change == change) {
             let _ = writeln!(text, "  {:<16}   {}:{}", "", site.path, site.line);
@@ -82,7 +111,7 @@ pub fn changes(plan: &Plan) -> Value {
     let of = |change: &str| {
         plan.sites.iter().filter(|s| s.change == change).map(|s| json!({"path": s.path, "line": s.line})).collect()
     };
-    CHANGES.iter().map(|(change, _)| json!({ "change": change, "sites": Value::Array(of(change)) })).collect()
+    named(plan).into_iter().map(|(change, _)| json!({ "change": change, "sites": Value::Array(of(change)) })).collect()
 }
 
 /// The options as the command line that gives them; nothing for the defaults.
@@ -114,19 +143,29 @@ pub fn count(number: usize, one: &str) -> String {
 
 /// The lines of a status: which changes are in place, and what was edited since.
 pub fn status(checkout: &Checkout, journal: &Journal, seen: &[Seen]) -> (String, Value) {
-    let About { tool, base, options: given } = &journal.about;
-    let mut text = format!("patched: `{}`, shape {}\n", checkout.root().display(), journal.plan.shape);
+    let About { tool, base, how } = &journal.about;
+    let mut text = format!("patched: `{}`, {}\n", checkout.root().display(), by(how, &journal.plan));
     let _ = writeln!(
         text,
         "by:      rr-patch {tool}{}",
         base.as_ref().map_or(String::new(), |base| format!(" on {}", &base[..12.min(base.len())]))
     );
-    let shown = options(given);
-    let _ = writeln!(text, "options: {}", if shown.is_empty() { "the defaults" } else { &shown });
-    let _ = writeln!(text, "records: {} <controller>\n", given.command().join(" "));
+    match how {
+        How::Structural { options: given } => {
+            let shown = options(given);
+            let _ = writeln!(text, "options: {}", if shown.is_empty() { "the defaults" } else { &shown });
+            let _ = writeln!(text, "records: {} <controller>\n", given.command().join(" "));
+        }
+        How::Classic { patches } => {
+            for Label { name, hash } in patches {
+                let _ = writeln!(text, "patch:   {name}, git blob {}", &hash[..12.min(hash.len())]);
+            }
+            text.push('\n');
+        }
+    }
 
     let mut changes = Vec::new();
-    for (change, does) in CHANGES {
+    for (change, does) in named(&journal.plan) {
         let mut places = Vec::new();
         for site in journal.plan.sites.iter().filter(|site| site.change == change) {
             let file = seen.iter().find(|seen| seen.rewrite.path == site.path);
@@ -181,11 +220,14 @@ pub fn status(checkout: &Checkout, journal: &Journal, seen: &[Seen]) -> (String,
     } else {
         let _ = write!(text, "\nsince then:\n{notes}");
     }
-    let data = json!({
+    let mut data = json!({
         "patched": seen.iter().all(|seen| seen.state == State::Patched),
-        "root": checkout.root(), "shape": journal.plan.shape, "tool": tool, "base": base,
-        "options": given, "command": given.command(), "changes": changes, "files": files,
+        "root": checkout.root(), "tool": tool, "base": base, "changes": changes, "files": files,
     });
+    add_how(&mut data, how, &journal.plan);
+    if let How::Structural { options } = how {
+        data["command"] = json!(options.command());
+    }
     (text, data)
 }
 
@@ -224,7 +266,7 @@ fn line_now(seen: &Seen, line: usize) -> Option<usize> {
 
 /// A patch that `git apply` takes: its bytes are those of the files. The installer lies `below` the
 /// top of the work tree.
-pub fn diff(below: &Path, plan: &Plan, colour: bool) -> Result<Vec<u8>> {
+pub fn diff(below: &Path, plan: &Plan, context: Around, colour: bool) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     for Rewrite { path, before, after } in &plan.rewrites {
         if before == after {
@@ -242,25 +284,86 @@ pub fn diff(below: &Path, plan: &Plan, colour: bool) -> Result<Vec<u8>> {
         }
         let same_mode =
             mode(before).filter(|old| mode(after) == Some(old)).map_or(String::new(), |mode| format!(" {mode}"));
-        head.push_str(&format!("index {}..{}{same_mode}\n", hash(before)?, hash(after)?));
-        let name =
-            |content: &Option<Content>, side| content.as_ref().map_or("/dev/null".into(), |_| quoted(side, &path));
-        head.push_str(&format!("--- {}\n+++ {}\n", name(before, "a/"), name(after, "b/")));
-        paint(&mut out, head.as_bytes(), colour);
-
         let bytes = |content: &'_ Option<Content>| content.as_ref().map_or(Vec::new(), |c| c.bytes.clone());
         let (old, new) = (bytes(before), bytes(after));
+        if old != new {
+            head.push_str(&format!("index {}..{}{same_mode}\n", hash(before)?, hash(after)?));
+            let name =
+                |content: &Option<Content>, side| content.as_ref().map_or("/dev/null".into(), |_| quoted(side, &path));
+            head.push_str(&format!("--- {}\n+++ {}\n", name(before, "a/"), name(after, "b/")));
+        }
+        paint(&mut out, head.as_bytes(), colour);
         let (old, new) = (lines(&old), lines(&new));
-        let diff = by_line(&old, &new);
-        let mut unified = diff.unified_diff();
-        for hunk in unified.context_radius(3).missing_newline_hint(true).iter_hunks() {
-            // The whole diff's `to_writer` prints U+FFFD for a byte that is not UTF-8; a hunk's is exact.
-            let mut text = Vec::new();
-            hunk.to_writer(&mut text)?;
-            paint(&mut out, &text, colour);
+        for hunk in hunks(&old, &new, context) {
+            paint(&mut out, &hunk, colour);
         }
     }
     Ok(out)
+}
+
+/// How many unchanged lines a hunk shows around what it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Around {
+    Lines(usize),
+    /// As few as make its place the only one in the file, so that it fits as many revisions as possible.
+    Least,
+}
+
+/// The most lines that [`Around::Least`] shows on a side.
+const MOST_AROUND: usize = 12;
+
+/// The hunks of a file, each as bytes. (similar's own writer knows only one number of lines for both
+/// sides, and prints U+FFFD for a byte that is not UTF-8.)
+fn hunks(old: &[&[u8]], new: &[&[u8]], around: Around) -> Vec<Vec<u8>> {
+    let diff = by_line(old, new);
+    let radius = if let Around::Lines(number) = around { number } else { 1 };
+    let mut hunks = Vec::new();
+    let mut free = 0;
+    for group in diff.grouped_ops(radius) {
+        let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
+        let (mut from, mut to) = (first.old_range().start, last.old_range().end);
+        let (mut new_from, mut new_to) = (first.new_range().start, last.new_range().end);
+        let (mut above, mut below) = (0, 0);
+        let unique = |from: usize, to: usize| {
+            let side = &old[from..to];
+            (0..=old.len() - side.len()).filter(|&at| old[at..].starts_with(side)).take(2).count() < 2
+        };
+        while around == Around::Least && from < to && !unique(from, to) {
+            if from > free && above < MOST_AROUND {
+                (from, new_from, above) = (from - 1, new_from - 1, above + 1);
+            } else if to < old.len() && below < MOST_AROUND {
+                (to, new_to, below) = (to + 1, new_to + 1, below + 1);
+            } else {
+                break;
+            }
+        }
+        free = to;
+        let range = |start: usize, end: usize| match end - start {
+            0 => format!("{start},0"),
+            1 => format!("{}", start + 1),
+            count => format!("{},{count}", start + 1),
+        };
+        let mut hunk = format!("@@ -{} +{} @@\n", range(from, to), range(new_from, new_to)).into_bytes();
+        let mut put = |sign: u8, line: &[u8]| {
+            hunk.push(sign);
+            hunk.extend_from_slice(line);
+            if !line.ends_with(b"\n") {
+                hunk.extend_from_slice(b"\n\\ No newline at end of file\n");
+            }
+        };
+        old[from..from + above].iter().for_each(|line| put(b' ', line));
+        for op in &group {
+            if op.tag() == DiffTag::Equal {
+                old[op.old_range()].iter().for_each(|line| put(b' ', line));
+            } else {
+                old[op.old_range()].iter().for_each(|line| put(b'-', line));
+                new[op.new_range()].iter().for_each(|line| put(b'+', line));
+            }
+        }
+        old[to - below..to].iter().for_each(|line| put(b' ', line));
+        hunks.push(hunk);
+    }
+    hunks
 }
 
 /// Lines as git counts them. similar's own splitting ends a line at a lone CR too, and the counts in

@@ -29,6 +29,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use anyhow::Result;
 use include_dir::{Dir, include_dir};
@@ -49,6 +50,12 @@ pub const REQUIRED: [&str; 2] = ["pkg/clusterapi/internal/process/process.go", "
 /// Files that some shapes have.
 pub const OPTIONAL: [&str; 2] =
     ["pkg/clusterapi/internal/process/process_unix.go", "pkg/clusterapi/internal/process/process_windows.go"];
+
+/// The classic patch that this build carries, and its name.
+pub fn shipped_patch() -> (&'static str, &'static [u8]) {
+    const NAME: &str = "rr-debugging.patch";
+    (NAME, PATCHES.get_file(NAME).map_or(&[], |file| file.contents()))
+}
 
 /// All files of which a plan depends: what the rules are for, what they add, and what names the
 /// controllers.
@@ -162,8 +169,16 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Compiles the rules.
-    pub fn load() -> Result<Self> {
+    /// The rules, compiled at the first call.
+    pub fn get() -> Result<&'static Self> {
+        static RULES: OnceLock<Rules> = OnceLock::new();
+        match RULES.get() {
+            Some(rules) => Ok(rules),
+            None => Self::load().map(|rules| RULES.get_or_init(|| rules)),
+        }
+    }
+
+    fn load() -> Result<Self> {
         let (mut query, mut changes, mut all) = (String::new(), Vec::new(), HashMap::new());
         for (change, _) in CHANGES {
             let text = |name: &str| {

@@ -522,7 +522,7 @@ fn apply_with_other_options_refuses_a_patched_file_that_was_edited_since() {
         let tree = Tree::patched("installer");
         tree.edit(file, old, new);
         tree.refuses(&["apply", "--controllers", "all"]).says(&[
-            "error: patched files were edited since, so they cannot be patched with other options\n",
+            "error: patched files were edited since, so they cannot be patched in another way\n",
             &format!("  edited: {file}\n"),
             "hint: `rr-patch revert` merges the edits into the originals; then apply again\n",
         ]);

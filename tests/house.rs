@@ -104,7 +104,7 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("anyhow", &["*"]),
     ("clap", &["src/cli.rs", "src/main.rs", "src/commands/", "src/rules.rs", "src/report.rs"]),
     ("duct", &["src/process.rs"]),
-    ("git2", &["src/checkout.rs"]),
+    ("git2", &["src/checkout.rs", "src/patchfile.rs"]),
     ("include_dir", &["src/rules.rs", "src/commands/demo.rs"]),
     ("indicatif", &["src/commands/check.rs"]),
     ("jiff", &["src/commands/check.rs"]),

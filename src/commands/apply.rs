@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::{Recording, Where, plan_from_originals};
+use super::{Changes, Where, plan_from_originals};
 use crate::checkout::Checkout;
 use crate::error::Error;
 use crate::journal::{About, Journal, Lock, Seen, State, carry_out};
@@ -18,7 +18,7 @@ pub struct Apply {
     pub place: Where,
 
     #[command(flatten)]
-    pub recording: Recording,
+    pub changes: Changes,
 
     /// Say what would change, and change nothing
     #[arg(long)]
@@ -31,6 +31,7 @@ pub struct Apply {
 
 impl Apply {
     pub fn run(&self) -> Result<Report> {
+        let recipe = self.changes.recipe()?;
         let checkout = self.place.checkout()?;
         checkout.refuse_operation_under_way()?;
         let _lock = if self.dry_run { None } else { Some(Lock::take(&checkout)?) };
@@ -38,16 +39,16 @@ impl Apply {
         let about = About {
             tool: env!("CARGO_PKG_VERSION").into(),
             base: checkout.head().map(str::to_owned),
-            options: self.recording.options(),
+            how: recipe.how(),
         };
         let seen = journal.as_ref().map(|journal| journal.look(&checkout)).transpose()?.unwrap_or_default();
-        let plan = match plan_from_originals(&checkout, &seen, &about.options) {
+        let plan = match plan_from_originals(&checkout, &seen, &recipe, self.changes.three_way) {
             Ok(plan) => plan,
             Err(error) => {
                 let edited = seen.iter().any(|seen| matches!(seen.state, State::Edited | State::Missing));
                 return match &journal {
-                    // The edits lie beside the changes. With the same options they stay as they are.
-                    Some(journal) if journal.about.options == about.options && kept(journal, &seen) => {
+                    // The edits lie beside the changes. The same changes again leave them as they are.
+                    Some(journal) if journal.about.how == about.how && kept(journal, &seen) => {
                         self.patch_the_rest(&checkout, journal, &seen)
                     }
                     Some(journal) if edited => Err(edited_since(journal, &seen, error)),
@@ -56,8 +57,7 @@ impl Apply {
             }
         };
 
-        let unchanged =
-            |journal: &Journal| journal.plan.rewrites == plan.rewrites && journal.about.options == about.options;
+        let unchanged = |journal: &Journal| journal.plan.rewrites == plan.rewrites && journal.about.how == about.how;
         let in_place = seen.iter().all(|seen| seen.state == State::Patched);
         if let Some(journal) = journal.as_ref().filter(|journal| in_place && unchanged(journal)) {
             if !self.dry_run {
@@ -67,10 +67,10 @@ impl Apply {
             return Ok(Report::new(SCHEMA, text, data(&checkout, &journal.plan, &about, "unchanged")));
         }
         if self.dry_run {
-            let shape = &plan.shape;
             let text = format!(
-                "would patch `{}`, shape {shape}:\n{}{}nothing was written (--dry-run); `rr-patch diff` shows the lines\n",
+                "would patch `{}`, {}:\n{}{}nothing was written (--dry-run); `rr-patch diff` shows the lines\n",
                 checkout.root().display(),
+                report::by(&about.how, &plan),
                 report::sites(&plan),
                 files(&plan)
             );
@@ -90,10 +90,10 @@ impl Apply {
             return Err(error);
         }
         let text = format!(
-            "{} `{}`, shape {}:\n{}{}{}next: `rr-patch build`; `rr-patch revert` takes it back\n",
+            "{} `{}`, {}:\n{}{}{}next: `rr-patch build`; `rr-patch revert` takes it back\n",
             if again { "patched again" } else { "patched" },
             checkout.root().display(),
-            journal.plan.shape,
+            report::by(&journal.about.how, &journal.plan),
             report::sites(&journal.plan),
             files(&journal.plan),
             if self.verify { "gofmt, go vet and go build have nothing to say against it\n" } else { "" },
@@ -168,7 +168,7 @@ fn edited_since(journal: &Journal, seen: &[Seen], planning: anyhow::Error) -> an
     }
     edited(seen)
         .fold(
-            Error::refused("patched files were edited since, so they cannot be patched with other options"),
+            Error::refused("patched files were edited since, so they cannot be patched in another way"),
             |error, seen| error.detail(format!("edited: {}", seen.rewrite.path)),
         )
         .hint("`rr-patch revert` merges the edits into the originals; then apply again")
@@ -183,8 +183,10 @@ fn files(plan: &Plan) -> String {
 
 fn data(checkout: &Checkout, plan: &Plan, about: &About, outcome: &str) -> serde_json::Value {
     let files: Vec<_> = plan.rewrites.iter().map(|r| json!({"path": r.path, "added": r.before.is_none()})).collect();
-    json!({
-        "outcome": outcome, "root": checkout.root(), "shape": plan.shape, "base": about.base, "tool": about.tool,
-        "options": about.options, "changes": report::changes(plan), "files": files,
-    })
+    let mut data = json!({
+        "outcome": outcome, "root": checkout.root(), "base": about.base, "tool": about.tool,
+        "changes": report::changes(plan), "files": files,
+    });
+    report::add_how(&mut data, &about.how, plan);
+    data
 }

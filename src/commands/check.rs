@@ -12,12 +12,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Recording, Where};
+use super::{Changes, Where};
 use crate::checkout::{Content, Entry, History, Revision};
 use crate::error::Error;
-use crate::plan::structural_by;
+use crate::patchfile::PatchFile;
+use crate::plan::Recipe;
 use crate::report::{Report, count};
-use crate::rules::{Options, Rules, source_paths};
+use crate::rules::source_paths;
 
 #[derive(Args, Debug)]
 pub struct Check {
@@ -37,7 +38,7 @@ pub struct Check {
     pub all: bool,
 
     #[command(flatten)]
-    pub recording: Recording,
+    pub changes: Changes,
 }
 
 /// What became of a set of sources.
@@ -61,7 +62,11 @@ impl Check {
             return Err(Error::refused("no revision was found").hint("`git for-each-ref` lists the names").into());
         }
         // Many branches share their sources: each set is read and planned once.
-        let paths = source_paths();
+        let recipe = self.changes.recipe()?;
+        let paths = match &recipe {
+            Recipe::Structural(_) => source_paths(),
+            Recipe::Classic(patches) => patches.iter().flat_map(PatchFile::paths).map(str::to_owned).collect(),
+        };
         let mut sets: BTreeMap<Vec<Entry>, usize> = BTreeMap::new();
         let mut sources: Vec<BTreeMap<String, Content>> = Vec::new();
         let mut set_of = Vec::new();
@@ -78,7 +83,7 @@ impl Check {
             };
             set_of.push(number);
         }
-        let outcomes = plan_all(&sources, &self.recording.options())?;
+        let outcomes = plan_all(&sources, &recipe)?;
         Ok(report(&revisions, &set_of, &outcomes, &self.rev))
     }
 
@@ -93,8 +98,7 @@ impl Check {
 }
 
 /// Plans every set of sources, on all processors.
-fn plan_all(sources: &[BTreeMap<String, Content>], options: &Options) -> Result<Vec<Outcome>> {
-    let rules = Rules::load()?;
+fn plan_all(sources: &[BTreeMap<String, Content>], recipe: &Recipe) -> Result<Vec<Outcome>> {
     let bar = ProgressBar::with_draw_target(Some(sources.len() as u64), ProgressDrawTarget::stderr());
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} sets of sources")?);
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -102,7 +106,7 @@ fn plan_all(sources: &[BTreeMap<String, Content>], options: &Options) -> Result<
         while let Some((number, set)) =
             Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, sources.get(n)?)))
         {
-            let outcome = plan(&rules, set, options);
+            let outcome = plan(set, recipe);
             outcomes.lock().expect("no thread panics").push((number, outcome));
             bar.inc(1);
         }
@@ -115,12 +119,14 @@ fn plan_all(sources: &[BTreeMap<String, Content>], options: &Options) -> Result<
     Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
-fn plan(rules: &Rules, set: &BTreeMap<String, Content>, options: &Options) -> Outcome {
+fn plan(set: &BTreeMap<String, Content>, recipe: &Recipe) -> Outcome {
     if set.is_empty() {
         return Outcome::Nothing;
     }
-    match structural_by(rules, &|path| Ok(set.get(path).cloned()), options) {
-        Ok(plan) => Outcome::Fits { shape: plan.shape },
+    match recipe.plan(&|path| Ok(set.get(path).cloned()), None) {
+        Ok(plan) => {
+            Outcome::Fits { shape: if matches!(recipe, Recipe::Structural(_)) { plan.shape } else { "-".into() } }
+        }
         Err(error) => {
             let details = error.downcast_ref::<Error>().map(|known| known.details().to_vec()).unwrap_or_default();
             Outcome::Refused { why: error.to_string(), details }

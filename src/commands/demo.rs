@@ -10,7 +10,7 @@ use clap::Args;
 use include_dir::{Dir, DirEntry, include_dir};
 use serde_json::json;
 
-use super::{Recording, Where, apply::Apply, revert::Revert};
+use super::{Changes, Where, apply::Apply, revert::Revert};
 use crate::build::{build, seconds};
 use crate::checkout::Checkout;
 use crate::error::Error;
@@ -82,7 +82,7 @@ fn play(folder: &Path, stage: &mut Stage) -> Result<(&'static str, Vec<String>)>
 
     let place = Where { repo: Some(installer.clone()), root: None };
     stage.step("rr-patch apply: six changes, by structure")?;
-    let apply = Apply { place: place.clone(), recording: Recording::default(), dry_run: false, verify: false };
+    let apply = Apply { place: place.clone(), changes: Changes::default(), dry_run: false, verify: false };
     stage.show(&apply.run()?.text)?;
 
     stage.step("rr-patch build: MODE=dev TAGS=release ./hack/build.sh (a minute or two if Go's cache is cold)")?;

@@ -7,11 +7,11 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::{Recording, Where, plan_from_originals};
+use super::{Changes, Where, plan_from_originals};
 use crate::checkout::History;
 use crate::journal::Journal;
-use crate::plan::{Plan, structural};
-use crate::report::{self, Report, kept};
+use crate::plan::{How, Plan};
+use crate::report::{self, Around, Report, kept};
 use crate::rules::Options;
 
 #[derive(Args, Debug)]
@@ -20,11 +20,26 @@ pub struct Diff {
     pub place: Where,
 
     #[command(flatten)]
-    pub recording: Recording,
+    pub changes: Changes,
 
     /// Print what apply would do to this revision, which need not be checked out
     #[arg(long, value_name = "REV")]
     pub rev: Option<String>,
+
+    /// Lines around each change; `least`: as few as tell its place, to fit as many revisions as possible
+    #[arg(long, value_name = "N", default_value = "3", value_parser = around)]
+    pub context: Around,
+}
+
+fn around(text: &str) -> Result<Around, String> {
+    match text {
+        "least" => Ok(Around::Least),
+        // git takes a hunk without context for one at the file's very end.
+        _ => match text.parse() {
+            Ok(number @ 1..=1000) => Ok(Around::Lines(number)),
+            _ => Err("expected a number from 1, or `least`".into()),
+        },
+    }
 }
 
 impl Diff {
@@ -34,14 +49,19 @@ impl Diff {
         }
         let checkout = self.place.checkout()?;
         let journal = Journal::load(&checkout)?;
-        let options = self.recording.options();
+        let recipe = self.changes.recipe()?;
         let seen = journal.as_ref().map(|journal| journal.look(&checkout)).transpose()?.unwrap_or_default();
-        let asked_for = |journal: &&Journal| options == Options::default() || options == journal.about.options;
+        let anything = recipe.how() == How::Structural { options: Options::default() };
+        let asked_for = |journal: &&Journal| anything || recipe.how() == journal.about.how;
         let applied = journal.as_ref().filter(asked_for).filter(|journal| kept(journal, &seen));
         if let Some(journal) = applied {
-            return report(checkout.below_top(), &journal.plan, true);
+            return self.report(checkout.below_top(), &journal.plan, true);
         }
-        report(checkout.below_top(), &plan_from_originals(&checkout, &seen, &options)?, false)
+        self.report(
+            checkout.below_top(),
+            &plan_from_originals(&checkout, &seen, &recipe, self.changes.three_way)?,
+            false,
+        )
     }
 
     fn of_revision(&self, name: &str) -> Result<Report> {
@@ -51,17 +71,17 @@ impl Diff {
             let entry = history.entries(&revision, &[path.to_owned()])?.pop();
             entry.map(|entry| history.read(&entry, &revision)).transpose()
         };
-        report(history.below_top(), &structural(&read, &self.recording.options())?, false)
+        self.report(history.below_top(), &self.changes.recipe()?.plan(&read, None)?, false)
     }
-}
 
-fn report(below: &Path, plan: &Plan, applied: bool) -> Result<Report> {
-    let patch = report::diff(below, plan, false)?;
-    let without = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let data = json!({ "applied": applied, "shape": plan.shape, "patch": String::from_utf8_lossy(&patch) });
-    let text = match std::io::stdout().is_terminal() && !without {
-        true => report::diff(below, plan, true)?,
-        false => patch,
-    };
-    Ok(Report::new("rr-patch/diff/1", text, data))
+    fn report(&self, below: &Path, plan: &Plan, applied: bool) -> Result<Report> {
+        let patch = report::diff(below, plan, self.context, false)?;
+        let without = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let data = json!({ "applied": applied, "shape": plan.shape, "patch": String::from_utf8_lossy(&patch) });
+        let text = match std::io::stdout().is_terminal() && !without {
+            true => report::diff(below, plan, self.context, true)?,
+            false => patch,
+        };
+        Ok(Report::new("rr-patch/diff/1", text, data))
+    }
 }

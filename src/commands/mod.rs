@@ -8,15 +8,19 @@ pub mod diff;
 pub mod revert;
 pub mod status;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::checkout::Checkout;
+use crate::error::Error;
 use crate::journal::{Seen, State};
-use crate::plan::{Plan, structural};
-use crate::rules::{Avx512, Options, Signal};
+use crate::patchfile::{LIMIT, PatchFile};
+use crate::plan::{Plan, Recipe};
+use crate::rules::{Avx512, Options, Signal, shipped_patch};
 
 /// Which checkout.
 #[derive(Args, Debug, Clone, Default)]
@@ -111,18 +115,109 @@ impl Recording {
     }
 }
 
+/// Where the changes come from.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Changes {
+    #[command(flatten)]
+    pub recording: Recording,
+
+    /// How the places to change are found
+    #[arg(long, value_enum, default_value_t = Mode::Auto)]
+    pub mode: Mode,
+
+    /// Apply this patch, and not the shipped one (repeatable: in this order; `-` is standard input)
+    #[arg(long, value_name = "FILE")]
+    pub patch: Vec<PathBuf>,
+
+    /// Strip N elements from the front of the names in patches, to get paths below the installer's root
+    #[arg(short = 'p', value_name = "N", default_value_t = 1)]
+    pub strip: usize,
+
+    /// Where a patch does not fit, merge it, if the repository has what it was made from
+    #[arg(long = "3way")]
+    pub three_way: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// By structure, unless a patch is given
+    #[default]
+    Auto,
+    /// By the structure of the Go sources: any revision since 2023-11
+    Structural,
+    /// As a patch says: the shipped rr-debugging.patch, or those given
+    Patch,
+}
+
+impl Changes {
+    /// # Errors
+    /// Options that contradict each other, a patch that cannot be read or is none.
+    pub fn recipe(&self) -> Result<Recipe> {
+        let structural = self.mode == Mode::Structural || (self.mode == Mode::Auto && self.patch.is_empty());
+        let options = self.recording.options();
+        if structural {
+            if !self.patch.is_empty() || self.three_way {
+                return Err(Error::usage("the structural changes take neither `--patch` nor `--3way`")
+                    .hint("leave `--mode structural` out, or the patch")
+                    .into());
+            }
+            return Ok(Recipe::Structural(options));
+        }
+        if options != Options::default() {
+            return Err(Error::usage("how to record cannot be chosen for a patch: it has a command line of its own")
+                .hint("choose when the installer runs: `RR_PATCH_RECORD=…` replaces it; or leave `--mode patch` out")
+                .into());
+        }
+        let patches = match self.patch.is_empty() {
+            true => {
+                let (name, bytes) = shipped_patch();
+                vec![PatchFile::parse(name, bytes, 1)?]
+            }
+            false => self.patch.iter().map(|path| self.read_patch(path)).collect::<Result<_>>()?,
+        };
+        Ok(Recipe::Classic(patches))
+    }
+
+    fn read_patch(&self, path: &Path) -> Result<PatchFile> {
+        let standard_input = path == Path::new("-");
+        let name = match standard_input {
+            true => "standard input".into(),
+            false => path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
+        };
+        let mut bytes = Vec::new();
+        let read = match standard_input {
+            true => io::stdin().lock().take(LIMIT + 1).read_to_end(&mut bytes),
+            false => File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes)),
+        };
+        read.map_err(|error| {
+            Error::refused(format!("cannot read the patch `{}`: {error}", path.display()))
+                .hint("`--patch` takes a file; without it `--mode patch` applies the shipped one")
+        })?;
+        if bytes.len() as u64 > LIMIT {
+            return Err(Error::refused(format!("the patch `{}` is larger than {} MiB", path.display(), LIMIT >> 20))
+                .detail("expected: a patch of some source files")
+                .hint("`git apply` knows no such limit")
+                .into());
+        }
+        PatchFile::parse(&name, &bytes, self.strip)
+    }
+}
+
 /// The plan for a checkout as it would be without what its journal knows: the originals where the
 /// journal has them, the files on disk otherwise.
 ///
 /// # Errors
 /// A file that was edited since it was patched.
-fn plan_from_originals(checkout: &Checkout, seen: &[Seen], options: &Options) -> Result<Plan> {
-    structural(
-        &|path| match seen.iter().find(|seen| seen.rewrite.path == path) {
-            None => checkout.read(path),
-            Some(Seen { rewrite, state: State::Patched | State::CutOff, .. }) => Ok(rewrite.before.clone()),
-            Some(seen) => Ok(seen.current.clone()),
-        },
-        options,
-    )
+fn plan_from_originals(checkout: &Checkout, seen: &[Seen], recipe: &Recipe, three_way: bool) -> Result<Plan> {
+    if let Recipe::Classic(patches) = recipe {
+        // A patch comes from anywhere: it gets to no file by way of a link, not even within the checkout.
+        patches.iter().flat_map(PatchFile::paths).try_for_each(|path| checkout.refuse_links(path))?;
+    }
+    let read = |path: &str| match seen.iter().find(|seen| seen.rewrite.path == path) {
+        None => checkout.read(path),
+        Some(Seen { rewrite, state: State::Patched | State::CutOff, .. }) => Ok(rewrite.before.clone()),
+        Some(seen) => Ok(seen.current.clone()),
+    };
+    let blobs = |id: &str| checkout.blob(id);
+    recipe.plan(&read, three_way.then_some(&blobs))
 }

@@ -1,0 +1,382 @@
+//! Reading a patch: what git writes, what `diff -u` writes, and what mail and editors make of it.
+
+use std::path::{Component, Path};
+
+use super::{FilePatch, Hunk, Line};
+use crate::error::Error;
+
+/// What is known of a file before its hunks.
+#[derive(Default)]
+struct Header {
+    line: usize,
+    /// What follows `diff --git`.
+    git: Option<String>,
+    /// From `---` and `+++`.
+    old: Option<Name>,
+    new: Option<Name>,
+    /// From `rename` and `copy`, where names have no `a/` or `b/`.
+    from: Option<String>,
+    to: Option<String>,
+    copies: bool,
+    added: bool,
+    deleted: bool,
+    executable: Option<bool>,
+    base: Option<String>,
+}
+
+/// A name in a `---` or `+++` line.
+#[derive(Clone, PartialEq)]
+enum Name {
+    /// `/dev/null`: there is no such file.
+    Nothing,
+    File(String),
+}
+
+struct Reader<'patch> {
+    name: &'patch str,
+    strip: usize,
+    lines: Vec<&'patch [u8]>,
+    /// The line that is being read, from 0.
+    at: usize,
+}
+
+/// All that a patch does, file by file.
+pub fn files(name: &str, bytes: &[u8], strip: usize) -> Result<Vec<FilePatch>, Error> {
+    let mut reader = Reader { name, strip, lines: super::lines_of(bytes), at: 0 };
+    let (mut files, mut header) = (Vec::new(), Header::default());
+    while let Some(&line) = reader.lines.get(reader.at) {
+        let next = reader.lines.get(reader.at + 1).copied().unwrap_or_default();
+        if let Some(names) = line.strip_prefix(b"diff --git ") {
+            files.extend(reader.finish(std::mem::take(&mut header), Vec::new())?);
+            header = Header { line: reader.at + 1, git: Some(reader.text(names)?), ..Header::default() };
+        } else if line.starts_with(b"--- ") && next.starts_with(b"+++ ") {
+            // Where git has written no line of its own, this is where the next file begins.
+            if header.git.is_none() || header.new.is_some() {
+                files.extend(reader.finish(std::mem::take(&mut header), Vec::new())?);
+                header.line = reader.at + 1;
+            }
+            header.old = Some(reader.side(&line[4..])?);
+            reader.at += 1;
+            header.new = Some(reader.side(&next[4..])?);
+        } else if line.starts_with(b"@@ -") {
+            if header.new.is_none() {
+                return Err(reader.refuse("a hunk of no file", "`--- FILE` and `+++ FILE` above it"));
+            }
+            let hunks = reader.hunks()?;
+            files.extend(reader.finish(std::mem::take(&mut header), hunks)?);
+            continue;
+        } else if line.starts_with(b"@@@") {
+            return Err(reader.refuse("a merge's diff, which has two old sides", "a diff against a single commit"));
+        } else if line.starts_with(b"GIT binary patch") || line.starts_with(b"Binary files ") {
+            return Err(reader.refuse("a binary change", "changes of text files only"));
+        } else if header.git.is_some() && header.new.is_none() {
+            reader.extended(line, &mut header)?;
+        }
+        reader.at += 1;
+    }
+    files.extend(reader.finish(header, Vec::new())?);
+    if files.is_empty() {
+        return Err(Error::refused(format!("`{name}` is not a patch: it changes nothing"))
+            .detail("expected: `--- FILE`, `+++ FILE` and hunks that begin with `@@ -`")
+            .hint("`git diff` and `diff -u` write such patches"));
+    }
+    Ok(files)
+}
+
+impl Reader<'_> {
+    fn refuse(&self, found: &str, expected: &str) -> Error {
+        self.refuse_line(self.at + 1, found, expected)
+    }
+
+    fn refuse_line(&self, line: usize, found: &str, expected: &str) -> Error {
+        Error::refused(format!("`{}` cannot be applied: {found} in line {line}", self.name))
+            .detail(format!("expected: {expected}"))
+    }
+
+    fn text(&self, bytes: &[u8]) -> Result<String, Error> {
+        let text =
+            std::str::from_utf8(bytes).map_err(|_| self.refuse("a name that is not UTF-8", "a name in UTF-8"))?;
+        Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+    }
+
+    /// The name in a `---` or `+++` line: quoted as git does, or up to the tab before a time.
+    fn side(&self, rest: &[u8]) -> Result<Name, Error> {
+        let text = self.text(rest)?;
+        let name = match text.starts_with('"') {
+            true => self.unquote(&text)?.0,
+            false => text.split('\t').next().unwrap_or_default().to_owned(),
+        };
+        Ok(if name == "/dev/null" { Name::Nothing } else { Name::File(name) })
+    }
+
+    /// A name in double quotes, and what follows it.
+    fn unquote<'a>(&self, text: &'a str) -> Result<(String, &'a str), Error> {
+        let bad = || self.refuse("a quoted name that does not end", "a name in double quotes, as git writes it");
+        let mut bytes = Vec::new();
+        let mut rest = text.strip_prefix('"').ok_or_else(bad)?.as_bytes();
+        loop {
+            match rest {
+                [b'"', ..] => break,
+                [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => {
+                    bytes.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+                    rest = &rest[4..];
+                }
+                [b'\\', escaped, ..] => {
+                    bytes.push(match escaped {
+                        b'n' => b'\n',
+                        b't' => b'\t',
+                        b'r' => b'\r',
+                        b'a' => 7,
+                        b'b' => 8,
+                        b'f' => 12,
+                        b'v' => 11,
+                        other => *other,
+                    });
+                    rest = &rest[2..];
+                }
+                [byte, ..] => {
+                    bytes.push(*byte);
+                    rest = &rest[1..];
+                }
+                [] => return Err(bad()),
+            }
+        }
+        let after = &text[text.len() - rest.len() + 1..];
+        Ok((self.text(&bytes)?, after))
+    }
+
+    /// A line between `diff --git` and `---`.
+    fn extended(&self, line: &[u8], header: &mut Header) -> Result<(), Error> {
+        let text = self.text(line)?;
+        let name = |rest: &str| Ok(if rest.starts_with('"') { self.unquote(rest)?.0 } else { rest.to_owned() });
+        for (key, what) in [("new file mode ", true), ("deleted file mode ", false)] {
+            if let Some(mode) = text.strip_prefix(key) {
+                header.executable = what.then(|| self.executable(mode)).transpose()?;
+                self.executable(mode)?;
+                *(if what { &mut header.added } else { &mut header.deleted }) = true;
+            }
+        }
+        if let Some(mode) = text.strip_prefix("new mode ") {
+            header.executable = Some(self.executable(mode)?);
+        } else if let Some(mode) = text.strip_prefix("old mode ") {
+            self.executable(mode)?;
+        } else if let Some(rest) = text.strip_prefix("rename from ") {
+            header.from = Some(name(rest)?);
+        } else if let Some(rest) = text.strip_prefix("copy from ") {
+            header.from = Some(name(rest)?);
+            header.copies = true;
+        } else if let Some(rest) = text.strip_prefix("rename to ").or(text.strip_prefix("copy to ")) {
+            header.to = Some(name(rest)?);
+        } else if let Some(rest) = text.strip_prefix("index ") {
+            let (blobs, mode) = rest.split_once(' ').unwrap_or((rest, "100644"));
+            self.executable(mode)?;
+            let base = blobs.split("..").next().unwrap_or_default();
+            let usable =
+                base.len() >= 4 && base.bytes().all(|b| b.is_ascii_hexdigit()) && base.bytes().any(|b| b != b'0');
+            header.base = usable.then(|| base.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether a mode is that of a program; anything but a regular file is refused.
+    fn executable(&self, mode: &str) -> Result<bool, Error> {
+        let regular = "the mode of a regular file, 100644 or 100755";
+        match mode.trim() {
+            "100644" | "100664" => Ok(false),
+            "100755" | "100775" => Ok(true),
+            "120000" => Err(self.refuse("a symlink (mode 120000)", regular)),
+            "160000" => Err(self.refuse("a submodule (mode 160000)", regular)),
+            other => Err(self.refuse(&format!("the mode {other:?}"), regular)),
+        }
+    }
+
+    /// The hunks of one file, up to the line after the last of them.
+    fn hunks(&mut self) -> Result<Vec<Hunk>, Error> {
+        let mut hunks: Vec<Hunk> = Vec::new();
+        while self.lines.get(self.at).is_some_and(|line| line.starts_with(b"@@ -")) {
+            let hunk = self.hunk()?;
+            if hunks.last().is_some_and(|before| before.start >= hunk.start.max(1)) {
+                return Err(self.refuse_line(
+                    hunk.line,
+                    "a hunk that is not below the one before it",
+                    "hunks in the order of the file",
+                ));
+            }
+            hunks.push(hunk);
+        }
+        Ok(hunks)
+    }
+
+    fn hunk(&mut self) -> Result<Hunk, Error> {
+        let line = self.at + 1;
+        let text = String::from_utf8_lossy(self.lines[self.at]).into_owned();
+        let counts = |text: &str| -> Option<(usize, usize)> {
+            let (start, count) = text.split_once(',').unwrap_or((text, "1"));
+            // A signed or a huge number is none.
+            let number =
+                |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten();
+            Some((number(start)? as usize, number(count)? as usize))
+        };
+        let ranges = text.strip_prefix("@@ -").and_then(|rest| rest.split_once(" @@"));
+        let ranges = ranges.and_then(|(ranges, _)| ranges.split_once(" +"));
+        let parsed = ranges.and_then(|(old, new)| Some((counts(old)?, counts(new)?)));
+        let Some(((start, mut old), (_, mut new))) = parsed else {
+            return Err(self.refuse("a hunk's header that cannot be read", "`@@ -LINE,COUNT +LINE,COUNT @@`"));
+        };
+        let said = format!("{old} old and {new} new lines, as its header says");
+        let header = format!("{} @@", text.split(" @@").next().unwrap_or_default());
+        self.at += 1;
+        let mut lines: Vec<Line> = Vec::new();
+        while old > 0 || new > 0 || self.lines.get(self.at).is_some_and(|line| line.starts_with(b"\\")) {
+            let short = || self.refuse_line(line, "a hunk that ends too early", &said);
+            let raw = *self.lines.get(self.at).ok_or_else(short)?;
+            let (sign, text) = match raw {
+                // Mail and editors take the space from a blank line of context.
+                b"\n" | b"\r\n" => (b' ', raw),
+                [sign @ (b' ' | b'+' | b'-'), text @ ..] => (*sign, text),
+                [b'\\', ..] => {
+                    let last = lines.last_mut().ok_or_else(short)?;
+                    last.text.truncate(last.text.strip_suffix(b"\n").map_or(last.text.len(), <[u8]>::len));
+                    self.at += 1;
+                    continue;
+                }
+                _ => return Err(short()),
+            };
+            let (of_old, of_new) = (usize::from(sign != b'+'), usize::from(sign != b'-'));
+            if of_old > old || of_new > new {
+                return Err(self.refuse("a line more than its hunk has", &said));
+            }
+            (old, new) = (old - of_old, new - of_new);
+            let mut text = text.to_vec();
+            if !text.ends_with(b"\n") {
+                text.push(b'\n');
+            }
+            lines.push(Line { sign, text });
+            self.at += 1;
+        }
+        // What `git format-patch` writes at its end looks like a line that goes.
+        let after = self.lines.get(self.at).copied().unwrap_or_default();
+        let next_file =
+            after.starts_with(b"--- ") && self.lines.get(self.at + 1).is_some_and(|l| l.starts_with(b"+++ "));
+        if matches!(after, [b'+' | b'-' | b' ', ..]) && !next_file && after.trim_ascii_end() != b"--" {
+            return Err(self.refuse("a line more than its hunk has", &said));
+        }
+        if lines.iter().all(|line| line.sign == b' ') {
+            return Err(self.refuse_line(line, "a hunk that changes nothing", "lines that begin with + or -"));
+        }
+        Ok(Hunk { line, header, start, lines })
+    }
+
+    /// A file of the patch, once all of it was read. Nothing if none was begun.
+    fn finish(&self, header: Header, hunks: Vec<Hunk>) -> Result<Option<FilePatch>, Error> {
+        let line = header.line;
+        let (old, new) = match (&header.git, &header.old, &header.new) {
+            (_, Some(old), Some(new)) => (old.clone(), new.clone()),
+            (Some(git), ..) => self.names(git, line)?,
+            (None, ..) => return Ok(None),
+        };
+        if header.git.is_none() && hunks.is_empty() {
+            return Err(self.refuse_line(line, "a file without a hunk", "`@@ -` below `+++ FILE`"));
+        }
+        let mut written = match (&old, &new) {
+            (_, Name::File(name)) | (Name::File(name), Name::Nothing) => name.clone(),
+            (Name::Nothing, Name::Nothing) => {
+                return Err(self.refuse_line(line, "`/dev/null` on both sides", "a file on one"));
+            }
+        };
+        let strip = |name: &str| self.path(name, self.strip, line);
+        let moved = header.from.zip(header.to);
+        let (old, new) = if let Some((from, to)) = &moved {
+            // These names never have the `a/` and `b/` that `-p 1` is for.
+            let whole = |name: &str| self.path(name, self.strip.saturating_sub(1), line);
+            written.clone_from(to);
+            (Some(whole(from)?), Some(whole(to)?))
+        } else {
+            // `diff -u` writes both names as it found them, and marks a file that is not there by 0.
+            let git = header.git.is_some();
+            let edge = |new_side: bool| {
+                let empty = |hunk: &Hunk| hunk.lines.iter().all(|line| line.sign == if new_side { b'-' } else { b'+' });
+                !git && hunks.len() == 1 && empty(&hunks[0]) && (new_side || hunks[0].start == 0)
+            };
+            let path = strip(&written)?;
+            let both = git && old != Name::Nothing && new != Name::Nothing;
+            if let Name::File(old) = &old
+                && both
+                && strip(old)? != path
+            {
+                let expected = "the same name on both sides, or `rename from` and `rename to`";
+                return Err(self.refuse_line(line, "two names", expected));
+            }
+            let added = header.added || old == Name::Nothing || edge(false);
+            let deleted = header.deleted || new == Name::Nothing || edge(true);
+            ((!added).then(|| path.clone()), (!deleted).then_some(path))
+        };
+        let idle = hunks.is_empty() && header.executable.is_none() && moved.is_none() && old == new;
+        if idle {
+            return Err(self.refuse_line(line, "a file that does not change", "hunks, or a new mode"));
+        }
+        Ok(Some(FilePatch {
+            line,
+            written,
+            old,
+            new,
+            copies: header.copies,
+            executable: header.executable,
+            base: header.base,
+            hunks,
+        }))
+    }
+
+    /// The names in git's own line, where no other line has them: they are the same but for the first
+    /// folder, or quoted.
+    fn names(&self, git: &str, line: usize) -> Result<(Name, Name), Error> {
+        let bad = || self.refuse_line(line, "names that cannot be told apart", "`diff --git a/FILE b/FILE`");
+        let (old, new) = if git.starts_with('"') {
+            let (old, rest) = self.unquote(git)?;
+            let rest = rest.trim_start();
+            (old, if rest.starts_with('"') { self.unquote(rest)?.0 } else { rest.to_owned() })
+        } else {
+            let (old, new) = git.split_at_checked(git.len() / 2).ok_or_else(bad)?;
+            (old.to_owned(), new.strip_prefix(' ').ok_or_else(bad)?.to_owned())
+        };
+        let tail = |name: &str| name.split_once('/').map(|(_, tail)| tail.to_owned());
+        if old != new && tail(&old) != tail(&new) {
+            return Err(bad());
+        }
+        Ok((Name::File(old), Name::File(new)))
+    }
+
+    /// A name as a path from the installer's root.
+    fn path(&self, name: &str, strip: usize, line: usize) -> Result<String, Error> {
+        let parts: Vec<&str> = name.split('/').collect();
+        let refuse = |found: String| self.refuse_line(line, &found, "the path of a file below the installer's root");
+        if name.starts_with('/') {
+            return Err(refuse(format!("the absolute path `{name}`")));
+        }
+        if parts.len() <= strip {
+            let hint = format!("`-p {}` takes fewer folders from the front of names", parts.len() - 1);
+            return Err(refuse(format!("`{name}`, which has no {strip} folders to strip,")).hint(hint));
+        }
+        let path = parts[strip..].join("/");
+        let normal = Path::new(&path).components().all(|part| matches!(part, Component::Normal(_)));
+        if path.is_empty() || !normal || parts[strip..].iter().any(|part| part.is_empty() || *part == ".") {
+            return Err(refuse(format!("`{name}`, which leaves the checkout or is not plain,")));
+        }
+        if path.contains(|c: char| c.is_control()) {
+            return Err(refuse(format!("the name {path:?}, with a control character")));
+        }
+        if parts[strip..].iter().any(|part| is_state(part)) {
+            return Err(refuse(format!("`{path}`, in git's own folder or rr-patch's,")));
+        }
+        Ok(path)
+    }
+}
+
+/// Whether a folder is one where git keeps its hooks or we our journal, as any file system may spell it.
+fn is_state(part: &str) -> bool {
+    let ignored =
+        |c: char| c == '\u{feff}' || ('\u{200b}'..='\u{200f}').contains(&c) || ('\u{202a}'..='\u{206f}').contains(&c);
+    let plain: String = part.chars().filter(|c| !ignored(*c)).collect();
+    let plain = plain.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']).to_lowercase();
+    plain == ".git" || plain.starts_with("git~") || plain == ".rr-patch"
+}
