@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::checkout::{Checkout, Content, conflict_lines, merge};
+use crate::checkout::{Checkout, Commit, Content, conflict_lines, merge};
 use crate::error::Error;
 use crate::plan::{How, Plan, Rewrite, folders};
 use crate::rules::Site;
@@ -42,6 +42,9 @@ pub struct About {
     pub base: Option<String>,
     #[serde(flatten)]
     pub how: How,
+    /// The commit that was made of it, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<Commit>,
 }
 
 /// What became of a file since.

@@ -143,13 +143,17 @@ pub fn count(number: usize, one: &str) -> String {
 
 /// The lines of a status: which changes are in place, and what was edited since.
 pub fn status(checkout: &Checkout, journal: &Journal, seen: &[Seen]) -> (String, Value) {
-    let About { tool, base, how } = &journal.about;
+    let About { tool, base, how, commit } = &journal.about;
     let mut text = format!("patched: `{}`, {}\n", checkout.root().display(), by(how, &journal.plan));
     let _ = writeln!(
         text,
         "by:      rr-patch {tool}{}",
         base.as_ref().map_or(String::new(), |base| format!(" on {}", &base[..12.min(base.len())]))
     );
+    if let Some(commit) = commit {
+        let gone = if checkout.is_at(commit) { "" } else { ", which is not what is checked out" };
+        let _ = writeln!(text, "commit:  {}{gone}", &commit.id[..12.min(commit.id.len())]);
+    }
     match how {
         How::Structural { options: given } => {
             let shown = options(given);
@@ -222,7 +226,7 @@ pub fn status(checkout: &Checkout, journal: &Journal, seen: &[Seen]) -> (String,
     }
     let mut data = json!({
         "patched": seen.iter().all(|seen| seen.state == State::Patched),
-        "root": checkout.root(), "tool": tool, "base": base, "changes": changes, "files": files,
+        "root": checkout.root(), "tool": tool, "base": base, "commit": commit, "changes": changes, "files": files,
     });
     add_how(&mut data, how, &journal.plan);
     if let How::Structural { options } = how {

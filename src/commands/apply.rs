@@ -8,7 +8,8 @@ use super::{Changes, Where, plan_from_originals};
 use crate::checkout::Checkout;
 use crate::error::Error;
 use crate::journal::{About, Journal, Lock, Seen, State, carry_out};
-use crate::plan::{Plan, Rewrite, reversed};
+use crate::patchfile::Label;
+use crate::plan::{How, Plan, Rewrite, reversed};
 use crate::report::{self, Report, kept};
 use crate::verify;
 
@@ -27,6 +28,14 @@ pub struct Apply {
     /// Ask the checkout's own Go: gofmt, go vet and go build of what was touched, or take it back
     #[arg(long)]
     pub verify: bool,
+
+    /// Commit the changes too, so that builds are not `-dirty` (git's hooks do not run)
+    #[arg(long)]
+    pub commit: bool,
+
+    /// Make a branch for that commit, and check it out
+    #[arg(long, value_name = "NAME", requires = "commit")]
+    pub branch: Option<String>,
 }
 
 impl Apply {
@@ -36,10 +45,11 @@ impl Apply {
         checkout.refuse_operation_under_way()?;
         let _lock = if self.dry_run { None } else { Some(Lock::take(&checkout)?) };
         let journal = Journal::load(&checkout)?;
-        let about = About {
+        let mut about = About {
             tool: env!("CARGO_PKG_VERSION").into(),
             base: checkout.head().map(str::to_owned),
             how: recipe.how(),
+            commit: None,
         };
         let seen = journal.as_ref().map(|journal| journal.look(&checkout)).transpose()?.unwrap_or_default();
         let plan = match plan_from_originals(&checkout, &seen, &recipe, self.changes.three_way) {
@@ -48,7 +58,7 @@ impl Apply {
                 let edited = seen.iter().any(|seen| matches!(seen.state, State::Edited | State::Missing));
                 return match &journal {
                     // The edits lie beside the changes. The same changes again leave them as they are.
-                    Some(journal) if journal.about.how == about.how && kept(journal, &seen) => {
+                    Some(journal) if journal.about.how == about.how && kept(journal, &seen) && !self.commit => {
                         self.patch_the_rest(&checkout, journal, &seen)
                     }
                     Some(journal) if edited => Err(edited_since(journal, &seen, error)),
@@ -59,16 +69,25 @@ impl Apply {
 
         let unchanged = |journal: &Journal| journal.plan.rewrites == plan.rewrites && journal.about.how == about.how;
         let in_place = seen.iter().all(|seen| seen.state == State::Patched);
-        if let Some(journal) = journal.as_ref().filter(|journal| in_place && unchanged(journal)) {
+        let committed = journal.as_ref().and_then(|journal| journal.about.commit.as_ref());
+        let committed = committed.filter(|commit| checkout.is_at(commit));
+        let wanted = !self.commit || committed.is_some();
+        if let Some(journal) = journal.as_ref().filter(|journal| in_place && wanted && unchanged(journal)) {
             if !self.dry_run {
                 self.verify(&checkout, journal, &[])?;
             }
             let text = format!("`{}` is patched already; nothing to do\n", checkout.root().display());
-            return Ok(Report::new(SCHEMA, text, data(&checkout, &journal.plan, &about, "unchanged")));
+            return Ok(Report::new(SCHEMA, text, data(&checkout, &journal.plan, &journal.about, "unchanged")));
+        }
+        if let Some(commit) = committed {
+            return Err(Error::refused(format!("the changes are committed already, as {}", short(&commit.id)))
+                .hint("`rr-patch revert` takes that commit back; then apply again")
+                .into());
         }
         if self.dry_run {
             let text = format!(
-                "would patch `{}`, {}:\n{}{}nothing was written (--dry-run); `rr-patch diff` shows the lines\n",
+                "would patch{} `{}`, {}:\n{}{}nothing was written (--dry-run); `rr-patch diff` shows the lines\n",
+                if self.commit { " and commit" } else { "" },
                 checkout.root().display(),
                 report::by(&about.how, &plan),
                 report::sites(&plan),
@@ -77,6 +96,12 @@ impl Apply {
             return Ok(Report::new(SCHEMA, text, data(&checkout, &plan, &about, "would patch")));
         }
 
+        if self.commit {
+            let changes: Vec<_> =
+                plan.rewrites.iter().map(|r| (r.path.as_str(), r.before.as_ref(), r.after.as_ref())).collect();
+            let commit = checkout.prepare_commit(&changes, &message(&about, &plan), self.branch.as_deref())?;
+            about.commit = Some(commit);
+        }
         // The new journal must not be written over originals that are not yet in place.
         let again = journal.is_some();
         carry_out(&checkout, &taken_back(&seen))?;
@@ -89,8 +114,18 @@ impl Apply {
             }
             return Err(error);
         }
+        let mut committed = String::new();
+        if let Some(commit) = &journal.about.commit {
+            let paths: Vec<&str> = rewrites.iter().map(|rewrite| rewrite.path.as_str()).collect();
+            checkout.put_commit(commit, &paths).map_err(|error| {
+                Error::failed(format!("the files are patched, but could not be committed: {error:#}"))
+                    .hint("`rr-patch apply --commit` tries again; `rr-patch revert` takes the patch back")
+            })?;
+            let on = self.branch.as_ref().map_or(String::new(), |name| format!(" on the new branch `{name}`"));
+            committed = format!("committed as {}{on}\n", short(&commit.id));
+        }
         let text = format!(
-            "{} `{}`, {}:\n{}{}{}next: `rr-patch build`; `rr-patch revert` takes it back\n",
+            "{} `{}`, {}:\n{}{}{}{committed}next: `rr-patch build`; `rr-patch revert` takes it back\n",
             if again { "patched again" } else { "patched" },
             checkout.root().display(),
             report::by(&journal.about.how, &journal.plan),
@@ -136,6 +171,31 @@ impl Apply {
 }
 
 const SCHEMA: &str = "rr-patch/apply/1";
+
+/// A commit's message: who made it, of what, and how to be rid of it.
+fn message(about: &About, plan: &Plan) -> String {
+    let what = match &about.how {
+        How::Structural { options } => match report::options(options) {
+            given if given.is_empty() => "Options: the defaults".into(),
+            given => format!("Options: {given}"),
+        },
+        How::Classic { patches } => {
+            let line = |label: &Label| format!("Patch: {}, git blob {}", label.name, label.hash);
+            patches.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
+    };
+    format!(
+        "Run Cluster API controllers under rr record\n\nMade by rr-patch {}, {}.\n{what}\nBase: {}\n\n`rr-patch revert` takes it back.\n",
+        about.tool,
+        report::by(&about.how, plan),
+        about.base.as_deref().unwrap_or("none")
+    )
+}
+
+/// A commit's name, as short as people say it.
+fn short(id: &str) -> &str {
+    &id[..12.min(id.len())]
+}
 
 /// Says on stderr what runs now.
 fn progress(asked: &str) {
@@ -188,5 +248,6 @@ fn data(checkout: &Checkout, plan: &Plan, about: &About, outcome: &str) -> serde
         "changes": report::changes(plan), "files": files,
     });
     report::add_how(&mut data, &about.how, plan);
+    data["commit"] = json!(about.commit);
     data
 }

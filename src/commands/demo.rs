@@ -82,7 +82,14 @@ fn play(folder: &Path, stage: &mut Stage) -> Result<(&'static str, Vec<String>)>
 
     let place = Where { repo: Some(installer.clone()), root: None };
     stage.step("rr-patch apply: six changes, by structure")?;
-    let apply = Apply { place: place.clone(), changes: Changes::default(), dry_run: false, verify: false };
+    let apply = Apply {
+        place: place.clone(),
+        changes: Changes::default(),
+        dry_run: false,
+        verify: false,
+        commit: false,
+        branch: None,
+    };
     stage.show(&apply.run()?.text)?;
 
     stage.step("rr-patch build: MODE=dev TAGS=release ./hack/build.sh (a minute or two if Go's cache is cold)")?;

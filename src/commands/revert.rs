@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Where;
+use crate::checkout::{Commit, Undone};
 use crate::journal::{Journal, Lock, carry_out};
 use crate::report::{Report, count};
 
@@ -38,6 +39,9 @@ impl Revert {
         let Some(journal) = Journal::load(&checkout)? else { return nothing() };
         let undo = journal.undo(&checkout, self.force)?;
         carry_out(&checkout, &undo.rewrites)?;
+        let paths: Vec<&str> = journal.plan.rewrites.iter().map(|rewrite| rewrite.path.as_str()).collect();
+        let commit = journal.about.commit.clone();
+        let undone = commit.as_ref().map(|commit| checkout.undo_commit(commit, &paths)).transpose()?;
         journal.end(&checkout)?;
 
         let reverted = count(undo.rewrites.len() - undo.backups.len(), "file");
@@ -62,6 +66,25 @@ impl Revert {
             };
             files.push(json!({ "path": rewrite.path, "done": word.trim(), "backup": backup }));
         }
-        Ok(Report::new(SCHEMA, text, json!({ "outcome": "reverted", "root": checkout.root(), "files": files })))
+        if let (Some(Commit { id, branch, .. }), Some(undone)) = (commit, &undone) {
+            let short = &id[..12.min(id.len())];
+            let _ = match (undone, branch) {
+                (Undone::Gone, Some(branch)) => writeln!(text, "commit {short} is gone, and branch `{branch}` with it"),
+                (Undone::Gone, None) => writeln!(text, "commit {short} is gone"),
+                (Undone::Below, _) => writeln!(
+                    text,
+                    "commit {short} has others on top and stays: commit the files that came back, or `git checkout -- .` and `git revert {short}`"
+                ),
+                (Undone::Elsewhere, Some(branch)) => {
+                    writeln!(text, "commit {short} is not checked out and stays: `git branch -D {branch}` drops it")
+                }
+                (Undone::Elsewhere, None) => writeln!(text, "commit {short} is not checked out and stays"),
+            };
+        }
+        let data = json!({
+            "outcome": "reverted", "root": checkout.root(), "files": files,
+            "commit_gone": undone.map(|undone| undone == Undone::Gone),
+        });
+        Ok(Report::new(SCHEMA, text, data))
     }
 }

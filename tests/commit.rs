@@ -1,0 +1,245 @@
+//! `apply --commit`: what is committed, by whom, where HEAD is then, and how revert takes it back.
+
+use std::fs;
+
+use crate::harness::{ADDED, PROCESS, Run, SYSTEM, Tree, command};
+
+fn head(tree: &Tree) -> String {
+    tree.git(&["rev-parse", "HEAD"]).trim().to_owned()
+}
+
+fn branch(tree: &Tree) -> String {
+    tree.git(&["branch", "--show-current"]).trim().to_owned()
+}
+
+fn status(tree: &Tree) -> String {
+    tree.git(&["status", "--porcelain"])
+}
+
+/// All references but HEAD, and where they point.
+fn references(tree: &Tree) -> String {
+    tree.git(&["for-each-ref"])
+}
+
+#[test]
+fn apply_commits_the_changes_alone_so_that_builds_are_not_dirty() {
+    let tree = Tree::new("installer");
+    let base = head(&tree);
+    tree.rr_patch(&["apply", "--commit", "--controllers", "all"]).exits(0).prints(&["\ncommitted as "]);
+    assert_eq!(tree.git(&["rev-parse", "HEAD^"]).trim(), base);
+    assert_eq!(branch(&tree), "main");
+    assert_eq!(status(&tree), "");
+    assert!(!tree.git(&["describe", "--always", "--dirty"]).contains("dirty"));
+    assert_eq!(
+        tree.git(&["show", "--format=", "--name-status"]),
+        format!("M\t{PROCESS}\nA\t{ADDED}\nA\t{}\nM\t{SYSTEM}\n", crate::harness::ADDED_UNIX)
+    );
+    assert_eq!(tree.git(&["log", "-1", "--format=%an <%ae>"]), "a <a@example.com>\n");
+    let message = tree.git(&["log", "-1", "--format=%B"]);
+    let expected = format!(
+        "Run Cluster API controllers under rr record\n\nMade by rr-patch {}, shape P1+S6.\n\
+         Options: --controllers all\nBase: {base}\n\n`rr-patch revert` takes it back.\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(message.trim_end(), expected.trim_end());
+    tree.rr_patch(&["status"]).exits(0).prints(&[&format!("commit:  {}\n", &head(&tree)[..12])]);
+    tree.git(&["fsck", "--strict"]);
+}
+
+#[test]
+fn apply_leaves_what_else_was_staged_or_edited_out_of_its_commit() {
+    let tree = Tree::new("installer");
+    tree.write("notes.txt", "mine\n");
+    tree.git(&["add", "notes.txt"]);
+    tree.edit("hack/build.sh", "set -ex\n", "set -eux\n");
+    tree.rr_patch(&["apply", "--commit"]).exits(0);
+    assert_eq!(status(&tree), " M hack/build.sh\nA  notes.txt\n");
+    tree.rr_patch(&["revert"]).exits(0);
+    assert_eq!(status(&tree), " M hack/build.sh\nA  notes.txt\n");
+}
+
+#[test]
+fn revert_takes_the_commit_and_its_branch_back() {
+    for arguments in [&["apply", "--commit"][..], &["apply", "--commit", "--branch", "debug/rr"]] {
+        let tree = Tree::new("p2");
+        let before = (tree.snapshot(), references(&tree), head(&tree));
+        tree.rr_patch(arguments).exits(0);
+        assert_eq!(branch(&tree), arguments.get(3).copied().unwrap_or("main"));
+        assert!(tree.snapshot() != before.0);
+        tree.rr_patch(&["revert"]).exits(0).prints(&["\ncommit ", " is gone"]);
+        assert!(tree.snapshot() == before.0, "a file is not as it was");
+        assert_eq!((references(&tree), head(&tree), branch(&tree)), (before.1, before.2, "main".into()));
+        assert_eq!(status(&tree), "");
+    }
+}
+
+#[test]
+fn revert_takes_the_commit_back_where_nothing_is_on_a_branch() {
+    let tree = Tree::new("installer");
+    tree.git(&["checkout", "--quiet", "--detach"]);
+    let base = head(&tree);
+    tree.rr_patch(&["apply", "--commit"]).exits(0);
+    assert_eq!((tree.git(&["rev-parse", "HEAD^"]).trim(), branch(&tree).as_str()), (base.as_str(), ""));
+    assert_eq!(tree.git(&["rev-parse", "main"]).trim(), base);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert_eq!((head(&tree), branch(&tree), status(&tree)), (base, String::new(), String::new()));
+}
+
+#[test]
+fn revert_keeps_edits_made_on_top_of_the_commit() {
+    let tree = Tree::new("installer");
+    tree.rr_patch(&["apply", "--commit"]).exits(0);
+    tree.write(SYSTEM, format!("{}\n// mine\n", tree.text(SYSTEM)));
+    tree.rr_patch(&["revert"]).exits(0);
+    assert_eq!(status(&tree), format!(" M {SYSTEM}\n"));
+    assert!(tree.git(&["diff"]).contains("\n+// mine\n"));
+    assert_eq!(tree.git(&["diff", "--numstat"]), format!("2\t0\t{SYSTEM}\n"));
+}
+
+#[test]
+fn revert_leaves_a_commit_that_has_others_on_top() {
+    let tree = Tree::new("installer");
+    let original = tree.text(PROCESS);
+    tree.rr_patch(&["apply", "--commit"]).exits(0);
+    let made = head(&tree);
+    tree.write("more.txt", "more\n");
+    tree.commit("more");
+    let top = head(&tree);
+    tree.rr_patch(&["revert"]).exits(0).prints(&[&format!("commit {} has others on top and stays", &made[..12])]);
+    assert_eq!((head(&tree), tree.text(PROCESS)), (top, original));
+    assert_eq!(status(&tree).lines().count(), 4, "the originals are back as edits:\n{}", status(&tree));
+}
+
+#[test]
+fn revert_leaves_a_commit_that_is_not_checked_out() {
+    let tree = Tree::new("installer");
+    tree.rr_patch(&["apply", "--commit", "--branch", "rr"]).exits(0);
+    let made = head(&tree);
+    tree.git(&["checkout", "--quiet", "main"]);
+    tree.rr_patch(&["status"]).exits(0).prints(&[", which is not what is checked out\n"]);
+    tree.rr_patch(&["revert"]).exits(0).prints(&["is not checked out and stays: `git branch -D rr` drops it\n"]);
+    assert_eq!(tree.git(&["rev-parse", "rr"]).trim(), made);
+    assert_eq!(status(&tree), "");
+}
+
+#[test]
+fn apply_commits_what_was_patched_before_and_a_classic_patch_too() {
+    let tree = Tree::patched("p2");
+    let patched = tree.snapshot();
+    tree.rr_patch(&["apply", "--commit"]).exits(0).prints(&["\ncommitted as "]);
+    assert!(tree.snapshot() == patched);
+    tree.rr_patch(&["apply", "--commit"]).exits(0).prints(&["is patched already; nothing to do\n"]);
+    tree.refuses(&["apply", "--signal", "rr"]).says(&[
+        "error: the changes are committed already, as ",
+        "hint: `rr-patch revert` takes that commit back; then apply again\n",
+    ]);
+    tree.rr_patch(&["revert"]).exits(0);
+    tree.rr_patch(&["apply", "--mode", "patch", "--commit"]).exits(0);
+    let message = tree.git(&["log", "-1", "--format=%B"]);
+    assert!(message.contains("with rr-debugging.patch.\nPatch: rr-debugging.patch, git blob "), "{message}");
+    assert_eq!(status(&tree), "");
+}
+
+#[test]
+fn apply_commits_in_a_linked_worktree_and_below_the_top() {
+    let tree = Tree::new("installer");
+    tree.git(&["worktree", "add", "--quiet", "../linked"]);
+    let linked = |arguments: &[&str]| {
+        Run::of(tree.tool().current_dir(tree.beside("linked")).args(arguments).output().unwrap()).exits(0)
+    };
+    linked(&["apply", "--commit"]);
+    assert_eq!(tree.git(&["-C", "../linked", "status", "--porcelain"]), "");
+    assert_eq!(tree.git(&["rev-parse", "linked^"]), tree.git(&["rev-parse", "main"]));
+    linked(&["revert"]);
+    assert_eq!(tree.git(&["rev-parse", "linked"]), tree.git(&["rev-parse", "main"]));
+
+    let tree = Tree::vendored("third_party/installer");
+    tree.rr_patch(&["apply", "--root", "third_party/installer", "--commit"]).exits(0);
+    assert_eq!(status(&tree), "");
+    assert!(tree.git(&["show", "--format=", "--name-only"]).contains(&format!("third_party/installer/{PROCESS}\n")));
+}
+
+#[test]
+fn apply_refuses_to_commit_edits_that_were_there_before() {
+    for stage in [false, true] {
+        let tree = Tree::new("installer");
+        tree.write(SYSTEM, format!("{}\n// mine\n", tree.text(SYSTEM)));
+        if stage {
+            tree.git(&["add", SYSTEM]);
+        }
+        tree.refuses(&["apply", "--commit"])
+            .says(&[&format!("error: `{SYSTEM}` has changes that are not committed\n"), "hint: `git diff HEAD -- "]);
+        tree.rr_patch(&["apply"]).exits(0);
+    }
+    // Staged, and put back on disk.
+    let tree = Tree::new("installer");
+    let original = tree.text(SYSTEM);
+    tree.write(SYSTEM, format!("{original}\n// mine\n"));
+    tree.git(&["add", SYSTEM]);
+    tree.write(SYSTEM, original);
+    tree.refuses(&["apply", "--commit"]).says(&["has changes that are not committed\n"]);
+}
+
+#[test]
+fn apply_refuses_a_branch_that_cannot_be_made() {
+    let tree = Tree::new("installer");
+    tree.git(&["branch", "taken"]);
+    tree.refuses(&["apply", "--commit", "--branch", "taken"]).says(&["error: there is a branch `taken` already\n"]);
+    tree.refuses(&["apply", "--commit", "--branch", "no..pe"]).says(&["`no..pe` cannot be the name of a branch\n"]);
+    tree.rr_patch(&["apply", "--branch", "x"]).exits(2).says(&["--commit"]);
+}
+
+#[test]
+fn apply_refuses_to_commit_where_git_cannot() {
+    let bare = Tree::bare("installer");
+    bare.refuses(&["apply", "--commit"]).says(&["is in no git repository: there is nothing to commit to\n"]);
+
+    let unborn = Tree::bare("installer");
+    unborn.git(&["init", "--quiet"]);
+    unborn.refuses(&["apply", "--commit"]).says(&["error: nothing is checked out to commit to: "]);
+
+    let tree = Tree::new("installer");
+    let mut nobody = tree.tool();
+    for name in ["NAME", "EMAIL"] {
+        nobody.env_remove(format!("GIT_AUTHOR_{name}")).env_remove(format!("GIT_COMMITTER_{name}"));
+    }
+    let run = Run::of(nobody.args(["apply", "--commit"]).output().unwrap()).refuses();
+    run.says(&["error: git does not know who commits: ", "hint: `git config user.name NAME`"]);
+
+    tree.git(&["sparse-checkout", "set", "--cone", "--sparse-index", "pkg"]);
+    tree.refuses(&["apply", "--commit"]).says(&["error: git's index cannot be read: ", "--no-sparse-index`"]);
+    tree.rr_patch(&["apply"]).exits(0);
+}
+
+#[test]
+fn apply_says_what_to_do_where_the_reference_cannot_be_moved() {
+    let tree = Tree::new("installer");
+    let base = head(&tree);
+    fs::write(tree.path(".git/refs/heads/main.lock"), "").unwrap();
+    tree.rr_patch(&["apply", "--commit"]).exits(1).says(&[
+        "error: the files are patched, but could not be committed: ",
+        "hint: `rr-patch apply --commit` tries again",
+    ]);
+    assert_eq!(head(&tree), base);
+    fs::remove_file(tree.path(".git/refs/heads/main.lock")).unwrap();
+    tree.rr_patch(&["apply", "--commit"]).exits(0);
+    assert_eq!((tree.git(&["rev-parse", "HEAD^"]).trim(), status(&tree).as_str()), (base.as_str(), ""));
+}
+
+#[test]
+fn apply_commits_nothing_that_go_refuses_or_that_is_only_tried() {
+    let tree = Tree::new("installer");
+    let before = (references(&tree), tree.snapshot());
+    tree.rr_patch(&["apply", "--commit", "--dry-run"]).exits(0).prints(&["would patch and commit `"]);
+    assert!((references(&tree), tree.snapshot()) == before);
+
+    tree.write("pkg/clusterapi/broken.go", "package clusterapi\n\nvar x int = \"no\"\n");
+    tree.commit("broken");
+    let before = (references(&tree), tree.snapshot());
+    let run = tree.tool().env("GOPROXY", "off").args(["apply", "--commit", "--verify"]).output().unwrap();
+    Run::of(run).exits(1).says(&["Go does not take the patched files", "the changes were taken back"]);
+    assert!((references(&tree), tree.snapshot()) == before);
+    assert_eq!(status(&tree), "");
+    // git itself agrees that nothing is left to clean up.
+    assert!(command("git").current_dir(tree.root()).args(["diff", "--quiet", "HEAD"]).status().unwrap().success());
+}
