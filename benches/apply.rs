@@ -1,5 +1,5 @@
-//! Whole processes, in pairs: `rr-patch apply` against `git apply` of the same change, and `rr-patch
-//! status`. criterion is left out: it repeats one call, and here each has to be undone before the next.
+//! Whole processes, in turn: `rr-patch apply`, by structure and with a patch, against `git apply` of the
+//! same change, and `rr-patch status`. criterion is left out: it repeats one call, and here each has to be undone before the next.
 //!
 //! ```text
 //! RR_PATCH_BENCH_CHECKOUT=~/src/installer cargo bench --bench apply   # else the fixture, in a temporary folder
@@ -20,7 +20,9 @@ fn main() {
         Some(path) => PathBuf::from(path),
         None => fixture(folder.path()),
     };
-    let tool = |command| run(Command::new(env!("CARGO_BIN_EXE_rr-patch")).current_dir(&checkout).arg(command));
+    let tool_with =
+        |arguments: &[&str]| run(Command::new(env!("CARGO_BIN_EXE_rr-patch")).current_dir(&checkout).args(arguments));
+    let tool = |command| tool_with(&[command]);
     let git = |arguments: &[&str]| run(Command::new("git").current_dir(&checkout).args(arguments));
 
     let (_, status) = tool("status");
@@ -32,31 +34,36 @@ fn main() {
     let (_, files) = git(&["ls-files"]);
     println!("{}: {} files in the index, {ROUNDS} rounds after one", checkout.display(), files.lines().count());
 
-    let mut times: [Vec<f64>; 4] = Default::default();
+    let mut times: [Vec<f64>; 5] = Default::default();
     for round in 0..=ROUNDS {
         let (apply, _) = tool("apply");
         let (status, _) = tool("status");
         let (revert, _) = tool("revert");
+        let (patch, _) = tool_with(&["apply", "--patch", file]);
+        tool("revert");
         let (git_apply, _) = git(&["apply", file]);
         git(&["apply", "--reverse", file]);
         // The first round fills the caches.
         if round > 0 {
-            times.iter_mut().zip([apply, status, revert, git_apply]).for_each(|(all, one)| all.push(one));
+            times.iter_mut().zip([apply, status, revert, patch, git_apply]).for_each(|(all, one)| all.push(one));
         }
     }
-    let [apply, status, revert, git_apply] = times;
-    let ratio = apply.iter().zip(&git_apply).map(|(ours, theirs)| ours / theirs).collect();
-    println!("{:<24}{:>8}{:>8}{:>8}", "", "min", "median", "max");
+    let [apply, status, revert, patch, git_apply] = times;
+    let ratio = |ours: &[f64]| ours.iter().zip(&git_apply).map(|(ours, theirs)| ours / theirs).collect();
+    let ratios = (ratio(&apply), ratio(&patch));
+    println!("{:<28}{:>8}{:>8}{:>8}", "", "min", "median", "max");
     let rows = [
         ("rr-patch apply, ms", apply),
         ("rr-patch status, ms", status),
         ("rr-patch revert, ms", revert),
+        ("apply --patch, ms", patch),
         ("git apply, ms", git_apply),
-        ("apply / git apply", ratio),
+        ("apply / git apply", ratios.0),
+        ("apply --patch / git apply", ratios.1),
     ];
     for (name, mut values) in rows {
         values.sort_by(f64::total_cmp);
-        println!("{name:<24}{:>8.2}{:>8.2}{:>8.2}", values[0], values[values.len() / 2], values[values.len() - 1]);
+        println!("{name:<28}{:>8.2}{:>8.2}{:>8.2}", values[0], values[values.len() / 2], values[values.len() - 1]);
     }
 }
 
