@@ -12,6 +12,7 @@ mod commit;
 mod diff;
 mod end_to_end;
 mod house;
+mod patch;
 mod recorder;
 mod refusals;
 mod revert;

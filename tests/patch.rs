@@ -1,0 +1,279 @@
+//! `--mode patch`: the shipped rr-debugging.patch says what the structural changes say, and goes the same
+//! way through apply, status, diff and revert.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::harness::{ADDED, PROCESS, PROCESS_UNIX, STATE, SYSTEM, Tree};
+
+const NAME: &str = "rr-debugging.patch";
+
+fn shipped() -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("patches").join(NAME)).unwrap()
+}
+
+/// How the shipped patch is made anew, from the crate's folder.
+const RENEW: &str = r#"d=$(mktemp -d) && cp -r fixtures/installer/. fixtures/shapes/p2/. "$d" && cargo run --quiet -- diff --context least "$d" >"$d.patch" && cp "$d.patch" patches/rr-debugging.patch"#;
+
+/// A patch without its context, its hunks' headers and the names of blobs.
+fn changes(patch: &[u8]) -> Vec<String> {
+    let text = String::from_utf8(patch.to_vec()).unwrap();
+    let lines = text.lines().filter(|line| ![" ", "@@ ", "index "].iter().any(|start| line.starts_with(start)));
+    lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_shipped_patch_says_what_diff_prints_for_the_newest_shape() {
+    let tree = Tree::new("p2");
+    let (found, expected) = (changes(&shipped()), changes(&tree.prints(&["diff", "--context", "least"])));
+    let differs = found.iter().zip(&expected).find(|(one, other)| one != other);
+    assert!(found == expected, "{differs:?}; a changed rule? Then renew the shipped patch:\n{RENEW}");
+    assert!(found.len() > 100);
+}
+
+#[test]
+fn the_shipped_patch_is_taken_by_git_apply() {
+    let (tree, other) = (Tree::new("p2"), Tree::patched("p2"));
+    fs::write(tree.beside(NAME), shipped()).unwrap();
+    tree.git(&["apply", "--index", "../rr-debugging.patch"]);
+    assert!(tree.snapshot() == other.snapshot());
+}
+
+#[test]
+fn apply_mode_patch_gives_byte_for_byte_what_structural_apply_gives() {
+    let (tree, other) = (Tree::new("p2"), Tree::patched("p2"));
+    let before = tree.snapshot();
+    let run = tree.rr_patch(&["apply", "--mode", "patch"]).exits(0);
+    run.prints(&[
+        &format!("patched `{}`, with {NAME}:\n", tree.root().display()),
+        &format!("  changes {PROCESS}\n"),
+        &format!("  adds    {ADDED}\n"),
+    ]);
+    assert!(tree.snapshot() == other.snapshot());
+    tree.go(&["vet", "./pkg/clusterapi/..."], &[]).exits(0);
+
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == before && !tree.path(STATE).exists());
+}
+
+#[test]
+fn apply_mode_patch_dry_run_says_what_would_change_and_writes_nothing() {
+    let tree = Tree::new("p2");
+    let before = (tree.snapshot(), tree.state());
+    let run = tree.rr_patch(&["apply", "--mode", "patch", "--dry-run"]).exits(0);
+    run.prints(&["would patch `", &format!("{PROCESS_UNIX}:20\n"), "nothing was written (--dry-run)"]);
+    assert!(before == (tree.snapshot(), tree.state()));
+}
+
+#[test]
+fn apply_mode_patch_again_does_nothing() {
+    let tree = Tree::new("p2");
+    tree.rr_patch(&["apply", "--mode", "patch"]).exits(0);
+    let before = (tree.snapshot(), tree.times());
+    tree.rr_patch(&["apply", "--mode", "patch"]).exits(0).prints(&["is patched already; nothing to do\n"]);
+    assert!(before == (tree.snapshot(), tree.times()));
+}
+
+#[test]
+fn apply_mode_patch_verify_asks_go() {
+    let tree = Tree::new("p2");
+    let run = tree.rr_patch(&["apply", "--mode", "patch", "--verify"]).exits(0);
+    run.prints(&["gofmt, go vet and go build have nothing to say against it\n"]);
+}
+
+#[test]
+fn apply_mode_patch_works_in_a_vendored_installer_and_without_git() {
+    let tree = Tree::bare("p2");
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply", "--mode", "patch"]).exits(0);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == before);
+
+    let vendored = Tree::vendored("third_party/installer");
+    let patch = Tree::new("installer").prints(&["diff"]);
+    fs::write(vendored.beside("ours.patch"), patch).unwrap();
+    let before = vendored.snapshot();
+    let root = ["--root", "third_party/installer"];
+    vendored.rr_patch(&[&["apply", "--patch", "../ours.patch"], &root[..]].concat()).exits(0);
+    assert!(vendored.path("third_party/installer").join(ADDED).exists());
+    vendored.rr_patch(&[&["revert"], &root[..]].concat()).exits(0);
+    assert!(vendored.snapshot() == before);
+}
+
+/// The one change of a status that is a patch: its sites.
+#[track_caller]
+fn hunks(tree: &Tree) -> Vec<(String, Option<u64>)> {
+    let report = tree.rr_patch(&["status", "--format", "json"]).exits(0).json();
+    let [change] = &report["changes"].as_array().unwrap()[..] else { panic!("{report:#}") };
+    assert_eq!(change["change"], NAME);
+    let sites = change["sites"].as_array().unwrap().iter();
+    sites.map(|site| (site["path"].as_str().unwrap().to_owned(), site["line"].as_u64())).collect()
+}
+
+#[test]
+fn status_names_the_patch_and_the_lines_of_its_hunks() {
+    let tree = Tree::new("p2");
+    tree.rr_patch(&["apply", "--mode", "patch"]).exits(0);
+    let blob = tree.git(&["hash-object", concat!(env!("CARGO_MANIFEST_DIR"), "/patches/rr-debugging.patch")]);
+    tree.rr_patch(&["status"]).exits(0).prints(&[
+        &format!("patched: `{}`, with {NAME}\n", tree.root().display()),
+        &format!("patch:   {NAME}, git blob {}\n", &blob[..12]),
+        &format!("  {NAME} in place      its hunks\n"),
+        "\nnothing was edited since\n",
+    ]);
+    let report = tree.rr_patch(&["status", "--format", "json"]).exits(0).json();
+    assert_eq!(report["patches"], json!([{"name": NAME, "hash": blob.trim()}]));
+    assert_eq!((&report["patched"], &report["options"]), (&Value::Bool(true), &Value::Null));
+
+    let hunks = hunks(&tree);
+    let text = String::from_utf8(shipped()).unwrap();
+    assert_eq!(hunks.len(), text.lines().filter(|line| line.starts_with("@@ ")).count());
+    for (path, line) in hunks {
+        let line = usize::try_from(line.unwrap()).unwrap();
+        let there = tree.text(&path).lines().nth(line - 1).unwrap().to_owned();
+        assert!(text.contains(&format!("\n+{there}\n")), "{path}:{line}: {there}");
+    }
+}
+
+#[test]
+fn status_finds_hunks_again_that_an_edit_above_has_moved() {
+    let tree = Tree::new("p2");
+    tree.rr_patch(&["apply", "--mode", "patch"]).exits(0);
+    let before = hunks(&tree);
+    tree.edit(PROCESS, "\nimport (\n", "\n// One.\n// Two.\n\nimport (\n");
+    for ((path, old), (_, new)) in before.iter().zip(hunks(&tree)) {
+        let moved = if path == PROCESS { 3 } else { 0 };
+        assert_eq!(new, old.map(|line| line + moved), "{path}:{old:?}");
+    }
+    tree.rr_patch(&["status"]).prints(&[&format!("  {NAME} in place "), "was edited since apply"]);
+}
+
+#[test]
+fn status_says_that_an_edited_hunk_is_gone() {
+    let tree = Tree::new("p2");
+    tree.rr_patch(&["apply", "--mode", "patch"]).exits(0);
+    let before = hunks(&tree);
+    tree.edit(PROCESS, "\tps.Cmd.Cancel = ps.terminate\n", "\tps.Cmd.Cancel = nil\n");
+    let after = hunks(&tree);
+    let gone: Vec<_> = before.iter().zip(&after).filter(|(_, (_, now))| now.is_none()).map(|(old, _)| old).collect();
+    let [(path, Some(line))] = gone[..] else { panic!("{gone:?}") };
+    assert_eq!(path, PROCESS);
+    tree.rr_patch(&["status"])
+        .exits(0)
+        .prints(&[&format!("  {NAME} NOT whole "), &format!("{path}:{line} is gone or edited\n")]);
+
+    for path in [PROCESS, SYSTEM, PROCESS_UNIX] {
+        tree.write(path, "package other\n");
+    }
+    tree.git(&["clean", "--quiet", "--force", "pkg"]);
+    tree.rr_patch(&["status"]).exits(0).prints(&[&format!("  {NAME} NOT in place ")]);
+}
+
+#[test]
+fn diff_mode_patch_prints_what_apply_would_do_and_diff_what_was_applied() {
+    let tree = Tree::new("p2");
+    let before = (tree.snapshot(), tree.state());
+    let would = tree.prints(&["diff", "--mode", "patch"]);
+    assert!(before == (tree.snapshot(), tree.state()));
+    assert!(would == tree.prints(&["diff"]), "the structural changes are the same ones");
+    tree.rr_patch(&["apply", "--mode", "patch"]).exits(0);
+    for arguments in [&["diff"][..], &["diff", "--mode", "patch"], &["diff", "--mode", "structural"]] {
+        assert!(tree.prints(arguments) == would, "{arguments:?}");
+    }
+    let report = tree.rr_patch(&["diff", "--format", "json"]).exits(0).json();
+    assert_eq!((&report["applied"], &report["shape"]), (&Value::Bool(true), &NAME.into()));
+}
+
+#[test]
+fn apply_mode_patch_keeps_edits_elsewhere_and_revert_merges_them() {
+    let tree = Tree::new("p2");
+    tree.edit(PROCESS, "// Package process starts", "// Package process (edited) starts");
+    let edited = tree.snapshot();
+    tree.rr_patch(&["apply", "--mode", "patch"]).exits(0);
+    tree.edit(SYSTEM, "lcp := &localControlPlane{}", "lcp := &localControlPlane{} // local");
+    tree.rr_patch(&["apply", "--mode", "patch"]).exits(0).prints(&["edited since, and left as it is: "]);
+    tree.rr_patch(&["revert"]).exits(0).prints(&["what was edited since is kept"]);
+    tree.edit(SYSTEM, "lcp := &localControlPlane{} // local", "lcp := &localControlPlane{}");
+    assert!(tree.snapshot() == edited);
+}
+
+#[test]
+fn apply_in_the_other_mode_plans_from_the_originals() {
+    let tree = Tree::new("p2");
+    let before = tree.snapshot();
+    let other = |options: &[&str]| {
+        let other = Tree::new("p2");
+        other.rr_patch(&[&["apply"], options].concat()).exits(0);
+        other.snapshot()
+    };
+    let (all, plain) = (other(&["--controllers", "all"]), other(&[]));
+    assert!(all != plain);
+    for (options, expected, says) in [
+        (&["--mode", "patch"][..], &plain, "patched `"),
+        (&["--controllers", "all"], &all, "patched again `"),
+        (&["--mode", "patch"], &plain, "patched again `"),
+        (&["--mode", "structural"], &plain, "patched again `"),
+    ] {
+        tree.rr_patch(&[&["apply"], options].concat()).exits(0).prints(&[says]);
+        assert!(tree.snapshot() == *expected, "{options:?}");
+    }
+    let report = tree.rr_patch(&["status", "--format", "json"]).json();
+    assert_eq!((&report["shape"], &report["patches"]), (&"P2+S6".into(), &Value::Null));
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == before);
+}
+
+#[test]
+fn apply_mode_patch_on_an_older_shape_is_refused_with_the_hint_that_structural_changes_fit() {
+    for shape in ["installer", "s1", "s4"] {
+        let tree = Tree::new(shape);
+        let run = tree.refuses(&["apply", "--mode", "patch"]);
+        run.says(&[
+            &format!("error: `{NAME}` does not fit "),
+            &format!("  `{PROCESS}`: `@@ -"),
+            " of the patch): expected:\n    | ",
+            "\n    nearest: line ",
+            &format!("  `{PROCESS_UNIX}` is not there"),
+            "hint: the structural changes fit here: `rr-patch apply` without a patch makes them\n",
+        ]);
+        assert!(!tree.path(STATE).exists());
+    }
+    // Where they do not, there is no such hint.
+    let tree = Tree::new("installer");
+    tree.edit(PROCESS, "time.After(ps.StopTimeout)", "ps.patience()");
+    let run = tree.refuses(&["apply", "--mode", "patch"]);
+    assert!(!run.stderr.contains("structural"), "{}", run.stderr);
+}
+
+#[test]
+fn apply_mode_patch_takes_no_options_that_contradict_it() {
+    let tree = Tree::new("p2");
+    fs::write(tree.beside(NAME), shipped()).unwrap();
+    let patch = ["--patch", "../rr-debugging.patch"];
+    let before = (tree.snapshot(), tree.state());
+    for recording in [
+        &["--controllers", "all"][..],
+        &["--rr", "/opt/rr/bin/rr"],
+        &["--rr-arg=--chaos"],
+        &["--bind-to-cpu", "none"],
+        &["--avx512", "keep"],
+        &["--signal", "rr"],
+    ] {
+        for mode in [&["--mode", "patch"][..], &patch] {
+            let run = tree.rr_patch(&[&["apply"], mode, recording].concat()).exits(2);
+            run.says(&["error: how to record cannot be chosen for a patch", "`RR_PATCH_RECORD=…`"]);
+        }
+    }
+    for arguments in [&["--mode", "structural", "--patch", "../rr-debugging.patch"][..], &["--3way"]] {
+        for command in [&["apply"][..], &["diff"], &["check", "--rev", "HEAD"]] {
+            let run = tree.rr_patch(&[command, arguments].concat()).exits(2);
+            run.says(&["error: the structural changes take neither `--patch` nor `--3way`\n", "hint: "]);
+        }
+    }
+    for strip in ["-1", "one", ""] {
+        tree.rr_patch(&[&["apply"], &patch[..], &["-p", strip]].concat()).exits(2);
+    }
+    assert!(before == (tree.snapshot(), tree.state()));
+}
