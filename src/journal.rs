@@ -322,6 +322,11 @@ pub fn carry_out(checkout: &Checkout, rewrites: &[Rewrite]) -> Result<()> {
             return Err(take_back(checkout, &rewrites[..done], &error).into());
         }
     }
+    // As in git, a folder goes with its last file. The root has others: at least the folder that marks it.
+    for path in rewrites.iter().filter(|rewrite| rewrite.after.is_none()).map(|rewrite| Path::new(&rewrite.path)) {
+        let above = path.ancestors().skip(1).take_while(|folder| !folder.as_os_str().is_empty());
+        let _ = above.map(|folder| fs::remove_dir(checkout.root().join(folder))).take_while(Result::is_ok).last();
+    }
     // Nothing is synced here: the journal is, and holds both versions. After a crash a file is the old
     // one, the new one, or cut off, and the journal knows all three.
     Ok(())

@@ -373,3 +373,17 @@ fn revert_and_apply_make_files_whole_that_a_crash_cut_off() {
     tree.rr_patch(&["revert"]).exits(0);
     assert_eq!(tree.snapshot(), before);
 }
+
+#[test]
+fn revert_removes_the_folders_that_a_patch_made_and_brings_back_those_that_it_emptied() {
+    for tree in [Tree::new("p2"), Tree::bare("p2")] {
+        tree.write("docs/deep/er/only.txt", "only\n");
+        let patch = "--- /dev/null\n+++ b/extra/deep/er/new.txt\n@@ -0,0 +1 @@\n+new\n\
+                     --- a/docs/deep/er/only.txt\n+++ /dev/null\n@@ -1 +0,0 @@\n-only\n";
+        fs::write(tree.beside("the.patch"), patch).unwrap();
+        tree.rr_patch(&["apply", "--patch", "../the.patch"]).exits(0);
+        assert!(tree.path("extra/deep/er/new.txt").exists() && !tree.path("docs").exists());
+        tree.rr_patch(&["revert"]).exits(0);
+        assert!(!tree.path("extra").exists() && tree.text("docs/deep/er/only.txt") == "only\n");
+    }
+}
