@@ -13,6 +13,7 @@ mod diff;
 mod end_to_end;
 mod house;
 mod patch;
+mod patch_formats;
 mod recorder;
 mod refusals;
 mod revert;
