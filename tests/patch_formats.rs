@@ -11,7 +11,7 @@ pub(crate) const NOTES: &str = "docs/notes.txt";
 
 /// `line 1` to `line 30`.
 pub(crate) fn notes() -> String {
-    (1..=30).map(|number| format!("line {number}\n")).collect()
+    (1..=30).map(|number| ["line ", &number.to_string(), "\n"].concat()).collect()
 }
 
 /// A git checkout with these files too.
@@ -316,9 +316,9 @@ fn patch_adds_and_deletes_files_as_git_does() {
         |tree| tree.remove("docs/end.txt"),
     ];
     for change in changes {
-        as_git_does(&tree, made_by_git(&tree, &[], change), &[]);
+        as_git_does(&tree, made_by_git(&tree, &["--no-renames"], change), &[]);
     }
-    let all = made_by_git(&tree, &[], |tree| {
+    let all = made_by_git(&tree, &["--no-renames"], |tree| {
         changes[1..8].iter().for_each(|change| change(tree));
         tree.write("docs/end.txt", "a newline\n");
     });
@@ -362,51 +362,47 @@ fn patch_keeps_the_rest_of_a_mode_that_it_changes() {
 
 #[test]
 fn patch_keeps_ends_of_files_and_bytes_that_are_no_text() {
-    for (name, before, after) in [
-        ("a newline goes", "a\nb\nc\n", "a\nb\nc"),
-        ("a newline comes", "a\nb\nc", "a\nb\nc\n"),
-        ("none before and after", "a\nb\nc", "a\nB\nc"),
-        ("the last line changes", "a\nb\nc", "a\nb\nC"),
-        ("a line more", "a\nb\nc", "a\nb\nc\nd"),
-        ("a line less", "a\nb\nc\nd", "a\nb\nc"),
-        ("all goes but a newline", "a", "\n"),
-        ("an empty file gets a line", "", "a\n"),
-        ("a file becomes empty", "a\nb\n", ""),
-        ("CRLF", "a\r\nb\r\nc\r\nd\r\n", "a\r\nB\r\nc\r\nd\r\n"),
-        ("one CRLF", "a\nb\r\nc\n", "a\nb\nc\n"),
-        ("CRLF and no newline", "a\r\nb\r\nc", "a\r\nB\r\nc"),
-        ("a CR alone", "a\rb\nc\n", "a\rb\nd\rc\n"),
-        ("blank lines", "\n\n\na\n\n\n", "\n\n\nb\n\n\n"),
-        ("lines that look like a patch", "--- a\n+++ b\n@@ -1 +1 @@\n\\ x\n", "-- a\n++ b\n@@ -1 +1 @@\n\\ y\n"),
-        ("dashes", "-- a\n-- b\n", "-- a\n-- \n-- b\n"),
-    ] {
-        let tree = tree_with(&[(NOTES, before.as_bytes())]);
-        let patch = made_by_git(&tree, &[], |tree| tree.write(NOTES, after));
-        eprintln!("{name}");
-        as_git_does(&tree, patch, &[]);
-    }
-    let tree = tree_with(&[(NOTES, b"\xff\xfe\ncaf\xe9\nx\n")]);
-    let patch = made_by_git(&tree, &["--text"], |tree| tree.write(NOTES, b"\xff\xfe\ncaf\xe8\nx\n"));
+    let cases: [(&str, &[u8], &[u8]); 17] = [
+        ("a newline goes", b"a\nb\nc\n", b"a\nb\nc"),
+        ("a newline comes", b"a\nb\nc", b"a\nb\nc\n"),
+        ("no newline before and after", b"a\nb\nc", b"a\nB\nc"),
+        ("the last line changes", b"a\nb\nc", b"a\nb\nC"),
+        ("a line more", b"a\nb\nc", b"a\nb\nc\nd"),
+        ("a line less", b"a\nb\nc\nd", b"a\nb\nc"),
+        ("all goes but a newline", b"a", b"\n"),
+        ("an empty file gets a line", b"", b"a\n"),
+        ("a file becomes empty", b"a\nb\n", b""),
+        ("CRLF", b"a\r\nb\r\nc\r\nd\r\n", b"a\r\nB\r\nc\r\nd\r\n"),
+        ("one CRLF", b"a\nb\r\nc\n", b"a\nb\nc\n"),
+        ("CRLF and no newline", b"a\r\nb\r\nc", b"a\r\nB\r\nc"),
+        ("a CR alone", b"a\rb\nc\n", b"a\rb\nd\rc\n"),
+        ("blank lines", b"\n\n\na\n\n\n", b"\n\n\nb\n\n\n"),
+        ("like a patch", b"--- a\n+++ b\n@@ -1 +1 @@\n\\ x\n", b"-- a\n++ b\n@@ -1 +1 @@\n\\ y\n"),
+        ("dashes", b"-- a\n-- b\n", b"-- a\n-- \n-- b\n"),
+        ("no UTF-8", b"\xff\xfe\ncaf\xe9\nx\n", b"\xff\xfe\ncaf\xe8\nx\n"),
+    ];
+    let tree = tree_with(&cases.map(|(name, before, _)| (name, before)));
+    let patch =
+        made_by_git(&tree, &["--text"], |tree| cases.iter().for_each(|(name, _, after)| tree.write(name, after)));
     as_git_does(&tree, patch, &[]);
 }
 
 #[test]
 fn patch_names_in_quotes_are_read_as_git_writes_them() {
-    for name in
-        ["docs/a b.txt", "docs/t\u{e4}st.txt", "docs/\"q\".txt", "docs/back\\slash.txt", "docs/ a/ .txt", "docs/-- a"]
-    {
-        for quotes in ["core.quotePath=true", "core.quotePath=false"] {
-            let tree = tree_with(&[(name, notes().as_bytes())]);
-            tree.git(&["config", quotes.split_once('=').unwrap().0, quotes.split_once('=').unwrap().1]);
-            let changes: [fn(&Tree, &str); 3] = [
-                |tree, name| tree.edit(name, "line 2\n", ""),
-                |tree, name| tree.write(&format!("{name}.new"), "new\n"),
-                |tree, name| tree.remove(name),
-            ];
-            for change in changes {
-                let patch = made_by_git(&tree, &[], |tree| change(tree, name));
-                as_git_does(&tree, patch, &[]);
-            }
+    let names =
+        ["docs/a b.txt", "docs/t\u{e4}st.txt", "docs/\"q\".txt", "docs/back\\slash.txt", "docs/ a/ .txt", "docs/-- a"];
+    let notes = notes();
+    let tree = tree_with(&names.map(|name| (name, notes.as_bytes())));
+    let changes: [fn(&Tree, &str); 3] = [
+        |tree, name| tree.edit(name, "line 2\n", ""),
+        |tree, name| tree.write(&format!("{name}.new"), "new\n"),
+        |tree, name| tree.remove(name),
+    ];
+    for quotes in ["true", "false"] {
+        tree.git(&["config", "core.quotePath", quotes]);
+        for change in changes {
+            let patch = made_by_git(&tree, &[], |tree| names.iter().for_each(|name| change(tree, name)));
+            as_git_does(&tree, patch, &[]);
         }
     }
 }
