@@ -198,7 +198,7 @@ impl FilePatch {
         let mut shifts = Vec::new();
         let (after, lines) = match place(&self.hunks, old_bytes) {
             Ok(placed) => {
-                shifts.extend(placed.iter().map(|one| (one.old + 1, one.hunk.growth())));
+                shifts.extend(placed.iter().flat_map(Placed::shifts));
                 (apply_in_memory(old_bytes, &placed)?, placed.iter().map(Placed::line).collect())
             }
             Err(misfits) => match blobs.map(|blobs| self.merged(old_bytes, blobs)).transpose()?.flatten() {
@@ -269,6 +269,20 @@ struct Placed<'patch> {
 }
 
 impl Placed<'_> {
+    /// By how many lines each line that it adds or removes moves the old ones from some line on, from 1.
+    fn shifts(&self) -> Vec<(usize, isize)> {
+        let (mut at, mut shifts) = (self.old + 1, Vec::new());
+        for line in &self.hunk.lines {
+            at += usize::from(line.sign != b'+');
+            match line.sign {
+                b'+' => shifts.push((at, 1)),
+                b'-' => shifts.push((at, -1)),
+                _ => {}
+            }
+        }
+        shifts
+    }
+
     /// The first line that it changes in the new file, from 1.
     fn line(&self) -> usize {
         self.new + 1 + self.hunk.lines.iter().take_while(|line| line.sign == b' ').count()

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
+use serde_json::Value;
+
 use crate::harness::{PROCESS, Run, Snapshot, Tree, copy};
 
 /// The file that most patches of these tests change.
@@ -256,6 +258,52 @@ fn patch_with_another_number_of_folders_is_refused_with_the_p_that_fits() {
     }
     tree.refuses(&["apply", "--patch", "../the.patch", "-p", "9"])
         .says(&["which has no 9 folders to strip, in line 1\n", "hint: `-p 4` takes fewer folders"]);
+}
+
+#[test]
+fn patches_are_applied_in_their_order_each_on_top_of_the_one_before() {
+    let tree = tree_with_notes();
+    let first = made_by_git(&tree, &[], two_places);
+    let second = |tree: &Tree| {
+        // Above the places of the first, right below one of them, between them, and below all.
+        tree.edit(NOTES, "line 1\n", "line 0\nline 0.5\nline 1\n");
+        tree.edit(NOTES, "line 7\n", "line 7\nline 7.5\n");
+        tree.edit(NOTES, "line 16\n", "");
+        tree.edit(NOTES, "line 26\n", "line twenty-six\n");
+    };
+    fs::write(tree.beside("1.patch"), &first).unwrap();
+    let on_top = made_by_git(&tree, &["HEAD"], |tree| {
+        two_places(tree);
+        second(tree);
+    });
+    two_places(&tree);
+    tree.commit("the first");
+    fs::write(tree.beside("2.patch"), made_by_git(&tree, &[], second)).unwrap();
+    tree.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+    let before = tree.snapshot();
+    fs::write(tree.beside("the.patch"), on_top).unwrap();
+    let expected = by_git(&tree, &[]);
+
+    let both = ["--patch", "../1.patch", "--patch", "../2.patch"];
+    tree.rr_patch(&[&["apply"], &both[..]].concat()).exits(0).prints(&["with 1.patch, 2.patch:\n"]);
+    assert!(tree.snapshot() == expected);
+    tree.rr_patch(&[&["apply"], &both[..]].concat()).exits(0).prints(&["nothing to do"]);
+    let report = tree.rr_patch(&["status", "--format", "json"]).exits(0).json();
+    let names: Vec<&Value> = report["patches"].as_array().unwrap().iter().map(|patch| &patch["name"]).collect();
+    assert_eq!(names, ["1.patch", "2.patch"]);
+    let text = tree.text(NOTES);
+    let lines: Vec<&str> = text.lines().collect();
+    let places = |number: usize| -> Vec<&str> {
+        let sites = report["changes"][number]["sites"].as_array().unwrap().iter();
+        sites.map(|site| lines[usize::try_from(site["line"].as_u64().unwrap()).unwrap() - 1]).collect()
+    };
+    assert_eq!(places(0), ["line five", "line 20 and a half"], "{text}");
+    assert_eq!(places(1), ["line 0", "line 7.5", "line 17", "line twenty-six"], "{text}");
+
+    // One of them again, from the original; then none.
+    tree.rr_patch(&["apply", "--patch", "../1.patch"]).exits(0).prints(&["patched again"]);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == before && tree.state().is_empty());
 }
 
 #[test]
