@@ -175,8 +175,11 @@ pub fn classic(patches: &[PatchFile], read: Source, blobs: Option<Blobs>) -> Res
             rewrites.push(Rewrite { path, before, after });
         }
     }
-    sites.retain(|site| rewrites.iter().any(|rewrite| rewrite.path == site.path && rewrite.after.is_some()));
     let names: Vec<&str> = patches.iter().map(|patch| patch.label.name.as_str()).collect();
+    if rewrites.is_empty() {
+        return Err(Error::refused(format!("`{}` would change nothing here", names.join(", "))).into());
+    }
+    sites.retain(|site| rewrites.iter().any(|rewrite| rewrite.path == site.path && rewrite.after.is_some()));
     Ok(Plan { rewrites, sites, shape: names.join(", ") })
 }
 
