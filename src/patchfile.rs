@@ -4,6 +4,7 @@
 //! header, and takes names and modes as they come. So what it gets is a patch of one file of ours that
 //! was read, checked and placed here.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -39,7 +40,7 @@ pub struct Label {
 struct FilePatch {
     /// Where in the patch it begins, from 1.
     line: usize,
-    /// Its name as the patch writes it.
+    /// Its name as the patch writes it; of a file that moves the old one, below a folder for `-p 1`.
     written: String,
     /// Nothing where a file is added.
     old: Option<String>,
@@ -108,15 +109,16 @@ impl PatchFile {
 
     /// libgit2 would start over from the original at the second time, and lose the first.
     fn refuse_the_same_file_twice(&self) -> Result<(), Error> {
-        for (n, file) in self.files.iter().enumerate() {
-            let names = |file: &'_ FilePatch| [file.old.clone(), file.new.clone()].into_iter().flatten();
-            let clash = self.files[..n].iter().find_map(|other| {
-                names(other).find(|name| names(file).any(|own| own == *name)).map(|name| (other, name))
-            });
-            if let Some((other, path)) = clash {
-                let at = format!("in lines {} and {} of it", other.line, file.line);
-                return Err(Error::refused(format!("`{}` changes `{path}` twice, {at}", self.label.name))
-                    .hint("make it two patches: several `--patch` are applied in their order"));
+        let mut known: BTreeMap<&str, usize> = BTreeMap::new();
+        for file in &self.files {
+            // What is copied stays as it is.
+            let old = file.old.as_deref().filter(|_| !file.copies);
+            for path in old.into_iter().chain(file.new.as_deref().filter(|new| old != Some(*new))) {
+                if let Some(line) = known.insert(path, file.line) {
+                    let at = format!("in lines {line} and {} of it", file.line);
+                    return Err(Error::refused(format!("`{}` changes `{path}` twice, {at}", self.label.name))
+                        .hint("make it two patches: several `--patch` are applied in their order"));
+                }
             }
         }
         Ok(())
@@ -188,7 +190,7 @@ impl FilePatch {
             }
             return Ok(());
         }
-        if let Some(new) = self.new.as_ref().filter(|new| self.old.as_ref() != Some(new))
+        if let Some(new) = self.new.as_ref().filter(|new| self.copies || self.old.as_ref() != Some(new))
             && read(new)?.is_some()
         {
             trouble.say(format!("`{new}` is there already, where {at} wants to put a file"));

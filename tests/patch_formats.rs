@@ -375,6 +375,46 @@ fn patch_adds_and_deletes_files_as_git_does() {
 }
 
 #[test]
+fn patch_renames_and_copies_files_as_git_does() {
+    let tree = tree_with(&[(NOTES, notes().as_bytes()), ("docs/other.txt", "other\n".repeat(9).as_bytes())]);
+    let rename = |tree: &Tree| {
+        fs::create_dir_all(tree.path("notes/old")).unwrap();
+        fs::rename(tree.path(NOTES), tree.path("notes/old/a b.txt")).unwrap();
+    };
+    let copy = |tree: &Tree, name: &str| fs::copy(tree.path(NOTES), tree.path(name)).unwrap();
+    let whole = made_by_git(&tree, &["-M"], rename);
+    assert!(String::from_utf8_lossy(&whole).contains("\nsimilarity index 100%\nrename from docs/notes.txt\n"));
+    let changed = made_by_git(&tree, &["-M"], |tree| {
+        rename(tree);
+        tree.edit("notes/old/a b.txt", "line 2\n", "");
+        tree.chmod("notes/old/a b.txt", 0o755);
+    });
+    let copies = made_by_git(&tree, &["-C", "--find-copies-harder"], |tree| {
+        copy(tree, "docs/1.txt");
+        copy(tree, "docs/2.txt");
+        two_places(tree);
+        copy(tree, "docs/3.txt");
+    });
+    let text = String::from_utf8_lossy(&copies).into_owned();
+    assert_eq!(text.matches("\ncopy from docs/notes.txt\n").count(), 3, "{text}");
+    let copied_and_renamed = made_by_git(&tree, &["-C", "--find-copies-harder"], |tree| {
+        copy(tree, "docs/0.txt");
+        rename(tree);
+    });
+    for patch in [whole, changed, copies, copied_and_renamed] {
+        as_git_does(&tree, patch, &[]);
+    }
+    let below = made_by_git(&tree, &["-M", "--src-prefix=a/x/", "--dst-prefix=b/x/"], rename);
+    let below =
+        String::from_utf8(below).unwrap().replace(" from docs", " from x/docs").replace(" to notes", " to x/notes");
+    as_git_does(&tree, &below, &["-p2"]);
+    tree.refuses(&["apply", "--patch", "../the.patch", "-p3"]);
+    fs::write(tree.beside("the.patch"), below).unwrap();
+    tree.refuses(&["apply", "--patch", "../the.patch"])
+        .says(&["`x/docs/notes.txt` is not there, which line 1 ", "hint: `docs/notes.txt` is there: try `-p 2`\n"]);
+}
+
+#[test]
 fn patch_changes_modes_as_git_does() {
     let tree = tree_with(&[(NOTES, notes().as_bytes()), ("docs/run.sh", b"#!/bin/sh\n")]);
     tree.chmod("docs/run.sh", 0o755);

@@ -270,28 +270,27 @@ impl Reader<'_> {
     /// A file of the patch, once all of it was read. Nothing if none was begun.
     fn finish(&self, header: Header, hunks: Vec<Hunk>) -> Result<Option<FilePatch>, Error> {
         let line = header.line;
-        let (old, new) = match (&header.git, &header.old, &header.new) {
-            (_, Some(old), Some(new)) => (old.clone(), new.clone()),
-            (Some(git), ..) => self.names(git, line)?,
-            (None, ..) => return Ok(None),
-        };
-        if header.git.is_none() && hunks.is_empty() {
-            return Err(self.refuse_line(line, "a file without a hunk", "`@@ -` below `+++ FILE`"));
-        }
-        let mut written = match (&old, &new) {
-            (_, Name::File(name)) | (Name::File(name), Name::Nothing) => name.clone(),
-            (Name::Nothing, Name::Nothing) => {
-                return Err(self.refuse_line(line, "`/dev/null` on both sides", "a file on one"));
-            }
-        };
-        let strip = |name: &str| self.path(name, self.strip, line);
-        let moved = header.from.zip(header.to);
-        let (old, new) = if let Some((from, to)) = &moved {
+        let moved = header.from.as_deref().zip(header.to.as_deref());
+        let (written, old, new) = if let Some((from, to)) = moved {
             // These names never have the `a/` and `b/` that `-p 1` is for.
             let whole = |name: &str| self.path(name, self.strip.saturating_sub(1), line);
-            written.clone_from(to);
-            (Some(whole(from)?), Some(whole(to)?))
+            (format!("a/{from}"), Some(whole(from)?), Some(whole(to)?))
         } else {
+            let (old, new) = match (&header.git, &header.old, &header.new) {
+                (_, Some(old), Some(new)) => (old.clone(), new.clone()),
+                (Some(git), ..) => self.names(git, line)?,
+                (None, ..) => return Ok(None),
+            };
+            if header.git.is_none() && hunks.is_empty() {
+                return Err(self.refuse_line(line, "a file without a hunk", "`@@ -` below `+++ FILE`"));
+            }
+            let written = match (&old, &new) {
+                (_, Name::File(name)) | (Name::File(name), Name::Nothing) => name.clone(),
+                (Name::Nothing, Name::Nothing) => {
+                    return Err(self.refuse_line(line, "`/dev/null` on both sides", "a file on one"));
+                }
+            };
+            let strip = |name: &str| self.path(name, self.strip, line);
             // `diff -u` writes both names as it found them, and marks a file that is not there by 0.
             let git = header.git.is_some();
             let edge = |new_side: bool| {
@@ -309,7 +308,7 @@ impl Reader<'_> {
             }
             let added = header.added || old == Name::Nothing || edge(false);
             let deleted = header.deleted || new == Name::Nothing || edge(true);
-            ((!added).then(|| path.clone()), (!deleted).then_some(path))
+            (written, (!added).then(|| path.clone()), (!deleted).then_some(path))
         };
         let idle = hunks.is_empty() && header.executable.is_none() && moved.is_none() && old == new;
         if idle {
