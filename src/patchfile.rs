@@ -46,6 +46,8 @@ struct FilePatch {
     old: Option<String>,
     /// Nothing where one is deleted.
     new: Option<String>,
+    /// Whether the old file may be missing, and is added then.
+    may_add: bool,
     /// Whether the old file stays under its name too.
     copies: bool,
     /// Whether the new one is executable, where the patch says so.
@@ -180,7 +182,13 @@ impl FilePatch {
     ) -> Result<()> {
         let at = format!("line {} of the patch", self.line);
         let before = self.old.as_deref().map(read).transpose()?.flatten();
-        if let (Some(old), None) = (&self.old, &before) {
+        if let Some(new) =
+            self.new.as_ref().filter(|_| self.may_add && before.as_ref().is_some_and(|b| !b.bytes.is_empty()))
+        {
+            trouble.say(format!("`{new}` is there already, where {at} wants to put a file"));
+            return Ok(());
+        }
+        if let (Some(old), None, false) = (&self.old, &before, self.may_add) {
             trouble.say(format!("`{old}` is not there, which {at} wants to change"));
             // A name from another place: some other number of its folders may be right.
             let parts: Vec<&str> = self.written.split('/').collect();

@@ -187,6 +187,29 @@ fn patch_from_diff_u_is_applied_as_git_does() {
 }
 
 #[test]
+fn patch_from_diff_n_adds_and_deletes_files_by_their_times_in_any_zone() {
+    let tree = tree_with(&[(NOTES, notes().as_bytes()), ("docs/gone.txt", b"gone\n"), ("docs/empty.txt", b"x\n")]);
+    tree.git(&["config", "core.whitespace", "-trailing-space"]);
+    let change = |tree: &Tree| {
+        two_places(tree);
+        tree.write("docs/more/new.txt", "new\n");
+        tree.remove("docs/gone.txt");
+        tree.write("docs/empty.txt", "");
+    };
+    let patch = made_by_diff(&tree, &["-ruN"], change);
+    let utc = "\t1970-01-01 00:00:00.000000000 +0000\n";
+    assert_eq!(patch.matches(utc).count(), 2, "{patch}");
+    for zone in ["1970-01-01 00:00:00 +0000", "1970-01-01 05:30:00.000000000 +0530", "1969-12-31 19:00:00.0 -0500"] {
+        as_git_does(&tree, patch.replace(utc, &format!("\t{zone}\n")), &["-p2"]);
+        assert!(tree.path("docs/empty.txt").exists(), "it becomes empty, and stays");
+    }
+    // A moment later is no sign of anything: what is deleted is then only emptied.
+    for zone in ["1970-01-01 00:00:01 +0000", "1970-01-01 05:30:00 +0000", "1970-01-01", "1970-01-01 00:00:00 x"] {
+        as_git_does(&tree, patch.replace(utc, &format!("\t{zone}\n")), &["-p2"]);
+    }
+}
+
+#[test]
 fn patch_in_the_words_of_other_tools_is_applied_as_git_does() {
     let tree = tree_with_notes();
     let hunk = "@@ -1,3 +1,3 @@\n line 1\n-line 2\n+line two\n line 3\n";
@@ -205,6 +228,16 @@ fn patch_in_the_words_of_other_tools_is_applied_as_git_does() {
     ] {
         as_git_does(&tree, format!("{head}{hunk}"), options);
     }
+    // A file that is added, or was empty before; one that becomes empty.
+    let tree = tree_with(&[("docs/empty.txt", b""), ("docs/two.txt", b"1\n2\n")]);
+    for name in ["docs/new.txt", "docs/empty.txt"] {
+        let patch = format!("--- {name}\t(nonexistent)\n+++ {name}\t(working copy)\n@@ -0,0 +1,2 @@\n+1\n+2\n");
+        as_git_does(&tree, patch, &["-p0"]);
+    }
+    as_git_does(&tree, "--- docs/two.txt\n+++ docs/two.txt\n@@ -1,2 +0,0 @@\n-1\n-2\n", &["-p0"]);
+    fs::write(tree.beside("the.patch"), "--- docs/two.txt\n+++ docs/two.txt\n@@ -0,0 +1 @@\n+1\n").unwrap();
+    tree.refuses(&["apply", "--patch", "../the.patch", "-p0"])
+        .says(&["`docs/two.txt` is there already, where line 1 "]);
 }
 
 #[test]

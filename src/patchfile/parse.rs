@@ -102,11 +102,11 @@ impl Reader<'_> {
     /// The name in a `---` or `+++` line: quoted as git does, or up to the tab before a time.
     fn side(&self, rest: &[u8]) -> Result<Name, Error> {
         let text = self.text(rest)?;
-        let name = match text.starts_with('"') {
-            true => self.unquote(&text)?.0,
-            false => text.split('\t').next().unwrap_or_default().to_owned(),
+        let (name, time) = match text.starts_with('"') {
+            true => self.unquote(&text)?,
+            false => text.split_once('\t').map_or((text.clone(), ""), |(name, time)| (name.to_owned(), time)),
         };
-        Ok(if name == "/dev/null" { Name::Nothing } else { Name::File(name) })
+        Ok(if name == "/dev/null" || is_epoch(time) { Name::Nothing } else { Name::File(name) })
     }
 
     /// A name in double quotes, and what follows it.
@@ -291,14 +291,8 @@ impl Reader<'_> {
                 }
             };
             let strip = |name: &str| self.path(name, self.strip, line);
-            // `diff -u` writes both names as it found them, and marks a file that is not there by 0.
-            let git = header.git.is_some();
-            let edge = |new_side: bool| {
-                let empty = |hunk: &Hunk| hunk.lines.iter().all(|line| line.sign == if new_side { b'-' } else { b'+' });
-                !git && hunks.len() == 1 && empty(&hunks[0]) && (new_side || hunks[0].start == 0)
-            };
             let path = strip(&written)?;
-            let both = git && old != Name::Nothing && new != Name::Nothing;
+            let both = header.git.is_some() && old != Name::Nothing && new != Name::Nothing;
             if let Name::File(old) = &old
                 && both
                 && strip(old)? != path
@@ -306,19 +300,22 @@ impl Reader<'_> {
                 let expected = "the same name on both sides, or `rename from` and `rename to`";
                 return Err(self.refuse_line(line, "two names", expected));
             }
-            let added = header.added || old == Name::Nothing || edge(false);
-            let deleted = header.deleted || new == Name::Nothing || edge(true);
+            let added = header.added || old == Name::Nothing;
+            let deleted = header.deleted || new == Name::Nothing;
             (written, (!added).then(|| path.clone()), (!deleted).then_some(path))
         };
         let idle = hunks.is_empty() && header.executable.is_none() && moved.is_none() && old == new;
         if idle {
             return Err(self.refuse_line(line, "a file that does not change", "hunks, or a new mode"));
         }
+        // Without git's own line nothing else tells a file that is not there from an empty one.
+        let may_add = header.git.is_none() && hunks.len() == 1 && hunks[0].start == 0;
         Ok(Some(FilePatch {
             line,
             written,
             old,
             new,
+            may_add,
             copies: header.copies,
             executable: header.executable,
             base: header.base,
@@ -369,6 +366,27 @@ impl Reader<'_> {
         }
         Ok(path)
     }
+}
+
+/// Whether a time is that of 1970's first moment, as `diff` prints it in any zone: with `-N` it stands for
+/// a file that is not there.
+fn is_epoch(time: &str) -> bool {
+    let mut words = time.split_whitespace();
+    let (Some(date), Some(clock), Some(zone)) = (words.next(), words.next(), words.next()) else { return false };
+    let minutes = |hours: &str, minutes: &str| Some(hours.parse::<i32>().ok()? * 60 + minutes.parse::<i32>().ok()?);
+    let (Some((sign, zone)), Some((clock, seconds))) = (zone.split_at_checked(1), clock.rsplit_once(':')) else {
+        return false;
+    };
+    let zone = zone.replace(':', "");
+    let ahead = zone.split_at_checked(2).and_then(|(hours, rest)| minutes(hours, rest));
+    let shown = clock.split_once(':').and_then(|(hours, rest)| minutes(hours, rest));
+    let (Some(ahead), Some(shown)) = (ahead, shown) else { return false };
+    let day = match date {
+        "1970-01-01" => 0,
+        "1969-12-31" => -24 * 60,
+        _ => return false,
+    };
+    day + shown == if sign == "-" { -ahead } else { ahead } && seconds.bytes().all(|b| matches!(b, b'0' | b'.'))
 }
 
 /// Whether a folder is one where git keeps its hooks or we our journal, as any file system may spell it.
