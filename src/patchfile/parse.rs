@@ -142,7 +142,8 @@ impl Reader<'_> {
             }
         }
         let after = &text[text.len() - rest.len() + 1..];
-        Ok((self.text(&bytes)?, after))
+        let name = String::from_utf8(bytes).map_err(|_| self.refuse("a name that is not UTF-8", "a name in UTF-8"))?;
+        Ok((name, after))
     }
 
     /// A line between `diff --git` and `---`.

@@ -1,0 +1,57 @@
+//! `--patch` with hostile input: each is refused with its own message, and nothing is written anywhere.
+
+use std::fs;
+
+use crate::harness::{Run, Tree};
+use crate::patch_formats::{NOTES, tree_with_notes};
+
+/// Has the tool refuse a patch, and asserts that nothing beside the checkout is written either.
+#[track_caller]
+fn refused(tree: &Tree, patch: impl AsRef<[u8]>) -> Run {
+    fs::write(tree.beside("the.patch"), patch).unwrap();
+    refused_as(tree, &["--patch", "../the.patch"])
+}
+
+#[track_caller]
+fn refused_as(tree: &Tree, options: &[&str]) -> Run {
+    // Names, modes and sizes of all, times of files: a lock comes and goes in git's folder.
+    let list = || {
+        let files = tree.run("find", &["..", "-type", "f", "-printf", "%p %m %s %T@\n"], &[]).exits(0).stdout;
+        let others = tree.run("find", &["..", "!", "-type", "f", "-printf", "%p %m %l\n"], &[]).exits(0).stdout;
+        files + &others
+    };
+    let before = list();
+    let run = tree.refuses(&[&["apply"], options].concat());
+    let after = list();
+    let news: Vec<&str> = after.lines().filter(|line| !before.contains(line)).collect();
+    assert!(after == before, "refused, and yet written: {news:#?}");
+    run
+}
+
+const HUNK: &str = "@@ -1,3 +1,4 @@\n line 1\n+hostile\n line 2\n line 3\n";
+
+// Names.
+
+#[test]
+fn patch_names_with_control_characters_are_refused() {
+    let tree = tree_with_notes();
+    for (written, shown) in [
+        ("\"a/docs/notes.txt\\n\"", "docs/notes.txt\\n"),
+        ("\"a/docs/notes.txt\\015\"", "docs/notes.txt\\r"),
+        ("\"a/docs/notes.txt\\000\"", "docs/notes.txt\\0"),
+        ("\"a/docs\\000/notes.txt\"", "docs\\0/notes.txt"),
+        ("\"a/docs/\\033[2Jnotes.txt\"", "docs/\\u{1b}[2Jnotes.txt"),
+        ("\"a/docs/\\tnotes.txt\"", "docs/\\tnotes.txt"),
+        ("a/docs/notes.txt\0", "docs/notes.txt\\0"),
+        ("a/docs/\0notes.txt", "docs/\\0notes.txt"),
+        ("a/docs/\x07notes.txt", "docs/\\u{7}notes.txt"),
+        ("a/docs/notes.txt\x7f", "docs/notes.txt\\u{7f}"),
+    ] {
+        refused(&tree, format!("--- {written}\n+++ {written}\n{HUNK}")).says(&[
+            &format!(
+                "error: `the.patch` cannot be applied: the name \"{shown}\", with a control character in line 1\n"
+            ),
+            "expected: the path of a file below the installer's root\n",
+        ]);
+    }
+}
