@@ -5,6 +5,7 @@
 //! was read, checked and placed here.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -323,14 +324,20 @@ fn place<'patch>(hunks: &'patch [Hunk], bytes: &[u8]) -> Result<Vec<Placed<'patc
     let (mut free, mut moved, mut grown) = (0, 0_isize, 0_isize);
     for hunk in hunks {
         let old = hunk.side(b'+');
+        // What ends without a newline is the end of the file: anywhere else it would run into the next line.
+        let ends = hunk.side(b'-').last().is_some_and(|line| !line.ends_with(b"\n"));
+        let fits = |at: usize| {
+            let rest = file.get(at..).unwrap_or_default();
+            rest.starts_with(&old) && !(ends && rest.len() > old.len())
+        };
         let wanted = hunk.start.saturating_sub(usize::from(!old.is_empty()));
         let there = wanted.saturating_add_signed(moved);
         let at = match old.is_empty() {
             // What has nothing to hold on to fits only where there is nothing.
             true if file.is_empty() => Ok(0),
             true => Err("it has no line to hold on to: make the patch with context lines".into()),
-            false if there >= free && file[there.min(file.len())..].starts_with(&old) => Ok(there),
-            false => only_place(&file, free, &old).map_err(|places| misfit(&file, &old, there, &places)),
+            false if there >= free && fits(there) => Ok(there),
+            false => only_place(free..file.len(), fits).map_err(|places| misfit(&file, &old, there, &places)),
         };
         match at {
             Ok(at) => {
@@ -345,10 +352,9 @@ fn place<'patch>(hunks: &'patch [Hunk], bytes: &[u8]) -> Result<Vec<Placed<'patc
     if misfits.is_empty() { Ok(placed) } else { Err(misfits) }
 }
 
-/// The only place from `free` on where these lines stand, or all of them.
-fn only_place(file: &[&[u8]], free: usize, old: &[&[u8]]) -> Result<usize, Vec<usize>> {
-    let last = file.len().saturating_sub(old.len());
-    let places: Vec<usize> = (free..=last).filter(|&at| file[at..].starts_with(old)).take(MOST).collect();
+/// The only place that fits, or all of them.
+fn only_place(range: Range<usize>, fits: impl Fn(usize) -> bool) -> Result<usize, Vec<usize>> {
+    let places: Vec<usize> = range.filter(|&at| fits(at)).collect();
     match places[..] {
         [place] => Ok(place),
         _ => Err(places),
@@ -379,6 +385,9 @@ fn misfit(file: &[&[u8]], old: &[&[u8]], wanted: usize, places: &[usize]) -> Str
     };
     out.push_str(&format!("\nnearest: line {}, where {count} of them stand", at + 1));
     let differs = old.iter().enumerate().find(|(n, line)| file.get(at + n) != Some(line));
+    if differs.is_none() {
+        out.push_str("; the patch ends the file without a newline there, and it goes on");
+    }
     if let Some((n, line)) = differs {
         let found = file.get(at + n);
         let ends = found.is_some_and(|found| text(found) == text(line));

@@ -55,3 +55,26 @@ fn patch_names_with_control_characters_are_refused() {
         ]);
     }
 }
+
+// Hunks.
+
+#[test]
+fn patch_that_would_run_two_lines_together_is_refused() {
+    let tree = tree_with_notes();
+    let no_newline = "\\ No newline at end of file\n";
+    for hunk in [
+        format!("@@ -4,2 +4,3 @@\n line 4\n+x\n{no_newline} line 5\n"),
+        format!("@@ -4,2 +4,3 @@\n line 4\n{no_newline}+x\n line 5\n"),
+        format!("@@ -4,2 +4,3 @@\n line 4\n+x\n{no_newline}+y\n-line 5\n"),
+        format!("@@ -4,2 +4,1 @@\n-line 4\n{no_newline}-line 5\n+x\n"),
+    ] {
+        refused(&tree, format!("--- a/{NOTES}\n+++ b/{NOTES}\n{hunk}")).says(&[
+            "cannot be applied: a line without a newline, and more lines after it in line 3\n",
+            "expected: `\\ No newline at end of file` at the end only\n",
+        ]);
+    }
+    let hunk = format!("@@ -4,2 +4,3 @@\n line 4\n line 5\n+x\n{no_newline}");
+    refused(&tree, format!("--- a/{NOTES}\n+++ b/{NOTES}\n{hunk}")).says(&[
+        "nearest: line 4, where 2 of them stand; the patch ends the file without a newline there, and it goes on\n",
+    ]);
+}

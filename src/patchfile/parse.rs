@@ -262,6 +262,14 @@ impl Reader<'_> {
         if matches!(after, [b'+' | b'-' | b' ', ..]) && !next_file && after.trim_ascii_end() != b"--" {
             return Err(self.refuse("a line more than its hunk has", &said));
         }
+        let goes_on = |(n, line): (usize, &Line)| {
+            let same_side = |other: &Line| other.sign == line.sign || other.sign == b' ' || line.sign == b' ';
+            !line.text.ends_with(b"\n") && lines[n + 1..].iter().any(same_side)
+        };
+        if lines.iter().enumerate().any(goes_on) {
+            let found = "a line without a newline, and more lines after it";
+            return Err(self.refuse_line(line, found, "`\\ No newline at end of file` at the end only"));
+        }
         if lines.iter().all(|line| line.sign == b' ') {
             return Err(self.refuse_line(line, "a hunk that changes nothing", "lines that begin with + or -"));
         }
