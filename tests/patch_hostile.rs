@@ -78,3 +78,76 @@ fn patch_that_would_run_two_lines_together_is_refused() {
         "nearest: line 4, where 2 of them stand; the patch ends the file without a newline there, and it goes on\n",
     ]);
 }
+
+#[test]
+fn patch_hunks_out_of_order_or_over_one_another_are_refused() {
+    let tree = tree_with_notes();
+    // Where an overlapping hunk could still find a place of its own.
+    tree.write("docs/twice.txt", format!("{0}other\n{0}", tree.text(NOTES).replace("line 2\n", "line two\n")));
+    tree.write("docs/twice.txt", tree.text("docs/twice.txt").replacen("line two", "line 2", 1));
+    let hunk = |line: usize, text: &str| {
+        format!("@@ -{line},3 +{line},4 @@\n line {line}\n line {}\n+{text}\n line {}\n", line + 1, line + 2)
+    };
+    for (above, below) in [(10, 5), (5, 5), (5, 6), (5, 7), (2, 3), (1, 1)] {
+        for name in [NOTES, "docs/twice.txt"] {
+            let patch = format!("--- a/{name}\n+++ b/{name}\n{}{}", hunk(above, "x"), hunk(below, "y"));
+            refused(&tree, patch).says(&[
+                "cannot be applied: a hunk that is not below the one before it in line 8\n",
+                "expected: hunks in the order of the file, none over another\n",
+            ]);
+        }
+    }
+    fs::write(tree.beside("the.patch"), format!("--- a/{NOTES}\n+++ b/{NOTES}\n{}{}", hunk(5, "x"), hunk(8, "y")))
+        .unwrap();
+    tree.rr_patch(&["apply", "--patch", "../the.patch"]).exits(0);
+}
+
+#[test]
+fn patch_hunks_whose_counts_lie_are_refused() {
+    let tree = tree_with_notes();
+    let body = " line 1\n+hostile\n line 2\n line 3\n";
+    let lies = ["a line more than its hunk has in line ", "a hunk that ends too early in line 3\n"];
+    let [more, early] = lies;
+    let unread = "a hunk's header that cannot be read in line 3\n";
+    for (header, says) in [
+        ("-1,2 +1,3", more),
+        ("-1,3 +1,3", more),
+        ("-1,2 +1,4", more),
+        ("-1,0 +1,1", more),
+        ("-1 +1", more),
+        ("-1,4 +1,5", early),
+        ("-1,3 +1,5", early),
+        ("-1,4294967295 +1,4294967295", early),
+        ("-4294967295,4 +4294967295,5", early),
+        ("-1,4294967296 +1,4", unread),
+        ("-1,3 +1,99999999999999999999999", unread),
+        ("-99999999999999999999999,3 +1,4", unread),
+        ("--1,3 +1,4", unread),
+        ("-1,-3 +1,4", unread),
+        ("-1,3 +1,+4", unread),
+        ("-1,3 +-1,4", unread),
+        ("-1,3 1,4", unread),
+        ("-1,3", unread),
+        ("-,3 +1,4", unread),
+        ("-1, +1,4", unread),
+        ("-1;3 +1;4", unread),
+        ("-0x1,3 +0x1,4", unread),
+        ("-1,3,3 +1,4", unread),
+    ] {
+        for after in ["", "-- \n2.39.5\n", "diff --git a/x b/x\nnew file mode 100644\n"] {
+            let patch = format!("--- a/{NOTES}\n+++ b/{NOTES}\n@@ {header} @@\n{body}{after}");
+            let run = refused(&tree, patch);
+            // A mail's signature may be taken for one more line that goes.
+            let any = !after.is_empty() && lies.contains(&says) && lies.iter().any(|lie| run.stderr.contains(lie));
+            assert!(any || run.stderr.contains(says), "{header}, {after:?}: {}", run.stderr);
+        }
+    }
+    for header in ["@@ -1,3 +1,4", "@@ -1,3 +1,4@@", "@@ -"] {
+        refused(&tree, format!("--- a/{NOTES}\n+++ b/{NOTES}\n{header}\n{body}")).says(&[unread]);
+    }
+    // Blank lines may be context that has lost its space, so what follows them counts too.
+    for rest in ["\n+more\n", "\n\n line 4\n", "\r\n-line 4\n"] {
+        let run = refused(&tree, format!("--- a/{NOTES}\n+++ b/{NOTES}\n{HUNK}{rest}"));
+        run.says(&[more, "expected: 3 old and 4 new lines, as its header says\n"]);
+    }
+}

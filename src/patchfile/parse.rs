@@ -196,12 +196,11 @@ impl Reader<'_> {
         let mut hunks: Vec<Hunk> = Vec::new();
         while self.lines.get(self.at).is_some_and(|line| line.starts_with(b"@@ -")) {
             let hunk = self.hunk()?;
-            if hunks.last().is_some_and(|before| before.start >= hunk.start.max(1)) {
-                return Err(self.refuse_line(
-                    hunk.line,
-                    "a hunk that is not below the one before it",
-                    "hunks in the order of the file",
-                ));
+            // One that adds only goes behind the line that its header names.
+            let first = |hunk: &Hunk| hunk.start + usize::from(hunk.side(b'+').is_empty());
+            if hunks.last().is_some_and(|above| first(above) + above.side(b'+').len() > first(&hunk)) {
+                let found = "a hunk that is not below the one before it";
+                return Err(self.refuse_line(hunk.line, found, "hunks in the order of the file, none over another"));
             }
             hunks.push(hunk);
         }
@@ -255,12 +254,13 @@ impl Reader<'_> {
             lines.push(Line { sign, text });
             self.at += 1;
         }
-        // What `git format-patch` writes at its end looks like a line that goes.
-        let after = self.lines.get(self.at).copied().unwrap_or_default();
-        let next_file =
-            after.starts_with(b"--- ") && self.lines.get(self.at + 1).is_some_and(|l| l.starts_with(b"+++ "));
+        // What `git format-patch` writes at its end looks like a line that goes. Blank lines may be context.
+        let blank = |line: &&&[u8]| line.trim_ascii_end().is_empty() && !line.starts_with(b" ");
+        let end = self.at + self.lines[self.at..].iter().take_while(blank).count();
+        let after = self.lines.get(end).copied().unwrap_or_default();
+        let next_file = after.starts_with(b"--- ") && self.lines.get(end + 1).is_some_and(|l| l.starts_with(b"+++ "));
         if matches!(after, [b'+' | b'-' | b' ', ..]) && !next_file && after.trim_ascii_end() != b"--" {
-            return Err(self.refuse("a line more than its hunk has", &said));
+            return Err(self.refuse_line(end + 1, "a line more than its hunk has", &said));
         }
         let goes_on = |(n, line): (usize, &Line)| {
             let same_side = |other: &Line| other.sign == line.sign || other.sign == b' ' || line.sign == b' ';
