@@ -151,3 +151,23 @@ fn patch_hunks_whose_counts_lie_are_refused() {
         run.says(&[more, "expected: 3 old and 4 new lines, as its header says\n"]);
     }
 }
+
+#[test]
+fn patch_names_that_no_file_can_have_are_refused() {
+    let tree = tree_with_notes();
+    for name in ["n".repeat(256), format!("docs/{}", "n".repeat(300)), format!("docs/{}n", "d/".repeat(2000))] {
+        for patch in [
+            format!("--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+hostile\n"),
+            format!("--- a/{name}\n+++ b/{name}\n{HUNK}"),
+        ] {
+            refused(&tree, patch).says(&[
+                &format!(
+                    "error: `the.patch` cannot be applied: `{}…`, a path of {} bytes, in line 1\n",
+                    &name[..40],
+                    name.len()
+                ),
+                "expected: the path of a file below the installer's root\n",
+            ]);
+        }
+    }
+}

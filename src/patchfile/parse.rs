@@ -370,12 +370,22 @@ impl Reader<'_> {
         if path.contains(|c: char| c.is_control()) {
             return Err(refuse(format!("the name {path:?}, with a control character")));
         }
+        if path.len() > LONGEST_PATH || parts.iter().any(|part| part.len() > LONGEST_NAME) {
+            let begin: String = path.chars().take(40).collect();
+            return Err(refuse(format!("`{begin}…`, a path of {} bytes,", path.len())));
+        }
         if parts[strip..].iter().any(|part| is_state(part)) {
             return Err(refuse(format!("`{path}`, in git's own folder or rr-patch's,")));
         }
         Ok(path)
     }
 }
+
+/// The most bytes of a path that a patch may have: Linux takes 4096 from the top, with their end.
+const LONGEST_PATH: usize = 2048;
+
+/// The most bytes of a name that Linux takes.
+const LONGEST_NAME: usize = 255;
 
 /// Whether a time is that of 1970's first moment, as `diff` prints it in any zone: with `-N` it stands for
 /// a file that is not there.
