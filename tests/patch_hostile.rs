@@ -28,6 +28,16 @@ fn refused_as(tree: &Tree, options: &[&str]) -> Run {
     run
 }
 
+/// A patch of a name, with a change that fits `NOTES`.
+fn of(name: &str) -> String {
+    format!("--- a/{name}\n+++ b/{name}\n{HUNK}")
+}
+
+/// A patch that adds a file.
+fn adding(name: &str) -> String {
+    format!("--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+hostile\n")
+}
+
 const HUNK: &str = "@@ -1,3 +1,4 @@\n line 1\n+hostile\n line 2\n line 3\n";
 
 // Names.
@@ -53,6 +63,49 @@ fn patch_names_with_control_characters_are_refused() {
             ),
             "expected: the path of a file below the installer's root\n",
         ]);
+    }
+}
+
+#[test]
+fn patch_names_in_gits_folder_or_ours_are_refused_however_they_are_spelt() {
+    let tree = tree_with_notes();
+    for name in [
+        ".git/hooks/post-checkout",
+        ".git/config",
+        ".git",
+        ".GIT/hooks/x",
+        ".Git/x",
+        ".git./hooks/x",
+        ".git /x",
+        ".git . /x",
+        ".git:stream/x",
+        ".git::$INDEX_ALLOCATION/x",
+        ".git\\hooks\\x",
+        "git~1/hooks/x",
+        "GIT~2/x",
+        ".g\u{200c}it/x",
+        "\u{feff}.git/x",
+        ".gi\u{202e}t/x",
+        "docs/.git/config",
+        "docs/deep/.GIT/x",
+        ".rr-patch/checkout/journal",
+        ".RR-Patch/x",
+        "docs/.rr-patch-x",
+    ] {
+        for patch in
+            [of(name), adding(name), format!("diff --git a/{name} b/{name}\nold mode 100644\nnew mode 100755\n")]
+        {
+            refused(&tree, patch).says(&[&format!(
+                "error: `the.patch` cannot be applied: `{name}`, in git's own folder or rr-patch's, in line 1\n"
+            )]);
+        }
+        let moved = format!("diff --git a/{NOTES} b/{name}\nrename from {NOTES}\nrename to {name}\n");
+        refused(&tree, moved).says(&["in git's own folder or rr-patch's, in line 1\n"]);
+    }
+    // What only looks like it.
+    for name in [".github/x", ".gitignored", "git/x", "docs/.gitkeep", "rr-patch/x", "git-1/x"] {
+        fs::write(tree.beside("the.patch"), adding(name)).unwrap();
+        tree.rr_patch(&["apply", "--dry-run", "--patch", "../the.patch"]).exits(0);
     }
 }
 
@@ -147,7 +200,7 @@ fn patch_hunks_whose_counts_lie_are_refused() {
     }
     // Blank lines may be context that has lost its space, so what follows them counts too.
     for rest in ["\n+more\n", "\n\n line 4\n", "\r\n-line 4\n"] {
-        let run = refused(&tree, format!("--- a/{NOTES}\n+++ b/{NOTES}\n{HUNK}{rest}"));
+        let run = refused(&tree, of(NOTES) + rest);
         run.says(&[more, "expected: 3 old and 4 new lines, as its header says\n"]);
     }
 }
@@ -156,10 +209,7 @@ fn patch_hunks_whose_counts_lie_are_refused() {
 fn patch_names_that_no_file_can_have_are_refused() {
     let tree = tree_with_notes();
     for name in ["n".repeat(256), format!("docs/{}", "n".repeat(300)), format!("docs/{}n", "d/".repeat(2000))] {
-        for patch in [
-            format!("--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+hostile\n"),
-            format!("--- a/{name}\n+++ b/{name}\n{HUNK}"),
-        ] {
+        for patch in [adding(&name), of(&name)] {
             refused(&tree, patch).says(&[
                 &format!(
                     "error: `the.patch` cannot be applied: `{}…`, a path of {} bytes, in line 1\n",

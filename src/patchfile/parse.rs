@@ -409,10 +409,11 @@ fn is_epoch(time: &str) -> bool {
 }
 
 /// Whether a folder is one where git keeps its hooks or we our journal, as any file system may spell it.
+/// What else begins with our name is swept away as left over from a crash.
 fn is_state(part: &str) -> bool {
     let ignored =
         |c: char| c == '\u{feff}' || ('\u{200b}'..='\u{200f}').contains(&c) || ('\u{202a}'..='\u{206f}').contains(&c);
     let plain: String = part.chars().filter(|c| !ignored(*c)).collect();
-    let plain = plain.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']).to_lowercase();
-    plain == ".git" || plain.starts_with("git~") || plain == ".rr-patch"
+    let plain = plain.split([':', '\\']).next().unwrap_or_default().trim_end_matches(['.', ' ']).to_lowercase();
+    plain == ".git" || plain.starts_with("git~") || plain.starts_with(".rr-patch")
 }
