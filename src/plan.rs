@@ -1,6 +1,6 @@
 //! What would change: every file with its bytes before and after. Reads, never writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Result;
@@ -167,6 +167,7 @@ pub fn classic(patches: &[PatchFile], read: Source, blobs: Option<Blobs>) -> Res
             now.insert(change.path, change.after);
         }
     }
+    refuse_files_below_files(&now, read)?;
     let mut rewrites = Vec::new();
     for path in order {
         let (before, after) = (read(&path)?, now.remove(&path).flatten());
@@ -181,6 +182,26 @@ pub fn classic(patches: &[PatchFile], read: Source, blobs: Option<Blobs>) -> Res
     }
     sites.retain(|site| rewrites.iter().any(|rewrite| rewrite.path == site.path && rewrite.after.is_some()));
     Ok(Plan { rewrites, sites, shape: names.join(", ") })
+}
+
+/// A name cannot be that of a file and of a folder, not even one after the other: all files are written
+/// before any is removed.
+fn refuse_files_below_files(now: &BTreeMap<String, Option<Content>>, read: Source) -> Result<(), Error> {
+    let mut folders: BTreeSet<&Path> = BTreeSet::new();
+    for path in now.iter().filter(|(_, after)| after.is_some()).map(|(path, _)| path) {
+        for folder in Path::new(path).ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()) {
+            if !folders.insert(folder) {
+                break;
+            }
+            let name = folder.to_string_lossy();
+            // A folder in that place is refused by `read`, and right here.
+            if now.get(&*name).is_some_and(Option::is_some) || matches!(read(&name), Ok(Some(_))) {
+                return Err(Error::refused(format!("`{name}` is a file: nothing can lie below it"))
+                    .detail(format!("expected: a folder, for `{path}`")));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A hunk can fit in the wrong place. Go that does not parse gives some of those away.

@@ -109,6 +109,23 @@ fn patch_names_in_gits_folder_or_ours_are_refused_however_they_are_spelt() {
     }
 }
 
+#[test]
+fn patch_that_takes_a_file_for_a_folder_is_refused() {
+    let tree = tree_with_notes();
+    let below = |name: &str| format!("error: `{name}` is a file: nothing can lie below it\n");
+    let expected = |name: &str| format!("  expected: a folder, for `{name}`\n");
+    refused(&tree, adding("docs/notes.txt/x")).says(&[&below(NOTES), &expected("docs/notes.txt/x")]);
+    refused(&tree, adding("docs/notes.txt/x/y")).says(&[&below(NOTES)]);
+    for patch in [adding("docs/new") + &adding("docs/new/x"), adding("docs/new/x") + &adding("docs/new")] {
+        refused(&tree, patch).says(&[&below("docs/new"), &expected("docs/new/x")]);
+    }
+    // One after the other.
+    let moved = format!("diff --git a/{NOTES} b/x\nrename from {NOTES}\nrename to x\n");
+    refused(&tree, adding("docs/notes.txt/x") + &moved).says(&[&below(NOTES)]);
+    // And the other way round.
+    refused(&tree, adding("docs")).says(&["error: `docs` is not a regular file\n", "  found: a folder\n"]);
+}
+
 // Hunks.
 
 #[test]
