@@ -348,6 +348,10 @@ fn place<'patch>(hunks: &'patch [Hunk], bytes: &[u8]) -> Result<Vec<Placed<'patc
             }
             Err(why) => misfits.push(format!("`{}` (line {} of the patch): {why}", hunk.header, hunk.line)),
         }
+        // A patch can hold half a million hunks, each with a nearest place to look for.
+        if misfits.len() > MOST {
+            break;
+        }
     }
     if misfits.is_empty() { Ok(placed) } else { Err(misfits) }
 }

@@ -154,14 +154,15 @@ pub fn classic(patches: &[PatchFile], read: Source, blobs: Option<Blobs>) -> Res
     let mut sites: Vec<Site> = Vec::new();
     for patch in patches {
         let current = |path: &str| now.get(path).map_or_else(|| read(path), |known| Ok(known.clone()));
+        let earlier = sites.len();
         for change in patch.apply(&current, blobs)? {
-            for site in sites.iter_mut().filter(|site| site.path == change.path) {
+            for site in sites[..earlier].iter_mut().filter(|site| site.path == change.path) {
                 let moved: isize = change.shifts.iter().filter(|(at, _)| *at <= site.line).map(|(_, by)| by).sum();
                 site.line = site.line.saturating_add_signed(moved);
             }
             let lines = change.lines.into_iter();
             sites.extend(lines.map(|line| Site { change: patch.label.name.clone(), path: change.path.clone(), line }));
-            if !order.contains(&change.path) {
+            if !now.contains_key(&change.path) {
                 order.push(change.path.clone());
             }
             now.insert(change.path, change.after);
@@ -180,7 +181,8 @@ pub fn classic(patches: &[PatchFile], read: Source, blobs: Option<Blobs>) -> Res
     if rewrites.is_empty() {
         return Err(Error::refused(format!("`{}` would change nothing here", names.join(", "))).into());
     }
-    sites.retain(|site| rewrites.iter().any(|rewrite| rewrite.path == site.path && rewrite.after.is_some()));
+    let left: BTreeSet<&str> = rewrites.iter().filter(|r| r.after.is_some()).map(|r| r.path.as_str()).collect();
+    sites.retain(|site| left.contains(site.path.as_str()));
     Ok(Plan { rewrites, sites, shape: names.join(", ") })
 }
 

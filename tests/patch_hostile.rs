@@ -1,6 +1,7 @@
 //! `--patch` with hostile input: each is refused with its own message, and nothing is written anywhere.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use crate::harness::{Run, Tree};
 use crate::patch_formats::{NOTES, tree_with_notes};
@@ -236,5 +237,28 @@ fn patch_names_that_no_file_can_have_are_refused() {
                 "expected: the path of a file below the installer's root\n",
             ]);
         }
+    }
+}
+
+// Size.
+
+#[test]
+fn patch_with_very_many_hunks_or_files_ends_soon() {
+    let tree = tree_with_notes();
+    tree.write(NOTES, "other\n".repeat(2000));
+    let hunks: String =
+        (1..200_000).fold(String::new(), |text, line| text + &format!("@@ -{line} +{line} @@\n-line\n+x\n"));
+    let files: String = (0..20_000).fold(String::new(), |text, number| {
+        text + &format!("diff --git a/docs/{number} b/docs/{number}\nold mode 100644\nnew mode 100755\n")
+    });
+    for (patch, says) in [
+        (format!("--- a/{NOTES}\n+++ b/{NOTES}\n{hunks}"), "`@@ -20 +20 @@` (line 60 of the patch): expected:"),
+        (files.clone() + &files, "changes `docs/0` twice, in lines 1 and 60001 of it"),
+        (files, "`docs/19` is not there, which line 58 of the patch wants to change\n  and more\n"),
+    ] {
+        fs::write(tree.beside("the.patch"), patch).unwrap();
+        let began = Instant::now();
+        tree.refuses(&["apply", "--patch", "../the.patch"]).says(&[says]);
+        assert!(began.elapsed() < Duration::from_secs(20), "{says}: {:?}", began.elapsed());
     }
 }
