@@ -380,8 +380,9 @@ fn misfit(file: &[&[u8]], old: &[&[u8]], wanted: usize, places: &[usize]) -> Str
     if old.len() > SHOWN {
         out.push_str(&format!("\n| … and {} more lines", old.len() - SHOWN));
     }
-    let same =
-        |at: usize| old.iter().zip(&file[at..]).filter(|(one, other)| one == other && !one.trim_ascii().is_empty());
+    // White space and line ends come to harm on a patch's way: a line that differs in them only is the same.
+    let alike = |one: &[u8], other: &[u8]| one.trim_ascii() == other.trim_ascii() && !one.trim_ascii().is_empty();
+    let same = |at: usize| old.iter().zip(&file[at..]).filter(|(one, other)| alike(one, other));
     let best = (0..file.len()).map(|at| (same(at).count(), std::cmp::Reverse(at.abs_diff(wanted)), at)).max();
     let Some((count @ 1.., _, at)) = best else {
         out.push_str(&format!("\nfound: none of these in its {} lines", file.len()));
@@ -398,6 +399,9 @@ fn misfit(file: &[&[u8]], old: &[&[u8]], wanted: usize, places: &[usize]) -> Str
         match found {
             Some(_) if ends => {
                 out.push_str(&format!("; line {} ends in another way (CR LF, or no newline)", at + n + 1));
+            }
+            Some(found) if alike(found, line) => {
+                out.push_str(&format!("; line {} differs in white space only", at + n + 1));
             }
             Some(found) => out.push_str(&format!("; line {} is `{}`", at + n + 1, text(found).trim())),
             None => out.push_str("; the file ends there"),

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::harness::{Run, Tree};
-use crate::patch_formats::{NOTES, tree_with_notes};
+use crate::patch_formats::{NOTES, tree_with, tree_with_notes};
 
 /// Has the tool refuse a patch, and says what it says.
 #[track_caller]
@@ -35,4 +35,96 @@ fn patch_that_would_change_nothing_is_refused_and_not_remembered() {
     fs::write(tree.beside("2.patch"), of_notes("@@ -1,3 +1,2 @@\n line 1\n-more\n line 2\n")).unwrap();
     tree.refuses(&["apply", "--patch", "../1.patch", "--patch", "../2.patch"])
         .says(&["error: `1.patch, 2.patch` would change nothing here\n"]);
+}
+
+#[test]
+fn patch_misfit_names_file_hunk_line_expected_lines_the_nearest_place_and_what_differs() {
+    let tree = tree_with_notes();
+    let hunk = "@@ -4,5 +4,6 @@ a heading\n line 4\n line 5\n-line five and a half\n+x\n+y\n line 6\n \n";
+    let run = refused(&tree, of_notes(&format!("@@ -1,2 +1,3 @@\n line 1\n+0\n line 2\n{hunk}")));
+    run.says(&[
+        "error: `the.patch` does not fit this checkout\n",
+        "  `docs/notes.txt`: `@@ -4,5 +4,6 @@` (line 7 of the patch): expected:\n",
+        "    | line 4\n    | line 5\n    | line five and a half\n    | line 6\n    | \n",
+        "    nearest: line 4, where 2 of them stand; line 6 is `line 6`\n",
+    ]);
+    for (hunk, says) in [
+        // Moved, and changed there.
+        (
+            "@@ -4,3 +4,3 @@\n line 20\n-line 21b\n+x\n line 22\n",
+            "nearest: line 20, where 2 of them stand; line 21 is `line 21`\n",
+        ),
+        (
+            "@@ -4,3 +4,3 @@\n   line 20\n-line 21\n+x\n \tline 22\n",
+            "nearest: line 20, where 3 of them stand; line 20 differs in white space only\n",
+        ),
+        (
+            "@@ -4,3 +4,3 @@\n line 20\r\n-line 21\r\n+x\r\n line 22\r\n",
+            "nearest: line 20, where 3 of them stand; line 20 ends in another way (CR LF, or no newline)\n",
+        ),
+        (
+            "@@ -29,3 +29,3 @@\n line 29\n line 30\n-line 31\n+x\n",
+            "nearest: line 29, where 2 of them stand; the file ends there\n",
+        ),
+        (
+            "@@ -4,2 +4,2 @@\n nothing\n-like it\n+x\n",
+            "    | nothing\n    | like it\n    found: none of these in its 30 lines\n",
+        ),
+        ("@@ -4,2 +4,2 @@\n \n-\n+x\n", "found: none of these in its 30 lines\n"),
+    ] {
+        refused(&tree, of_notes(hunk)).says(&[says]);
+    }
+    let long: String = (1..40).map(|number| [" line ", &number.to_string(), "\n"].concat()).collect();
+    let run = refused(&tree, of_notes(&format!("@@ -1,39 +1,40 @@\n{long}+x\n")));
+    run.says(&[
+        "    | line 12\n    | … and 27 more lines\n    nearest: line 1, where 30 of them stand; the file ends there\n",
+    ]);
+}
+
+#[test]
+fn patch_names_every_hunk_and_file_that_does_not_fit() {
+    let tree = tree_with(&[(NOTES, crate::patch_formats::notes().as_bytes()), ("docs/other.txt", b"other\n")]);
+    let bad = |line: usize| format!("@@ -{line},2 +{line},2 @@\n line {line}\n-bad\n+x\n");
+    let good = "@@ -10,2 +10,2 @@\n line 10\n-line 11\n+x\n";
+    let missing = "--- a/docs/none.txt\n+++ b/docs/none.txt\n@@ -1 +1 @@\n-x\n+y\n";
+    let there = "--- /dev/null\n+++ b/docs/other.txt\n@@ -0,0 +1 @@\n+new\n";
+    let run = refused(&tree, format!("{missing}{}{}{good}{}{there}", of_notes(""), bad(3), bad(20)));
+    let lines: Vec<&str> = run.stderr.lines().filter(|line| line.starts_with("  `")).collect();
+    assert_eq!(
+        lines,
+        [
+            "  `docs/none.txt` is not there, which line 1 of the patch wants to change",
+            "  `docs/notes.txt`: `@@ -3,2 +3,2 @@` (line 8 of the patch): expected:",
+            "  `docs/notes.txt`: `@@ -20,2 +20,2 @@` (line 16 of the patch): expected:",
+            "  `docs/other.txt` is there already, where line 20 of the patch wants to put a file",
+        ]
+    );
+    let deleted = "--- a/docs/notes.txt\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-line 1\n-line 2\n";
+    refused(&tree, deleted)
+        .says(&["`docs/notes.txt`: line 1 of the patch deletes it, but it holds more than the patch knows\n"]);
+}
+
+#[test]
+fn patch_hunk_that_fits_several_places_is_refused_with_their_lines() {
+    let tree = tree_with(&[(NOTES, "a\nb\nc\n".repeat(30).as_bytes())]);
+    let hunk = |line: usize| of_notes(&format!("@@ -{line},3 +{line},4 @@\n a\n+x\n b\n c\n"));
+    refused(&tree, hunk(2))
+        .says(&["(line 3 of the patch): it fits 30 places, the first in line 1 and the last in line 88\n"]);
+    let two = format!("{}d\n", "a\nb\nc\n".repeat(2));
+    tree.write(NOTES, two);
+    refused(&tree, hunk(3)).says(&["it fits 2 places, the first in line 1 and the last in line 4\n"]);
+    // Behind the hunk above it there is one only.
+    let both = "@@ -1,2 +1,3 @@\n a\n+x\n b\n@@ -3,2 +4,3 @@\n a\n+y\n b\n";
+    fs::write(tree.beside("the.patch"), of_notes(both)).unwrap();
+    tree.rr_patch(&["apply", "--patch", "../the.patch"]).exits(0);
+    assert_eq!(tree.text(NOTES), "a\nx\nb\nc\na\ny\nb\nc\nd\n");
+}
+
+#[test]
+fn patch_hunk_without_context_is_refused() {
+    let tree = tree_with_notes();
+    for hunk in ["@@ -4,0 +5 @@\n+x\n", "@@ -0,0 +1,2 @@\n+x\n+y\n", "@@ -30,0 +31 @@\n+x\n"] {
+        let patch = format!("diff --git a/{NOTES} b/{NOTES}\n{}", of_notes(hunk));
+        refused(&tree, patch).says(&["it has no line to hold on to: make the patch with context lines\n"]);
+    }
 }
