@@ -99,7 +99,19 @@ pub fn render(error: &anyhow::Error) -> String {
             text.push_str("nothing was written\n");
         }
     }
-    text
+    plain(&text)
+}
+
+/// A text without what would move a terminal's cursor or colour what follows: lines of patches are in it.
+pub fn plain(text: &str) -> String {
+    let escaped = |c: char| c.is_control() && !['\n', '\t'].contains(&c);
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        match escaped(c) {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+        out
+    })
 }
 
 /// The exit code that an error asks for.

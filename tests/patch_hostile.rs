@@ -262,3 +262,22 @@ fn patch_with_very_many_hunks_or_files_ends_soon() {
         assert!(began.elapsed() < Duration::from_secs(20), "{says}: {:?}", began.elapsed());
     }
 }
+
+#[test]
+fn patch_lines_that_are_shown_move_no_cursor() {
+    let tree = tree_with_notes();
+    let hunk = "@@ -1,2 +1,2 @@\n line 1\n-\x1b[2J\x1b]0;title\x07\rline 2\u{9b}1A\n+x\n";
+    tree.edit(NOTES, "line 2\n", "\x1b[31m\n");
+    tree.commit("colours");
+    let run = refused(&tree, format!("--- a/{NOTES}\n+++ b/{NOTES}\n{hunk}"));
+    let shown = "| \\u{1b}[2J\\u{1b}]0;title\\u{7}\\rline 2\\u{9b}1A\n";
+    let run = run.says(&[shown, "line 2 is `\\u{1b}[31m`\n"]);
+    let names = refused(&tree, "--- a/../\x1b[31m\n+++ b/../\x1b[31m\n");
+    let check = tree.rr_patch(&["check", "--rev", "HEAD", "--patch", "../the.patch"]);
+    for text in [run.stderr, names.stderr, check.stdout, check.stderr] {
+        assert!(!text.contains(|c: char| c.is_control() && !['\n', '\t'].contains(&c)), "{text:?}");
+    }
+    fs::write(tree.beside("the.patch"), format!("--- a/{NOTES}\n+++ b/{NOTES}\n{hunk}")).unwrap();
+    let check = tree.rr_patch(&["check", "--rev", "HEAD", "--patch", "../the.patch"]).exits(4);
+    check.prints(&[shown]);
+}

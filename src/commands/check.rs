@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{Changes, Where};
 use crate::checkout::{Content, Entry, History, Revision};
-use crate::error::Error;
+use crate::error::{Error, plain};
 use crate::patchfile::PatchFile;
 use crate::plan::Recipe;
 use crate::report::{Report, count};
@@ -165,7 +165,7 @@ fn report(revisions: &[Revision], set_of: &[usize], outcomes: &[Outcome], named:
     for (name, why, details) in refused.values() {
         let _ = writeln!(text, "\n{name}: {why}");
         for line in details.iter().flat_map(|detail| detail.lines()) {
-            let _ = writeln!(text, "  {line}");
+            let _ = writeln!(text, "  {}", plain(line));
         }
     }
     let _ = writeln!(
