@@ -281,3 +281,25 @@ fn patch_lines_that_are_shown_move_no_cursor() {
     let check = tree.rr_patch(&["check", "--rev", "HEAD", "--patch", "../the.patch"]).exits(4);
     check.prints(&[shown]);
 }
+
+#[test]
+fn patch_lines_with_a_nul_are_refused_and_other_lines_of_such_a_file_are_not() {
+    let tree = tree_with_notes();
+    tree.write(NOTES, tree.text(NOTES).replace("line 10\n", "line\x0010\n"));
+    for (first, line) in [(8, 7), (9, 6), (7, 8)] {
+        let context: Vec<String> =
+            (first..first + 4).map(|n| format!(" line {n}\n").replace("line 10", "line\x0010")).collect();
+        let patch = format!(
+            "--- a/{NOTES}\n+++ b/{NOTES}\n@@ -{first},4 +{first},5 @@\n{}+x\n{}",
+            context[0],
+            context[1..].concat()
+        );
+        refused(&tree, patch)
+            .says(&[&format!("cannot be applied: a NUL in line {line}\n"), "expected: changes of text files only\n"]);
+    }
+    fs::write(tree.beside("the.patch"), of(NOTES)).unwrap();
+    tree.rr_patch(&["apply", "--patch", "../the.patch"]).exits(0);
+    assert!(
+        tree.text(NOTES).starts_with("line 1\nhostile\nline 2\n") && tree.text(NOTES).contains("line\x0010\nline 11\n")
+    );
+}

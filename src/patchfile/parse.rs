@@ -242,6 +242,10 @@ impl Reader<'_> {
                 }
                 _ => return Err(short()),
             };
+            // libgit2 takes what follows a NUL for another line, or for none.
+            if text.contains(&0) {
+                return Err(self.refuse("a NUL", "changes of text files only"));
+            }
             let (of_old, of_new) = (usize::from(sign != b'+'), usize::from(sign != b'-'));
             if of_old > old || of_new > new {
                 return Err(self.refuse("a line more than its hunk has", &said));
