@@ -303,3 +303,41 @@ fn patch_lines_with_a_nul_are_refused_and_other_lines_of_such_a_file_are_not() {
         tree.text(NOTES).starts_with("line 1\nhostile\nline 2\n") && tree.text(NOTES).contains("line\x0010\nline 11\n")
     );
 }
+
+#[test]
+fn patch_headers_that_contradict_themselves_are_refused() {
+    let tree = tree_with_notes();
+    let head = |a: &str, b: &str| format!("diff --git {a} {b}\n");
+    let same = head("a/docs/notes.txt", "b/docs/notes.txt");
+    let other = "cannot be applied: other names than below it in line 1\n  expected: the names of `---` and `+++`\n";
+    for (patch, says) in [
+        // A change of a mode that belongs to another file than the hunks.
+        (head("a/hack/build.sh", "b/hack/build.sh") + "old mode 100644\nnew mode 100755\n" + &of(NOTES), other),
+        (head("a/x", "b/x") + "deleted file mode 100644\n" + &of(NOTES), other),
+        (head("a/docs/notes.txt", "b/x") + &of(NOTES), other),
+        (head("a/x", "b/docs/notes.txt") + &adding("docs/x"), other),
+        (head("\"a/x\"", "\"b/x\"") + &of(NOTES), other),
+        (head("a/docs/notes.txt", "\"b/x\"") + &of(NOTES), other),
+        (head("a/docs/notes.txt", "\"b/docs/notes.txt") + &of(NOTES), "a quoted name that does not end in line"),
+        (
+            same.clone() + "deleted file mode 100644\nnew file mode 100644\n",
+            "a file that is new and deleted in line 1\n",
+        ),
+        (
+            same.clone() + "new file mode 100644\ndeleted file mode 100644\n",
+            "a file that is new and deleted in line 1\n",
+        ),
+        (same.clone() + "rename from docs/notes.txt\n" + &of(NOTES), "a file that moves with one name in line 1\n"),
+        (same.clone() + "copy to docs/notes.txt\n", "a file that moves with one name in line 1\n"),
+        (same.clone(), "a file that does not change in line 1\n"),
+        (same.clone() + "old mode 100644\n", "a file that does not change in line 1\n"),
+        (same + "--- /dev/null\n+++ /dev/null\n" + HUNK, "`/dev/null` on both sides in line 1\n"),
+        (head("a/b c", "d"), "names that cannot be told apart in line 1\n"),
+        (head("a/x", "b/y") + "new mode 100755\n", "names that cannot be told apart in line 1\n"),
+        (String::from("--- /dev/null\n+++ /dev/null\n") + HUNK, "`/dev/null` on both sides in line 1\n"),
+        (String::from("--- a/docs/notes.txt\n+++ b/docs/notes.txt\n"), "a file without a hunk in line 1\n"),
+        (HUNK.to_owned(), "a hunk of no file in line 1\n"),
+    ] {
+        refused(&tree, &patch).says(&["error: `the.patch` cannot be applied: ", says]);
+    }
+}

@@ -32,6 +32,10 @@ enum Name {
     File(String),
 }
 
+/// What is said of a line of git's own that cannot be read.
+const APART: &str = "names that cannot be told apart";
+const GIT_LINE: &str = "`diff --git a/FILE b/FILE`";
+
 struct Reader<'patch> {
     name: &'patch str,
     strip: usize,
@@ -284,6 +288,7 @@ impl Reader<'_> {
     fn finish(&self, header: Header, hunks: Vec<Hunk>) -> Result<Option<FilePatch>, Error> {
         let line = header.line;
         let moved = header.from.as_deref().zip(header.to.as_deref());
+        self.refuse_contradictions(&header)?;
         let (written, old, new) = if let Some((from, to)) = moved {
             // These names never have the `a/` and `b/` that `-p 1` is for.
             let whole = |name: &str| self.path(name, self.strip.saturating_sub(1), line);
@@ -336,22 +341,59 @@ impl Reader<'_> {
         }))
     }
 
+    /// Refuses a header whose lines are not about one file: another's would be lost between them.
+    fn refuse_contradictions(&self, header: &Header) -> Result<(), Error> {
+        let refuse = |found: &str, expected: &str| Err(self.refuse_line(header.line, found, expected));
+        if header.added && header.deleted {
+            return refuse("a file that is new and deleted", "one of the two");
+        }
+        if header.from.is_some() != header.to.is_some() {
+            return refuse(
+                "a file that moves with one name",
+                "`rename from` and `rename to`, or `copy from` and `copy to`",
+            );
+        }
+        let (Some(git), Some(old), Some(new)) = (&header.git, &header.old, &header.new) else { return Ok(()) };
+        let same = match (old, new) {
+            // In quotes the names can be told apart, else only be compared.
+            _ if git.contains('"') => {
+                let (first, second) = self.both_names(git, header.line)?;
+                [(old, first), (new, second)].iter().all(|(one, other)| **one == Name::Nothing || *one == other)
+            }
+            (Name::File(old), Name::File(new)) => *git == format!("{old} {new}"),
+            (Name::File(old), Name::Nothing) => git.starts_with(&format!("{old} ")),
+            (Name::Nothing, Name::File(new)) => git.ends_with(&format!(" {new}")),
+            (Name::Nothing, Name::Nothing) => true,
+        };
+        if same { Ok(()) } else { refuse("other names than below it", "the names of `---` and `+++`") }
+    }
+
     /// The names in git's own line, where no other line has them: they are the same but for the first
     /// folder, or quoted.
     fn names(&self, git: &str, line: usize) -> Result<(Name, Name), Error> {
-        let bad = || self.refuse_line(line, "names that cannot be told apart", "`diff --git a/FILE b/FILE`");
+        let (old, new) = self.both_names(git, line)?;
+        let tail = |name: &Name| match name {
+            Name::File(name) => name.split_once('/').map(|(_, tail)| tail.to_owned()),
+            Name::Nothing => None,
+        };
+        if old != new && tail(&old) != tail(&new) {
+            return Err(self.refuse_line(line, APART, GIT_LINE));
+        }
+        Ok((old, new))
+    }
+
+    fn both_names(&self, git: &str, line: usize) -> Result<(Name, Name), Error> {
+        let bad = || self.refuse_line(line, APART, GIT_LINE);
         let (old, new) = if git.starts_with('"') {
             let (old, rest) = self.unquote(git)?;
             let rest = rest.trim_start();
             (old, if rest.starts_with('"') { self.unquote(rest)?.0 } else { rest.to_owned() })
+        } else if let Some((old, _)) = git.split_once(" \"") {
+            (old.to_owned(), self.unquote(&git[old.len() + 1..])?.0)
         } else {
             let (old, new) = git.split_at_checked(git.len() / 2).ok_or_else(bad)?;
             (old.to_owned(), new.strip_prefix(' ').ok_or_else(bad)?.to_owned())
         };
-        let tail = |name: &str| name.split_once('/').map(|(_, tail)| tail.to_owned());
-        if old != new && tail(&old) != tail(&new) {
-            return Err(bad());
-        }
         Ok((Name::File(old), Name::File(new)))
     }
 
