@@ -153,6 +153,8 @@ struct Trouble {
     hints: Vec<String>,
 }
 
+const APPLIED: &str = "it seems to be applied already: backwards it fits";
+
 /// The most places that one refusal names.
 const MOST: usize = 20;
 
@@ -200,8 +202,11 @@ impl FilePatch {
             return Ok(());
         }
         if let Some(new) = self.new.as_ref().filter(|new| self.copies || self.old.as_ref() != Some(new))
-            && read(new)?.is_some()
+            && let Some(there) = read(new)?
         {
+            if undone(&self.hunks, &there.bytes) {
+                trouble.hint(APPLIED);
+            }
             trouble.say(format!("`{new}` is there already, where {at} wants to put a file"));
             return Ok(());
         }
@@ -220,7 +225,7 @@ impl FilePatch {
                 }
                 None => {
                     if undone(&self.hunks, old_bytes) {
-                        trouble.hint("it seems to be applied already: backwards it fits");
+                        trouble.hint(APPLIED);
                     }
                     misfits.into_iter().for_each(|misfit| trouble.say(format!("`{}`: {misfit}", self.path())));
                     return Ok(());

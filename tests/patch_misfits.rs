@@ -128,3 +128,28 @@ fn patch_hunk_without_context_is_refused() {
         refused(&tree, patch).says(&["it has no line to hold on to: make the patch with context lines\n"]);
     }
 }
+
+#[test]
+fn patch_that_is_applied_already_is_refused_with_a_hint() {
+    let hint = "hint: it seems to be applied already: backwards it fits\n";
+    let tree = tree_with_notes();
+    let adding = "--- /dev/null\n+++ b/docs/new.txt\n@@ -0,0 +1,2 @@\n+1\n+2\n";
+    let change = of_notes("@@ -1,3 +1,3 @@\n line 1\n-line 2\n+x\n line 3\n@@ -9,2 +9,3 @@\n line 9\n+y\n line 10\n");
+    for patch in [adding.to_owned(), change.clone(), change + adding] {
+        fs::write(tree.beside("the.patch"), &patch).unwrap();
+        tree.git(&["apply", "../the.patch"]);
+        refused(&tree, &patch).says(&[hint]);
+        tree.git(&["apply", "--reverse", "../the.patch"]);
+    }
+    // Others' lines in its places are no sign of that.
+    tree.write("docs/new.txt", "3\n");
+    assert!(!refused(&tree, adding).stderr.contains("already:"));
+    // The same patch, applied by the tool, is only there.
+    tree.remove("docs/new.txt");
+    tree.rr_patch(&["apply", "--patch", "../the.patch"]).exits(0);
+    tree.rr_patch(&["apply", "--patch", "../the.patch"]).exits(0).prints(&["nothing to do"]);
+    // The originals of another patch are those below it.
+    fs::write(tree.beside("other.patch"), adding.replace("+2", "+3")).unwrap();
+    tree.rr_patch(&["apply", "--patch", "../other.patch"]).exits(0).prints(&["patched again"]);
+    assert_eq!(tree.text("docs/new.txt"), "1\n3\n");
+}
