@@ -215,7 +215,11 @@ impl FilePatch {
         let (after, lines) = match place(&self.hunks, old_bytes) {
             Ok(placed) => {
                 shifts.extend(placed.iter().flat_map(Placed::shifts));
-                (apply_in_memory(old_bytes, &placed)?, placed.iter().map(Placed::line).collect())
+                let after = apply_in_memory(old_bytes, &placed)?;
+                // What is removed at the end has no line of its own: the last one stands for it.
+                let last = lines_of(&after).len().max(1);
+                let lines = placed.iter().map(|one| one.line().min(last)).collect();
+                (after, lines)
             }
             Err(misfits) => match blobs.map(|blobs| self.merged(old_bytes, blobs)).transpose()?.flatten() {
                 Some(Ok((after, lines))) => (after, lines),

@@ -153,3 +153,14 @@ fn patch_that_is_applied_already_is_refused_with_a_hint() {
     tree.rr_patch(&["apply", "--patch", "../other.patch"]).exits(0).prints(&["patched again"]);
     assert_eq!(tree.text("docs/new.txt"), "1\n3\n");
 }
+
+#[test]
+fn status_finds_a_hunk_that_removed_the_end_of_a_file() {
+    let tree = tree_with_notes();
+    fs::write(tree.beside("the.patch"), of_notes("@@ -28,3 +28 @@\n line 28\n-line 29\n-line 30\n")).unwrap();
+    tree.rr_patch(&["apply", "--patch", "../the.patch"]).exits(0);
+    let in_place = "  the.patch        in place      its hunks\n";
+    tree.rr_patch(&["status"]).exits(0).prints(&[in_place, "docs/notes.txt:28\n"]);
+    tree.edit(NOTES, "line 2\n", "line 2\nmy own\n");
+    tree.rr_patch(&["status"]).exits(0).prints(&[in_place, "docs/notes.txt:29\n"]);
+}
