@@ -404,7 +404,7 @@ fn patch_adds_and_deletes_files_as_git_does() {
         tree.write("docs/end.txt", "a newline\n");
     });
     let run = as_git_does(&tree, all, &[]);
-    run.prints(&["  adds    docs/new.txt\n", "  changes docs/end.txt\n"]);
+    run.prints(&["  adds    docs/new.txt\n", "  changes docs/end.txt\n", "  removes docs/notes.txt\n"]);
 }
 
 #[test]

@@ -237,12 +237,21 @@ fn edited_since(journal: &Journal, seen: &[Seen], planning: anyhow::Error) -> an
 
 /// The files that change, a line each.
 fn files(plan: &Plan) -> String {
-    let line = |r: &Rewrite| format!("  {} {}\n", if r.before.is_none() { "adds   " } else { "changes" }, r.path);
+    let word = |r: &Rewrite| match (&r.before, &r.after) {
+        (None, _) => "adds   ",
+        (_, None) => "removes",
+        _ => "changes",
+    };
+    let line = |r: &Rewrite| format!("  {} {}\n", word(r), r.path);
     plan.rewrites.iter().map(line).collect()
 }
 
 fn data(checkout: &Checkout, plan: &Plan, about: &About, outcome: &str) -> serde_json::Value {
-    let files: Vec<_> = plan.rewrites.iter().map(|r| json!({"path": r.path, "added": r.before.is_none()})).collect();
+    let files: Vec<_> = plan
+        .rewrites
+        .iter()
+        .map(|r| json!({"path": r.path, "added": r.before.is_none(), "removed": r.after.is_none()}))
+        .collect();
     let mut data = json!({
         "outcome": outcome, "root": checkout.root(), "base": about.base, "tool": about.tool,
         "changes": report::changes(plan), "files": files,
