@@ -272,6 +272,9 @@ fn apply_mode_patch_takes_no_options_that_contradict_it() {
             run.says(&["error: the structural changes take neither `--patch` nor `--3way`\n", "hint: "]);
         }
     }
+    for mode in ["structural", "patch"] {
+        tree.rr_patch(&["apply", "--mode", mode, "-p", "2"]).exits(2).says(&["--patch <FILE>"]);
+    }
     for strip in ["-1", "one", ""] {
         tree.rr_patch(&[&["apply"], &patch[..], &["-p", strip]].concat()).exits(2);
     }

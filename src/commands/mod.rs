@@ -130,7 +130,7 @@ pub struct Changes {
     pub patch: Vec<PathBuf>,
 
     /// Strip N elements from the front of the names in patches, to get paths below the installer's root
-    #[arg(short = 'p', value_name = "N", default_value_t = 1)]
+    #[arg(short = 'p', value_name = "N", default_value_t = 1, requires = "patch")]
     pub strip: usize,
 
     /// Where a patch does not fit, merge it, if the repository has what it was made from
