@@ -67,7 +67,7 @@ fn check_prints_a_table_and_what_was_not_understood() {
         &format!("`{PROCESS}:"),
         "looked for: `T := time.After(PS.StopTimeout)`",
         "time.NewTimer(ps.StopTimeout).C",
-        "\n2 revisions, 2 sets of sources: 1 ok, 1 failed, 0 without a supervisor\n",
+        "\n2 revisions, 2 sets of sources: 1 ok, 1 failed, 0 with nothing to patch\n",
     ]);
     tree.rr_patch(&["check", "--rev", "main"]).exits(0);
 }
@@ -154,4 +154,56 @@ fn diff_rev_prints_what_diff_does_with_that_revision_checked_out() {
     tree.rr_patch(&["diff", "--rev", "strange"]).refuses().says(&["is not understood"]);
     tree.rr_patch(&["diff", "--rev", "old"]).refuses().says(&[&format!("`{PROCESS}` is missing")]);
     assert!(tree.text(SYSTEM).contains("time.After"), "nothing was applied");
+}
+
+#[test]
+fn check_mode_patch_names_the_hunks_that_do_not_fit() {
+    let tree = repository();
+    let run = tree.rr_patch(&["check", "--mode", "patch", "--rev", "p2", "--rev", "main"]).exits(4);
+    run.prints(&[
+        "p2        2026-01-01  -      ok\n",
+        "main      2026-01-01         `rr-debugging.patch` does not fit ",
+        &format!("\n  `{PROCESS}`: `@@ -"),
+        " of the patch): expected:\n  | ",
+        "\n  nearest: line ",
+        "\n2 revisions, 2 sets of sources: 1 ok, 1 failed, 0 with nothing to patch\n",
+    ]);
+    tree.rr_patch(&["check", "--mode", "patch", "--rev", "p2"]).exits(0);
+    let report = tree.rr_patch(&["check", "--mode", "patch", "--all", "--format", "json"]).exits(4).json();
+    for branch in SHAPES {
+        let row = row(&report, if branch == "installer" { "main" } else { branch });
+        assert_eq!(row["ok"], branch == "p2", "{row:#}");
+        let details = row["details"].as_array().unwrap();
+        let hunks = details.iter().filter(|detail| detail.as_str().unwrap().contains("`: `@@ -")).count();
+        assert_eq!(hunks > 0, branch != "p2", "{row:#}");
+    }
+    assert_eq!(row(&report, "old")["outcome"], "none of the files to be patched in it");
+    assert_eq!((&report["ok"], &report["without"]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn check_patch_answers_for_any_patch_and_looks_only_at_its_files() {
+    let tree = repository();
+    let write = |patch: &str| std::fs::write(tree.beside("the.patch"), patch).unwrap();
+    let patch = ["--patch", "../the.patch"];
+    write("--- a/hack/build.sh\n+++ b/hack/build.sh\n@@ -1,1 +1,2 @@\n #!/bin/sh\n+# more\n");
+    let first = tree.text("hack/build.sh").lines().next().unwrap().to_owned();
+    write(&format!("--- a/hack/build.sh\n+++ b/hack/build.sh\n@@ -1 +1,2 @@\n {first}\n+# more\n"));
+    let report = tree.rr_patch(&[&["check", "--all", "--format", "json"], &patch[..]].concat()).exits(0).json();
+    assert_eq!((&report["sets"], &report["failed"], &report["without"]), (&1.into(), &0.into(), &0.into()));
+
+    // One that only adds a file fits wherever there is none of that name: with no other file in it too.
+    write("--- /dev/null\n+++ b/pkg/clusterapi/system.go\n@@ -0,0 +1 @@\n+package clusterapi\n");
+    let report = tree.rr_patch(&[&["check", "--all", "--format", "json"], &patch[..]].concat()).exits(4).json();
+    assert_eq!((&row(&report, "old")["ok"], &row(&report, "main")["ok"]), (&true.into(), &false.into()));
+    let details = row(&report, "main")["details"][0].as_str().unwrap();
+    assert_eq!(details, format!("`{SYSTEM}` is there already, where line 1 of the patch wants to put a file"));
+
+    // On top of each other; and one that is no patch at all.
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/patches/rr-debugging.patch");
+    write("--- a/pkg/clusterapi/internal/process/rr_patch.go\n+++ /dev/null\n@@ -1 +0,0 @@\n-not its line\n");
+    let run = tree.rr_patch(&[&["check", "--rev", "p2", "--patch", shipped], &patch[..]].concat()).exits(4);
+    run.prints(&["`the.patch` does not fit ", "  | not its line\n"]);
+    write("no patch\n");
+    tree.rr_patch(&[&["check", "--rev", "p2"], &patch[..]].concat()).refuses().says(&["`the.patch` is not a patch"]);
 }

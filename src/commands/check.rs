@@ -51,7 +51,9 @@ enum Outcome {
         details: Vec<String>,
     },
     /// A revision from before there was anything to patch.
-    Nothing,
+    Nothing {
+        why: &'static str,
+    },
 }
 
 impl Check {
@@ -120,13 +122,12 @@ fn plan_all(sources: &[BTreeMap<String, Content>], recipe: &Recipe) -> Result<Ve
 }
 
 fn plan(set: &BTreeMap<String, Content>, recipe: &Recipe) -> Outcome {
-    if set.is_empty() {
-        return Outcome::Nothing;
-    }
+    let structural = matches!(recipe, Recipe::Structural(_));
     match recipe.plan(&|path| Ok(set.get(path).cloned()), None) {
-        Ok(plan) => {
-            Outcome::Fits { shape: if matches!(recipe, Recipe::Structural(_)) { plan.shape } else { "-".into() } }
-        }
+        Ok(plan) => Outcome::Fits { shape: if structural { plan.shape } else { "-".into() } },
+        // Not before it was tried: a patch may do without any file that is there.
+        Err(_) if set.is_empty() && structural => Outcome::Nothing { why: "no Cluster API supervisor in it" },
+        Err(_) if set.is_empty() => Outcome::Nothing { why: "none of the files to be patched in it" },
         Err(error) => {
             let details = error.downcast_ref::<Error>().map(|known| known.details().to_vec()).unwrap_or_default();
             Outcome::Refused { why: error.to_string(), details }
@@ -142,25 +143,28 @@ fn report(revisions: &[Revision], set_of: &[usize], outcomes: &[Outcome], named:
     for (revision, &set) in revisions.iter().zip(set_of) {
         let Revision { name, commit, time } = revision;
         let date = Timestamp::from_second(*time).map_or_else(|_| "?".into(), |at| at.strftime("%Y-%m-%d").to_string());
-        let (shape, said) = match &outcomes[set] {
+        let (shape, said, details) = match &outcomes[set] {
             Outcome::Fits { shape } => {
                 fitting += 1;
-                (shape.as_str(), "ok")
+                (shape.as_str(), "ok", &[][..])
             }
             Outcome::Refused { why, details } => {
                 failed += 1;
                 refused.entry(set).or_insert((name, why, details));
-                ("", why.as_str())
+                ("", why.as_str(), details.as_slice())
             }
-            Outcome::Nothing => {
+            Outcome::Nothing { why } => {
                 nothing += 1;
                 // Asked for by name, it is a failure; a branch from before 2023-11 is none.
                 failed += usize::from(named.contains(name));
-                ("", "no Cluster API supervisor in it")
+                ("", *why, &[][..])
             }
         };
         let _ = writeln!(text, "{name:width$}  {date:10}  {shape:5}  {said}");
-        rows.push(json!({ "revision": name, "commit": commit, "date": date, "shape": shape, "ok": said == "ok", "outcome": said }));
+        rows.push(json!({
+            "revision": name, "commit": commit, "date": date, "shape": shape, "ok": said == "ok", "outcome": said,
+            "details": details,
+        }));
     }
     for (name, why, details) in refused.values() {
         let _ = writeln!(text, "\n{name}: {why}");
@@ -170,7 +174,7 @@ fn report(revisions: &[Revision], set_of: &[usize], outcomes: &[Outcome], named:
     }
     let _ = writeln!(
         text,
-        "\n{}, {} of sources: {fitting} ok, {failed} failed, {nothing} without a supervisor",
+        "\n{}, {} of sources: {fitting} ok, {failed} failed, {nothing} with nothing to patch",
         count(revisions.len(), "revision"),
         count(outcomes.len(), "set")
     );
