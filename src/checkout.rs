@@ -218,8 +218,7 @@ impl Checkout {
     /// What the blob of that name holds, abbreviated or not; nothing where the repository does not have it.
     pub fn blob(&self, id: &str) -> Result<Option<Vec<u8>>> {
         let repository = if self.git.is_some() { open(&self.top)? } else { None };
-        let found = repository.as_ref().and_then(|repository| repository.revparse_single(id).ok());
-        Ok(found.and_then(|object| object.into_blob().ok()).map(|blob| blob.content().to_vec()))
+        Ok(repository.and_then(|repository| blob(&repository, id)))
     }
 
     /// A link to a folder inside the checkout is only another name for it. Any other would have us
@@ -559,6 +558,11 @@ impl History {
         Ok(entries)
     }
 
+    /// What the blob of that name holds, abbreviated or not; nothing where the repository does not have it.
+    pub fn blob(&self, id: &str) -> Option<Vec<u8>> {
+        blob(&self.repository, id)
+    }
+
     /// What an entry holds.
     pub fn read(&self, entry: &Entry, revision: &Revision) -> Result<Content> {
         let blob = self
@@ -567,6 +571,11 @@ impl History {
             .map_err(|error| absent(&entry.path, &revision.name, &error))?;
         Ok(Content { bytes: blob.content().to_vec(), mode: entry.mode })
     }
+}
+
+fn blob(repository: &Repository, id: &str) -> Option<Vec<u8>> {
+    let found = repository.revparse_single(id).ok()?;
+    Some(found.into_blob().ok()?.content().to_vec())
 }
 
 fn absent(path: &str, revision: &str, error: &git2::Error) -> Error {

@@ -231,6 +231,9 @@ impl FilePatch {
                     if undone(&self.hunks, old_bytes) {
                         trouble.hint(APPLIED);
                     }
+                    if blobs.is_some() {
+                        trouble.hint(&self.without_base());
+                    }
                     misfits.into_iter().for_each(|misfit| trouble.say(format!("`{}`: {misfit}", self.path())));
                     return Ok(());
                 }
@@ -248,6 +251,17 @@ impl FilePatch {
             changes.push(Change { path: new.clone(), after: Some(Content { bytes: after, mode }), lines, shifts });
         }
         Ok(())
+    }
+
+    /// Why no merge was tried.
+    fn without_base(&self) -> String {
+        let path = self.path();
+        match &self.base {
+            Some(base) => {
+                format!("`--3way`: this repository has no blob `{base}`, which the patch of `{path}` was made from")
+            }
+            None => format!("`--3way`: the patch does not say which blob its change of `{path}` was made from"),
+        }
     }
 
     fn path(&self) -> &str {

@@ -15,6 +15,7 @@ mod house;
 mod patch;
 mod patch_formats;
 mod patch_hostile;
+mod patch_merges;
 mod patch_misfits;
 mod recorder;
 mod refusals;

@@ -65,6 +65,11 @@ impl Check {
         }
         // Many branches share their sources: each set is read and planned once.
         let recipe = self.changes.recipe()?;
+        if self.changes.three_way {
+            return Err(Error::usage("`--3way` merges a patch that does not fit, and `check` asks whether it fits")
+                .hint("leave it out; `rr-patch diff --3way --rev REV` prints what the merge gives")
+                .into());
+        }
         let paths = match &recipe {
             Recipe::Structural(_) => source_paths(),
             Recipe::Classic(patches) => patches.iter().flat_map(PatchFile::paths).map(str::to_owned).collect(),

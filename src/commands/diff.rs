@@ -71,7 +71,9 @@ impl Diff {
             let entry = history.entries(&revision, &[path.to_owned()])?.pop();
             entry.map(|entry| history.read(&entry, &revision)).transpose()
         };
-        self.report(history.below_top(), &self.changes.recipe()?.plan(&read, None)?, false)
+        let blobs = |id: &str| Ok(history.blob(id));
+        let plan = self.changes.recipe()?.plan(&read, self.changes.three_way.then_some(&blobs))?;
+        self.report(history.below_top(), &plan, false)
     }
 
     fn report(&self, below: &Path, plan: &Plan, applied: bool) -> Result<Report> {
