@@ -140,7 +140,7 @@ impl PatchFile {
         if trouble.details.is_empty() {
             return Ok(changes);
         }
-        let error = Error::refused(format!("`{}` does not fit this checkout", self.label.name));
+        let error = Error::refused(format!("`{}` does not fit these sources", self.label.name));
         let error = trouble.details.into_iter().fold(error, Error::detail);
         Err(trouble.hints.into_iter().fold(error, Error::hint).into())
     }

@@ -43,7 +43,7 @@ fn patch_misfit_names_file_hunk_line_expected_lines_the_nearest_place_and_what_d
     let hunk = "@@ -4,5 +4,6 @@ a heading\n line 4\n line 5\n-line five and a half\n+x\n+y\n line 6\n \n";
     let run = refused(&tree, of_notes(&format!("@@ -1,2 +1,3 @@\n line 1\n+0\n line 2\n{hunk}")));
     run.says(&[
-        "error: `the.patch` does not fit this checkout\n",
+        "error: `the.patch` does not fit these sources\n",
         "  `docs/notes.txt`: `@@ -4,5 +4,6 @@` (line 7 of the patch): expected:\n",
         "    | line 4\n    | line 5\n    | line five and a half\n    | line 6\n    | \n",
         "    nearest: line 4, where 2 of them stand; line 6 is `line 6`\n",
