@@ -323,8 +323,11 @@ fn hunks(old: &[&[u8]], new: &[&[u8]], around: Around) -> Vec<Vec<u8>> {
     let radius = if let Around::Lines(number) = around { number } else { 1 };
     let mut hunks = Vec::new();
     let mut free = 0;
-    for group in diff.grouped_ops(radius) {
+    let groups = diff.grouped_ops(radius);
+    for (number, group) in groups.iter().enumerate() {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
+        // Where the next one begins: none may reach into another.
+        let next = groups.get(number + 1).and_then(|next| next.first()).map_or(old.len(), |op| op.old_range().start);
         let (mut from, mut to) = (first.old_range().start, last.old_range().end);
         let (mut new_from, mut new_to) = (first.new_range().start, last.new_range().end);
         let (mut above, mut below) = (0, 0);
@@ -335,7 +338,7 @@ fn hunks(old: &[&[u8]], new: &[&[u8]], around: Around) -> Vec<Vec<u8>> {
         while around == Around::Least && from < to && !unique(from, to) {
             if from > free && above < MOST_AROUND {
                 (from, new_from, above) = (from - 1, new_from - 1, above + 1);
-            } else if to < old.len() && below < MOST_AROUND {
+            } else if to < next && below < MOST_AROUND {
                 (to, new_to, below) = (to + 1, new_to + 1, below + 1);
             } else {
                 break;
@@ -356,7 +359,7 @@ fn hunks(old: &[&[u8]], new: &[&[u8]], around: Around) -> Vec<Vec<u8>> {
             }
         };
         old[from..from + above].iter().for_each(|line| put(b' ', line));
-        for op in &group {
+        for op in group {
             if op.tag() == DiffTag::Equal {
                 old[op.old_range()].iter().for_each(|line| put(b' ', line));
             } else {

@@ -120,6 +120,117 @@ fn diff_on_another_branch_prints_what_apply_would_do_there() {
     assert!(found == expected, "{}", String::from_utf8_lossy(&found));
 }
 
+/// Hunks of a patch by file: header and lines, without what git says behind the header.
+fn hunks(patch: &str) -> Vec<(String, Vec<String>)> {
+    let mut files: Vec<(String, Vec<String>)> = Vec::new();
+    for line in patch.lines() {
+        match (line.strip_prefix("diff --git "), line.strip_prefix("@@ ")) {
+            (Some(names), _) => files.push((names.to_owned(), Vec::new())),
+            (_, Some(header)) => files.last_mut().unwrap().1.push(header.split(" @@").next().unwrap().to_owned()),
+            _ => {
+                if let Some(hunk) = files.last_mut().unwrap().1.last_mut() {
+                    *hunk = format!("{hunk}\n{line}");
+                }
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn diff_context_gives_the_hunks_that_git_diff_gives() {
+    for shape in ["p2", "s4"] {
+        let (tree, patched) = (Tree::new(shape), Tree::patched(shape));
+        patched.git(&["add", "--intent-to-add", "."]);
+        for lines in ["1", "2", "3", "7", "40", "1000"] {
+            let ours = String::from_utf8(tree.prints(&["diff", "--context", lines])).unwrap();
+            let gits = patched.git(&["diff", &format!("-U{lines}")]);
+            assert_eq!(hunks(&ours), hunks(&gits), "{shape}, --context {lines}");
+            assert!(ours.matches("\n@@ ").count() >= 4);
+            git_apply(&tree, &["--check"], ours.as_bytes());
+        }
+        assert!(tree.prints(&["diff", "--context", "3"]) == tree.prints(&["diff"]));
+    }
+}
+
+#[test]
+fn diff_context_refuses_what_is_no_number_of_lines() {
+    let tree = Tree::new("installer");
+    for bad in ["0", "-1", "1001", "99999999999999999999", "", "few", "Least", "3.5"] {
+        tree.rr_patch(&["diff", &format!("--context={bad}")]).exits(2).says(&["expected a number from 1"]);
+    }
+}
+
+#[test]
+fn diff_context_least_fits_more_of_the_other_shapes_than_three_lines_do() {
+    let trees: Vec<Tree> = SHAPES.into_iter().map(Tree::new).collect();
+    let mut fits = [0, 0];
+    for tree in &trees {
+        let patches = ["least", "3"].map(|context| tree.prints(&["diff", "--context", context]));
+        for other in &trees {
+            let taken = patches.each_ref().map(|patch| {
+                fs::write(other.beside("the.patch"), patch).unwrap();
+                other.run("git", &["apply", "--check", "../the.patch"], &[]).code == 0
+            });
+            assert!(taken[0] || !taken[1], "least fits wherever three lines do");
+            assert!(taken[0] || other.root() != tree.root(), "its own shape");
+            fits = [fits[0] + usize::from(taken[0]), fits[1] + usize::from(taken[1])];
+        }
+    }
+    // Of 81 pairs, nine of them of one shape with itself: 41 against 23 when this was written.
+    assert!(fits[0] >= fits[1] + 15, "least fits {}, three lines fit {}", fits[0], fits[1]);
+}
+
+#[test]
+fn diff_context_least_is_taken_by_git_apply_and_leads_to_the_same_files_on_every_shape() {
+    for shape in SHAPES {
+        let (tree, other) = (Tree::new(shape), Tree::patched(shape));
+        let least = tree.prints(&["diff", "--context", "least"]);
+        assert!(least.len() < tree.prints(&["diff"]).len());
+        git_apply(&tree, &[], &least);
+        assert!(tree.snapshot() == other.snapshot(), "{shape}");
+    }
+}
+
+#[test]
+fn diff_context_least_tells_alike_places_apart_and_no_hunk_reaches_into_another() {
+    let tree = Tree::new("p2");
+    let name = "docs/alike.txt";
+    let apart = |lines: &[&str]| lines.concat();
+    let (a, b) = ("a\nb\n".repeat(12), "a\nb\n".repeat(40));
+    for (before, after) in [
+        (apart(&[&a, "one\n", &a]), apart(&[&a, "ONE\n", &a])),
+        (b.clone(), b.replacen("a\n", "X\n", 11).replacen("X\n", "a\n", 10)),
+        // Two changes, three lines apart, where nothing is the only one of its kind.
+        (b.clone(), apart(&[&b[..40], "X\nb\na\nb\na\nY\n", &b[52..]])),
+        (b.clone(), apart(&["X\n", &b[2..60], "Y\n", &b[62..64], "Z\n", &b[66..]])),
+        (apart(&[&a, "x\n", &a, "x\n", &a]), apart(&[&a, "y\n", &a, "z\n", &a])),
+    ] {
+        tree.write(name, &before);
+        tree.commit("before");
+        tree.write(name, &after);
+        fs::write(tree.beside("full.patch"), tree.git(&["diff", "-U20"])).unwrap();
+        tree.git(&["checkout", "--quiet", "--", name]);
+        let least = tree.prints(&["diff", "--context", "least", "--patch", "../full.patch"]);
+        let text = String::from_utf8(least.clone()).unwrap();
+        let mut free = 1;
+        for header in text.lines().filter_map(|line| line.strip_prefix("@@ -")) {
+            let (start, count) = header.split(' ').next().unwrap().split_once(',').unwrap();
+            let (start, count): (usize, usize) = (start.parse().unwrap(), count.parse().unwrap());
+            assert!(start >= free, "{text}");
+            free = start + count;
+        }
+        fs::write(tree.beside("least.patch"), &least).unwrap();
+        tree.rr_patch(&["apply", "--patch", "../least.patch"]).exits(0);
+        assert_eq!(tree.text(name), after);
+        tree.rr_patch(&["revert"]).exits(0);
+        git_apply(&tree, &[], &least);
+        assert_eq!(tree.text(name), after);
+        tree.git(&["checkout", "--quiet", "--", name]);
+    }
+}
+
 #[test]
 fn diff_root_gives_paths_from_the_top_of_the_checkout() {
     let below = "third_party/my \"installer\"\té";
