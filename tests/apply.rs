@@ -690,7 +690,7 @@ fn format_json_of_apply_says_what_the_text_says() {
     assert_eq!(report["base"], tree.git(&["rev-parse", "HEAD"]).trim());
     assert_eq!(report["tool"], env!("CARGO_PKG_VERSION"));
     assert_eq!(report["options"]["controllers"], serde_json::json!(["all"]));
-    let file = |path: &str, added: bool| serde_json::json!({"path": path, "added": added});
+    let file = |path: &str, added: bool| serde_json::json!({"path": path, "added": added, "removed": false});
     let files = [file(PROCESS, false), file(SYSTEM, false), file(ADDED, true), file(ADDED_UNIX, true)];
     assert_eq!(report["files"], serde_json::json!(files));
 }
