@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Run, Tree};
-use crate::patch_formats::{NOTES, tree_with_notes};
+use crate::harness::{Run, Tree, command};
+use crate::patch_formats::{NOTES, made_by_git, tree_with, tree_with_notes};
 
 /// Has the tool refuse a patch, and asserts that nothing beside the checkout is written either.
 #[track_caller]
@@ -127,6 +127,228 @@ fn patch_that_takes_a_file_for_a_folder_is_refused() {
     refused(&tree, adding("docs")).says(&["error: `docs` is not a regular file\n", "  found: a folder\n"]);
 }
 
+#[test]
+fn patch_names_that_leave_the_checkout_are_refused() {
+    let tree = tree_with_notes();
+    fs::write(tree.beside("outside.txt"), tree.text(NOTES)).unwrap();
+    let outside = tree.beside("outside.txt").display().to_string();
+    for (name, shown) in [
+        (outside.as_str(), format!("the absolute path `{outside}`")),
+        ("/etc/passwd", "the absolute path `/etc/passwd`".into()),
+        ("//etc/passwd", "the absolute path `//etc/passwd`".into()),
+        ("a/../../outside.txt", "`a/../../outside.txt`, which leaves the checkout or is not plain,".into()),
+        ("a/..", "`a/..`, which leaves".into()),
+        ("a/docs/../../outside.txt", "`a/docs/../../outside.txt`, which leaves".into()),
+        ("a//etc/passwd", "`a//etc/passwd`, which leaves".into()),
+        ("a/docs//notes.txt", "`a/docs//notes.txt`, which leaves".into()),
+        ("a/./docs/notes.txt", "`a/./docs/notes.txt`, which leaves".into()),
+        ("a/docs/notes.txt/", "`a/docs/notes.txt/`, which leaves".into()),
+        ("a/docs/notes.txt/.", "`a/docs/notes.txt/.`, which leaves".into()),
+        ("a/", "`a/`, which leaves".into()),
+        ("notes.txt", "`notes.txt`, which has no 1 folders to strip,".into()),
+    ] {
+        let says = [&format!("error: `the.patch` cannot be applied: {shown}"), " in line 1\n"];
+        let git = format!("diff --git {name} {name}\n");
+        refused(&tree, format!("--- {name}\n+++ {name}\n{HUNK}")).says(&says);
+        refused(&tree, format!("--- /dev/null\n+++ {name}\n@@ -0,0 +1 @@\n+hostile\n")).says(&says);
+        refused(&tree, format!("{git}old mode 100644\nnew mode 100755\n")).says(&says);
+        refused(&tree, format!("--- \"{}\"\n+++ {name}\n{HUNK}", name.replace('.', "\\056"))).says(&says);
+    }
+    for name in ["../outside.txt", "/etc/passwd", "docs/../../outside.txt"] {
+        for words in ["rename", "copy"] {
+            let git = "diff --git a/docs/notes.txt b/x\n";
+            refused(&tree, format!("{git}{words} from {NOTES}\n{words} to {name}\n")).says(&[name, " in line 1\n"]);
+            refused(&tree, format!("{git}{words} from {name}\n{words} to docs/x\n")).says(&[name, " in line 1\n"]);
+        }
+    }
+    // What goes is not what stays: the rest of these names is plain.
+    for (name, strip) in [("../docs/notes.txt", "-p1"), ("../../docs/notes.txt", "-p2")] {
+        fs::write(tree.beside("the.patch"), format!("--- {name}\n+++ {name}\n{HUNK}")).unwrap();
+        tree.rr_patch(&["apply", "--dry-run", "--patch", "../the.patch", strip]).exits(0);
+    }
+}
+
+#[test]
+fn patch_names_that_go_through_a_symlink_are_refused() {
+    let tree = tree_with_notes();
+    let notes = tree.text(NOTES);
+    fs::create_dir(tree.beside("outside")).unwrap();
+    fs::write(tree.beside("outside/notes.txt"), &notes).unwrap();
+    tree.link("inside", "docs");
+    tree.link("out", "../outside");
+    tree.link("docs/leaf.txt", "notes.txt");
+    tree.link("docs/out.txt", "../../outside/notes.txt");
+    tree.link("docs/dangling.txt", "../../outside/none.txt");
+    tree.link("loop", "loop");
+    for (name, link) in [
+        ("inside/notes.txt", "inside"),
+        ("out/notes.txt", "out"),
+        ("out/deep/er/notes.txt", "out"),
+        ("docs/leaf.txt", "docs/leaf.txt"),
+        ("docs/out.txt", "docs/out.txt"),
+        ("docs/dangling.txt", "docs/dangling.txt"),
+        ("loop/notes.txt", "loop"),
+    ] {
+        let move_here = format!("diff --git a/{NOTES} b/{name}\nrename from {NOTES}\nrename to {name}\n");
+        let move_away = format!("diff --git a/{name} b/docs/x\nrename from {name}\nrename to docs/x\n");
+        let delete = format!("--- a/{name}\n+++ /dev/null\n@@ -1 +0,0 @@\n-line 1\n");
+        for patch in [of(name), adding(name), move_here, move_away, delete] {
+            refused(&tree, patch).says(&[
+                &format!("error: `{name}` goes through the symlink `{link}`\n"),
+                &format!("  found: `{link}` -> `"),
+                "hint: let the patch name the file by its own path\n",
+            ]);
+        }
+        // diff looks at the same files.
+        tree.refuses(&["diff", "--patch", "../the.patch"]).says(&["goes through the symlink"]);
+    }
+    assert_eq!(fs::read_to_string(tree.beside("outside/notes.txt")).unwrap(), notes);
+}
+
+#[test]
+fn patch_that_moves_or_copies_onto_a_file_is_refused() {
+    let tree = tree_with_notes();
+    for (words, to) in [("rename", "hack/build.sh"), ("copy", "hack/build.sh"), ("copy", NOTES)] {
+        let patch = format!("diff --git a/{NOTES} b/{to}\n{words} from {NOTES}\n{words} to {to}\n");
+        refused(&tree, patch)
+            .says(&[&format!("`{to}` is there already, where line 1 of the patch wants to put a file\n")]);
+    }
+    refused(&tree, format!("diff --git a/{NOTES} b/docs\nrename from {NOTES}\nrename to docs\n"))
+        .says(&["error: `docs` is not a regular file\n", "  found: a folder\n"]);
+}
+
+#[test]
+fn patch_that_changes_a_file_twice_is_refused_with_both_lines() {
+    let tree = tree_with_notes();
+    let other = "@@ -20,2 +20,3 @@\n line 20\n+more\n line 21\n";
+    let name = NOTES;
+    let git = format!("diff --git a/{name} b/{name}\n");
+    let moved = format!("diff --git a/{name} b/x\nrename from {name}\nrename to x\n");
+    let spelt = format!("--- \"a/docs/not\\145s.txt\"\n+++ \"b/docs/not\\145s.txt\"\n{other}");
+    for (patch, path, lines) in [
+        (of(name) + &of(name), name, "1 and 8"),
+        (of(name) + &format!("--- a/{name}\n+++ b/{name}\n{other}"), name, "1 and 8"),
+        (of(name) + &spelt, name, "1 and 8"),
+        (format!("{git}old mode 100644\nnew mode 100755\n{git}{}", of(name)), name, "1 and 4"),
+        (moved.clone() + &git + &of(name), name, "1 and 4"),
+        (git + &of(name) + &moved, name, "1 and 9"),
+        (moved + "diff --git a/x b/x\ndeleted file mode 100644\n", "x", "1 and 4"),
+        (adding("docs/new") + &adding("docs/new"), "docs/new", "1 and 5"),
+    ] {
+        refused(&tree, patch).says(&[
+            &format!("error: `the.patch` changes `{path}` twice, in lines {lines} of it\n"),
+            "hint: make it two patches: several `--patch` are applied in their order\n",
+        ]);
+    }
+}
+
+// Modes, and what is no text.
+
+#[test]
+fn patch_with_the_mode_of_a_symlink_or_a_submodule_is_refused() {
+    let tree = tree_with_notes();
+    let git = format!("diff --git a/{NOTES} b/{NOTES}\n");
+    for (mode, shown) in [
+        ("120000", "a symlink (mode 120000)"),
+        ("160000", "a submodule (mode 160000)"),
+        ("040000", "the mode \"040000\""),
+        ("104755", "the mode \"104755\""),
+        ("0100644", "the mode \"0100644\""),
+        ("100666", "the mode \"100666\""),
+        ("", "the mode \"\""),
+        ("a mode", "the mode \"a mode\""),
+    ] {
+        for (head, line) in [
+            (format!("diff --git a/docs/link b/docs/link\nnew file mode {mode}\n"), 2),
+            (format!("{git}deleted file mode {mode}\n"), 2),
+            (format!("{git}old mode {mode}\nnew mode 100644\n"), 2),
+            (format!("{git}old mode 100644\nnew mode {mode}\n"), 3),
+            (format!("{git}index 1234567..89abcde {mode}\n"), 2),
+            (
+                format!(
+                    "{git}similarity index 100%\nold mode 100644\nnew mode {mode}\nrename from {NOTES}\nrename to docs/x\n"
+                ),
+                4,
+            ),
+        ] {
+            for body in [of(NOTES), String::new()] {
+                refused(&tree, format!("{head}{body}")).says(&[
+                    &format!("error: `the.patch` cannot be applied: {shown} in line {line}\n"),
+                    "expected: the mode of a regular file, 100644 or 100755\n",
+                ]);
+            }
+        }
+    }
+}
+
+#[test]
+fn patch_that_is_binary_or_a_merges_is_refused() {
+    let tree = tree_with(&[("docs/picture", b"\0\x01\x02")]);
+    let change = |tree: &Tree| tree.write("docs/picture", b"\0\x03\x04");
+    let literal = made_by_git(&tree, &["--binary"], change);
+    let differ = made_by_git(&tree, &[], change);
+    assert!(String::from_utf8_lossy(&literal).contains("\nGIT binary patch\n"));
+    for patch in [literal, differ, b"Binary files old/x and new/x differ\n".to_vec()] {
+        let run = refused(&tree, patch);
+        run.says(&["cannot be applied: a binary change in line ", "expected: changes of text files only\n"]);
+    }
+
+    // A merge's own diff, of a conflict that was solved in a third way.
+    tree.write(NOTES, "one\n");
+    tree.commit("one");
+    tree.git(&["checkout", "--quiet", "-b", "side"]);
+    tree.write(NOTES, "side\n");
+    tree.commit("side");
+    tree.git(&["checkout", "--quiet", "main"]);
+    tree.write(NOTES, "main\n");
+    tree.commit("main");
+    assert_eq!(tree.run("git", &["merge", "--quiet", "side"], &[]).code, 1);
+    tree.write(NOTES, "both\n");
+    tree.commit("merge");
+    let combined = tree.git(&["show", "HEAD"]);
+    assert!(combined.contains("\n@@@ -1,1 -1,1 +1,1 @@@\n"), "{combined}");
+    refused(&tree, combined).says(&[
+        "cannot be applied: a merge's diff, which has two old sides in line ",
+        "expected: a diff against a single commit\n",
+    ]);
+}
+
+// What is no patch.
+
+#[test]
+fn patch_that_is_none_is_refused() {
+    let tree = tree_with_notes();
+    let text = b"Dear all,\n\nplease find the patch attached.\n".to_vec();
+    for bytes in [
+        Vec::new(),
+        b"\n".to_vec(),
+        text,
+        vec![0; 100_000],
+        vec![0xff; 1000],
+        b"--- a/x\n".to_vec(),
+        b"diff -u a b\n".to_vec(),
+    ] {
+        refused(&tree, bytes).says(&[
+            "error: `the.patch` is not a patch: it changes nothing\n",
+            "expected: `--- FILE`, `+++ FILE` and hunks that begin with `@@ -`\n",
+            "hint: `git diff` and `diff -u` write such patches\n",
+        ]);
+    }
+}
+
+#[test]
+fn patch_that_is_a_folder_or_missing_is_refused() {
+    let tree = tree_with_notes();
+    let hint = "hint: `--patch` takes a file; without it `--mode patch` applies the shipped one\n";
+    for (name, why) in
+        [("docs", "Is a directory"), ("none.patch", "No such file"), ("docs/notes.txt/x", "Not a directory")]
+    {
+        refused_as(&tree, &["--patch", name]).says(&[&format!("error: cannot read the patch `{name}`: {why}"), hint]);
+        tree.refuses(&["diff", "--patch", name]).says(&[hint]);
+        tree.rr_patch(&["check", "--rev", "HEAD", "--patch", name]).refuses().says(&[hint]);
+    }
+}
+
 // Hunks.
 
 #[test]
@@ -241,6 +463,37 @@ fn patch_names_that_no_file_can_have_are_refused() {
 }
 
 // Size.
+
+#[test]
+fn patch_that_is_huge_or_has_no_end_is_refused_without_reading_it_all() {
+    let tree = tree_with_notes();
+    let huge = fs::File::create(tree.beside("huge.patch")).unwrap();
+    huge.set_len(100 << 20).unwrap();
+    tree.run("mkfifo", &["../pipe"], &[]).exits(0);
+    let limit = |name: &str| format!("error: the patch `{name}` is larger than 16 MiB\n");
+    for name in ["../huge.patch", "/dev/zero", "../pipe"] {
+        let mut writer = (name == "../pipe").then(|| {
+            // A writer without an end: it goes when nobody reads any more.
+            command("sh").args(["-c", "yes ' a line' >../pipe"]).current_dir(tree.root()).spawn().unwrap()
+        });
+        // 500 MB of address space hold the program and twice the limit, and not the patch.
+        let script = "ulimit -v 500000; exec \"$@\"";
+        let run = tree.run("sh", &["-c", script, "sh", env!("CARGO_BIN_EXE_rr-patch"), "apply", "--patch", name], &[]);
+        run.refuses().says(&[
+            &limit(name),
+            "expected: a patch of some source files\n",
+            "hint: `git apply` knows no such limit\n",
+        ]);
+        if let Some(writer) = &mut writer {
+            assert!(!writer.wait().unwrap().success(), "nobody reads on");
+        }
+    }
+    // As much as is taken, and a byte more.
+    let padding = |bytes: usize| " ".repeat(bytes - of(NOTES).len() - 1) + "\n" + &of(NOTES);
+    fs::write(tree.beside("the.patch"), padding(16 << 20)).unwrap();
+    tree.rr_patch(&["apply", "--dry-run", "--patch", "../the.patch"]).exits(0);
+    refused(&tree, padding((16 << 20) + 1)).says(&[&limit("../the.patch")]);
+}
 
 #[test]
 fn patch_with_very_many_hunks_or_files_ends_soon() {
