@@ -14,6 +14,7 @@ mod end_to_end;
 mod house;
 mod patch;
 mod patch_formats;
+mod patch_fuzz;
 mod patch_hostile;
 mod patch_merges;
 mod patch_misfits;
