@@ -156,9 +156,11 @@ fn patch_names_that_leave_the_checkout_are_refused() {
     }
     for name in ["../outside.txt", "/etc/passwd", "docs/../../outside.txt"] {
         for words in ["rename", "copy"] {
-            let git = "diff --git a/docs/notes.txt b/x\n";
-            refused(&tree, format!("{git}{words} from {NOTES}\n{words} to {name}\n")).says(&[name, " in line 1\n"]);
-            refused(&tree, format!("{git}{words} from {name}\n{words} to docs/x\n")).says(&[name, " in line 1\n"]);
+            let git = |from: &str, to: &str| format!("diff --git a/{from} b/{to}\n");
+            refused(&tree, format!("{}{words} from {NOTES}\n{words} to {name}\n", git(NOTES, name)))
+                .says(&[name, " in line 1\n"]);
+            refused(&tree, format!("{}{words} from {name}\n{words} to docs/x\n", git(name, "docs/x")))
+                .says(&[name, " in line 1\n"]);
         }
     }
     // What goes is not what stays: the rest of these names is plain.
@@ -589,7 +591,27 @@ fn patch_headers_that_contradict_themselves_are_refused() {
         (head("a/x", "b/y") + "new mode 100755\n", "names that cannot be told apart in line 1\n"),
         (String::from("--- /dev/null\n+++ /dev/null\n") + HUNK, "`/dev/null` on both sides in line 1\n"),
         (String::from("--- a/docs/notes.txt\n+++ b/docs/notes.txt\n"), "a file without a hunk in line 1\n"),
+        (head("a/x", "b/x") + "new file mode 100644\n--- /dev/null\n+++ b/x\n", "a file without a hunk in line 1\n"),
+        (
+            head("a/x", "b/x") + "copy from docs/notes.txt\ncopy to docs/new.txt\n",
+            "other names than below it in line 1\n",
+        ),
+        (
+            head("a/docs/notes.txt", "b/x") + "copy from docs/notes.txt\ncopy to docs/new.txt\n",
+            "other names than below it in line 1\n",
+        ),
+        (head("\"a/x\"", "b/y") + "rename from docs/notes.txt\nrename to y\n", "other names than below it in line 1\n"),
         (HUNK.to_owned(), "a hunk of no file in line 1\n"),
+        // What another line parts belongs to no file, or to another one.
+        (
+            head("a/hack/build.sh", "b/hack/build.sh") + "2iff --git a/x b/x\nnew mode 100755\n",
+            "a file that does not change in line 1\n",
+        ),
+        (format!("--- a/{NOTES}\n+++ b/{NOTES}\n\n{HUNK}"), "a file without a hunk in line 1\n"),
+        (
+            head("a/x", "b/x") + &format!("new file mode 100644\n--- /dev/null\n+++ b/x\n\n{HUNK}"),
+            "a file without a hunk in line 1\n",
+        ),
     ] {
         refused(&tree, &patch).says(&["error: `the.patch` cannot be applied: ", says]);
     }

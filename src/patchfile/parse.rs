@@ -73,8 +73,9 @@ pub fn files(name: &str, bytes: &[u8], strip: usize) -> Result<Vec<FilePatch>, E
             return Err(reader.refuse("a merge's diff, which has two old sides", "a diff against a single commit"));
         } else if line.starts_with(b"GIT binary patch") || line.starts_with(b"Binary files ") {
             return Err(reader.refuse("a binary change", "changes of text files only"));
-        } else if header.git.is_some() && header.new.is_none() {
-            reader.extended(line, &mut header)?;
+        } else if header.git.is_none() || header.new.is_some() || !reader.extended(line, &mut header)? {
+            // Any other line ends what is said of a file: what comes then may be another's.
+            files.extend(reader.finish(std::mem::take(&mut header), Vec::new())?);
         }
         reader.at += 1;
     }
@@ -150,8 +151,24 @@ impl Reader<'_> {
         Ok((name, after))
     }
 
-    /// A line between `diff --git` and `---`.
-    fn extended(&self, line: &[u8], header: &mut Header) -> Result<(), Error> {
+    /// Reads a line between `diff --git` and `---`, if it is one.
+    fn extended(&self, line: &[u8], header: &mut Header) -> Result<bool, Error> {
+        const KNOWN: [&str; 11] = [
+            "old mode ",
+            "new mode ",
+            "new file mode ",
+            "deleted file mode ",
+            "rename from ",
+            "rename to ",
+            "copy from ",
+            "copy to ",
+            "similarity index ",
+            "dissimilarity index ",
+            "index ",
+        ];
+        if !KNOWN.iter().any(|known| line.starts_with(known.as_bytes())) {
+            return Ok(false);
+        }
         let text = self.text(line)?;
         let name = |rest: &str| Ok(if rest.starts_with('"') { self.unquote(rest)?.0 } else { rest.to_owned() });
         for (key, what) in [("new file mode ", true), ("deleted file mode ", false)] {
@@ -180,7 +197,7 @@ impl Reader<'_> {
                 base.len() >= 4 && base.bytes().all(|b| b.is_ascii_hexdigit()) && base.bytes().any(|b| b != b'0');
             header.base = usable.then(|| base.to_owned());
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Whether a mode is that of a program; anything but a regular file is refused.
@@ -299,7 +316,7 @@ impl Reader<'_> {
                 (Some(git), ..) => self.names(git, line)?,
                 (None, ..) => return Ok(None),
             };
-            if header.git.is_none() && hunks.is_empty() {
+            if header.old.is_some() && hunks.is_empty() {
                 return Err(self.refuse_line(line, "a file without a hunk", "`@@ -` below `+++ FILE`"));
             }
             let written = match (&old, &new) {
@@ -353,12 +370,25 @@ impl Reader<'_> {
                 "`rename from` and `rename to`, or `copy from` and `copy to`",
             );
         }
+        if let (Some(git), Some(from), Some(to)) = (&header.git, &header.from, &header.to) {
+            let same = match git.contains('"') {
+                true => {
+                    let (first, second) = self.both_names(git, header.line)?;
+                    [(first, from), (second, to)].iter().all(|(one, other)| one.ends_with(other.as_str()))
+                }
+                false => git.strip_suffix(to.as_str()).is_some_and(|rest| rest.contains(&format!("{from} "))),
+            };
+            if !same {
+                return refuse("other names than below it", "the names of `from` and `to`");
+            }
+        }
         let (Some(git), Some(old), Some(new)) = (&header.git, &header.old, &header.new) else { return Ok(()) };
         let same = match (old, new) {
             // In quotes the names can be told apart, else only be compared.
             _ if git.contains('"') => {
                 let (first, second) = self.both_names(git, header.line)?;
-                [(old, first), (new, second)].iter().all(|(one, other)| **one == Name::Nothing || *one == other)
+                let same = |one: &Name, other: String| *one == Name::Nothing || *one == Name::File(other);
+                same(old, first) && same(new, second)
             }
             (Name::File(old), Name::File(new)) => *git == format!("{old} {new}"),
             (Name::File(old), Name::Nothing) => git.starts_with(&format!("{old} ")),
@@ -372,29 +402,25 @@ impl Reader<'_> {
     /// folder, or quoted.
     fn names(&self, git: &str, line: usize) -> Result<(Name, Name), Error> {
         let (old, new) = self.both_names(git, line)?;
-        let tail = |name: &Name| match name {
-            Name::File(name) => name.split_once('/').map(|(_, tail)| tail.to_owned()),
-            Name::Nothing => None,
-        };
+        let tail = |name: &str| name.split_once('/').map(|(_, tail)| tail.to_owned());
         if old != new && tail(&old) != tail(&new) {
             return Err(self.refuse_line(line, APART, GIT_LINE));
         }
-        Ok((old, new))
+        Ok((Name::File(old), Name::File(new)))
     }
 
-    fn both_names(&self, git: &str, line: usize) -> Result<(Name, Name), Error> {
+    fn both_names(&self, git: &str, line: usize) -> Result<(String, String), Error> {
         let bad = || self.refuse_line(line, APART, GIT_LINE);
-        let (old, new) = if git.starts_with('"') {
+        if git.starts_with('"') {
             let (old, rest) = self.unquote(git)?;
             let rest = rest.trim_start();
-            (old, if rest.starts_with('"') { self.unquote(rest)?.0 } else { rest.to_owned() })
-        } else if let Some((old, _)) = git.split_once(" \"") {
-            (old.to_owned(), self.unquote(&git[old.len() + 1..])?.0)
-        } else {
-            let (old, new) = git.split_at_checked(git.len() / 2).ok_or_else(bad)?;
-            (old.to_owned(), new.strip_prefix(' ').ok_or_else(bad)?.to_owned())
-        };
-        Ok((Name::File(old), Name::File(new)))
+            return Ok((old, if rest.starts_with('"') { self.unquote(rest)?.0 } else { rest.to_owned() }));
+        }
+        if let Some((old, _)) = git.split_once(" \"") {
+            return Ok((old.to_owned(), self.unquote(&git[old.len() + 1..])?.0));
+        }
+        let (old, new) = git.split_at_checked(git.len() / 2).ok_or_else(bad)?;
+        Ok((old.to_owned(), new.strip_prefix(' ').ok_or_else(bad)?.to_owned()))
     }
 
     /// A name as a path from the installer's root.
