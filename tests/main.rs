@@ -8,6 +8,7 @@ mod harness;
 mod apply;
 mod build;
 mod check;
+mod clones;
 mod commit;
 mod diff;
 mod end_to_end;
