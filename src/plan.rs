@@ -211,7 +211,12 @@ fn still_go(path: &str, before: Option<&Content>, after: Option<&Content>) -> Re
     let parse = |content: &Content| GoFile::parse(path, content.bytes.clone()).map(drop);
     match after.filter(|_| Path::new(path).extension().is_some_and(|ending| ending == "go")).map(parse) {
         Some(Err(error)) if before.is_none_or(|before| parse(before).is_ok()) => match error.downcast::<Error>() {
-            Ok(error) => Err(error.detail("found: so the patch would leave it").into()),
+            // Its hint is about the file on disk, which is as it should be.
+            Ok(error) => {
+                let refused = Error::refused(format!("with the patch, {error}"))
+                    .hint("a hunk may have found a wrong place, or not all of the patch is there");
+                Err(error.details().iter().cloned().fold(refused, Error::detail).into())
+            }
             Err(error) => Err(error),
         },
         _ => Ok(()),

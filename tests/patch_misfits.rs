@@ -164,3 +164,41 @@ fn status_finds_a_hunk_that_removed_the_end_of_a_file() {
     tree.edit(NOTES, "line 2\n", "line 2\nmy own\n");
     tree.rr_patch(&["status"]).exits(0).prints(&[in_place, "docs/notes.txt:29\n"]);
 }
+
+#[test]
+fn patch_that_leaves_no_go_is_refused_where_there_was_go_before() {
+    let tree = Tree::new("p2");
+    let name = "pkg/version/version.go";
+    tree.write(name, "package version\n\nfunc One() int {\n\treturn 1\n}\n");
+    let hunk = "@@ -2,4 +2,5 @@\n \n func One() int {\n+\tif true {\n \treturn 1\n }\n";
+    let patch = format!("--- a/{name}\n+++ b/{name}\n{hunk}");
+    refused(&tree, &patch).says(&[
+        "hint: the structural changes fit here",
+        &format!("error: with the patch, `{name}:7:1` is not valid Go\n"),
+        "  found: `}` is missing\n",
+        "hint: a hunk may have found a wrong place",
+    ]);
+    refused(&tree, "--- /dev/null\n+++ b/pkg/new.go\n@@ -0,0 +1 @@\n+packag new\n")
+        .says(&["error: with the patch, `pkg/new.go:1:"]);
+    // What was none before need be none after: the patch may mend one of two faults.
+    tree.write(name, "package version\n\nfunc One() int {\n\treturn 1\n}\n\nfunc (\n");
+    fs::write(tree.beside("the.patch"), &patch).unwrap();
+    tree.rr_patch(&["apply", "--patch", "../the.patch"]).exits(0);
+}
+
+#[test]
+fn patch_on_files_that_were_edited_since_is_refused_without_a_word_of_the_patch() {
+    let tree = tree_with_notes();
+    fs::write(tree.beside("the.patch"), of_notes("@@ -1,2 +1,2 @@\n-line 1\n+line one\n line 2\n")).unwrap();
+    fs::write(tree.beside("2.patch"), of_notes("@@ -1,2 +1,2 @@\n-line 1\n+line 1.0\n line 2\n")).unwrap();
+    tree.rr_patch(&["apply", "--patch", "../the.patch"]).exits(0);
+    tree.edit(NOTES, "line 20\n", "line twenty\n");
+    tree.refuses(&["apply", "--patch", "../2.patch"]).says(&[
+        "error: patched files were edited since, so they cannot be patched in another way\n",
+        "edited: docs/notes.txt\n",
+        "hint: `rr-patch revert` merges the edits into the originals; then apply again\n",
+    ]);
+    tree.rr_patch(&["revert"]).exits(0);
+    tree.rr_patch(&["apply", "--patch", "../2.patch"]).exits(0);
+    assert!(tree.text(NOTES).contains("line 1.0\n") && tree.text(NOTES).contains("line twenty\n"));
+}
