@@ -204,7 +204,9 @@ impl Checkout {
         let mut here = self.root.clone();
         for part in Path::new(path).components() {
             here.push(part);
-            if here.is_symlink() {
+            // Below what is not there, nothing is.
+            let Ok(seen) = fs::symlink_metadata(&here) else { break };
+            if seen.is_symlink() {
                 let shown = here.strip_prefix(&self.root).unwrap_or(&here).display();
                 return Err(Error::refused(format!("`{path}` goes through the symlink `{shown}`"))
                     .detail(format!("found: `{shown}` -> `{}`", fs::read_link(&here).unwrap_or_default().display()))

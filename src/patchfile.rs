@@ -135,6 +135,10 @@ impl PatchFile {
     pub fn apply(&self, read: Source, blobs: Option<Blobs>) -> Result<Vec<Change>> {
         let (mut changes, mut trouble) = (Vec::new(), Trouble::default());
         for file in &self.files {
+            // Enough is known, and each file that is missing costs a search.
+            if trouble.details.len() > MOST {
+                break;
+            }
             file.apply(read, blobs, &mut changes, &mut trouble)?;
         }
         if trouble.details.is_empty() {
@@ -196,7 +200,7 @@ impl FilePatch {
             // A name from another place: some other number of its folders may be right.
             let parts: Vec<&str> = self.written.split('/').collect();
             let there = |strip: &usize| matches!(read(&parts[*strip..].join("/")), Ok(Some(_)));
-            if let Some(strip) = (0..parts.len()).find(there) {
+            if let Some(strip) = (0..parts.len().min(MOST)).find(there) {
                 trouble.hint(&format!("`{}` is there: try `-p {strip}`", parts[strip..].join("/")));
             }
             return Ok(());

@@ -506,7 +506,12 @@ fn patch_with_very_many_hunks_or_files_ends_soon() {
     let files: String = (0..20_000).fold(String::new(), |text, number| {
         text + &format!("diff --git a/docs/{number} b/docs/{number}\nold mode 100644\nnew mode 100755\n")
     });
+    let deep: String = (0..2000).fold(String::new(), |text, number| {
+        let name = format!("{}{number}", "d/".repeat(1000));
+        text + &format!("diff --git a/{name} b/{name}\nold mode 100644\nnew mode 100755\n")
+    });
     for (patch, says) in [
+        (deep, "d/19` is not there, which line 58 of the patch wants to change\n  and more\n"),
         (format!("--- a/{NOTES}\n+++ b/{NOTES}\n{hunks}"), "`@@ -20 +20 @@` (line 60 of the patch): expected:"),
         (files.clone() + &files, "changes `docs/0` twice, in lines 1 and 60001 of it"),
         (files, "`docs/19` is not there, which line 58 of the patch wants to change\n  and more\n"),
