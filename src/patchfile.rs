@@ -452,13 +452,14 @@ fn undone(hunks: &[Hunk], bytes: &[u8]) -> bool {
     !turned.is_empty() && place(&turned, bytes).is_ok()
 }
 
-/// The line on which what a hunk adds begins in a merged text, from 1.
+/// The line on which what a hunk adds begins in a merged text, from 1: the one nearest to where it was.
 fn find_added(hunk: &Hunk, text: &[u8]) -> usize {
     let added: Vec<&[u8]> =
         hunk.lines.iter().filter(|line| line.sign == b'+').map(|line| line.text.as_slice()).collect();
     let lines = lines_of(text);
-    let found = (0..lines.len()).find(|&at| !added.is_empty() && lines[at..].starts_with(&added));
-    found.unwrap_or(hunk.start.saturating_sub(1)) + 1
+    let there = |at: &usize| !added.is_empty() && lines[*at..].starts_with(&added);
+    let found = (0..lines.len()).filter(there).min_by_key(|at| at.abs_diff(hunk.start));
+    found.map_or(hunk.start, |at| at + 1).clamp(1, lines.len().max(1))
 }
 
 /// The name of the one file that libgit2 is shown.

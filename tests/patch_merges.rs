@@ -122,3 +122,24 @@ fn diff_rev_3way_prints_the_patch_made_anew_and_check_asks_only_whether_it_fits(
         .exits(2)
         .says(&["error: `--3way` merges a patch that does not fit, and `check` asks whether it fits\n", "hint: "]);
 }
+
+#[test]
+fn patch_3way_finds_the_lines_of_hunks_in_what_was_merged() {
+    let tree = tree_with_notes();
+    let patch = made_by_git(&tree, &[], |tree| {
+        tree.edit(NOTES, "line 20\n", "line 20\nagain\n");
+        tree.edit(NOTES, "line 29\nline 30\n", "");
+    });
+    fs::write(tree.beside("the.patch"), patch).unwrap();
+    // What the patch adds stands elsewhere too, and the file has become shorter.
+    tree.edit(NOTES, "line 2\n", "line 2\nagain\n");
+    tree.edit(NOTES, "line 18\n", "line eighteen\n");
+    let above = (5..=12).map(|number| ["line ", &number.to_string(), "\n"].concat()).collect::<String>();
+    tree.edit(NOTES, &above, "");
+    tree.rr_patch(&["apply", "--3way", "--patch", "../the.patch"]).exits(0);
+    let text = tree.text(NOTES);
+    let again = 1 + text.lines().collect::<Vec<_>>().iter().rposition(|line| *line == "again").unwrap();
+    let last = text.lines().count();
+    assert_eq!(again, 14);
+    tree.rr_patch(&["status"]).exits(0).prints(&[&format!("{NOTES}:{again}\n"), &format!("{NOTES}:{last}\n")]);
+}
