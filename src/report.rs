@@ -94,13 +94,19 @@ fn named(plan: &Plan) -> Vec<(&str, &'static str)> {
     named
 }
 
+/// How wide a column of their names is.
+fn width(plan: &Plan) -> usize {
+    plan.sites.iter().map(|site| site.change.chars().count()).max().unwrap_or_default().max(16)
+}
+
 /// The places of all changes, a line each, under the name of the change.
 pub fn sites(plan: &Plan) -> String {
     let mut text = String::new();
+    let width = width(plan);
     for (change, does) in named(plan) {
-        let _ = writeln!(text, "  {change:<16} {does}");
+        let _ = writeln!(text, "  {change:<width$} {does}");
         for site in plan.sites.iter().filter(|site| site.change == change) {
-            let _ = writeln!(text, "  {:<16}   {}:{}", "", site.path, site.line);
+            let _ = writeln!(text, "  {:<width$}   {}:{}", "", site.path, site.line);
         }
     }
     text
@@ -169,6 +175,7 @@ pub fn status(checkout: &Checkout, journal: &Journal, seen: &[Seen]) -> (String,
     }
 
     let mut changes = Vec::new();
+    let width = width(&journal.plan);
     for (change, does) in named(&journal.plan) {
         let mut places = Vec::new();
         for site in journal.plan.sites.iter().filter(|site| site.change == change) {
@@ -181,11 +188,11 @@ pub fn status(checkout: &Checkout, journal: &Journal, seen: &[Seen]) -> (String,
             n if n == places.len() => "NOT in place",
             _ => "NOT whole",
         };
-        let _ = writeln!(text, "  {change:<16} {mark:<13} {does}");
+        let _ = writeln!(text, "  {change:<width$} {mark:<13} {does}");
         for (site, now) in &places {
             let _ = match now {
-                Some(line) => writeln!(text, "  {:<16} {:<13} {}:{line}", "", "", site.path),
-                None => writeln!(text, "  {:<16} {:<13} {}:{} is gone or edited", "", "", site.path, site.line),
+                Some(line) => writeln!(text, "  {:<width$} {:<13} {}:{line}", "", "", site.path),
+                None => writeln!(text, "  {:<width$} {:<13} {}:{} is gone or edited", "", "", site.path, site.line),
             };
         }
         let sites: Vec<Value> = places.iter().map(|(site, now)| json!({"path": site.path, "line": now})).collect();

@@ -120,7 +120,7 @@ fn status_names_the_patch_and_the_lines_of_its_hunks() {
     tree.rr_patch(&["status"]).exits(0).prints(&[
         &format!("patched: `{}`, with {NAME}\n", tree.root().display()),
         &format!("patch:   {NAME}, git blob {}\n", &blob[..12]),
-        &format!("  {NAME} in place      its hunks\n"),
+        &format!("  {NAME} in place      its hunks\n  {:18} {:13} {PROCESS}:", "", ""),
         "\nnothing was edited since\n",
     ]);
     let report = tree.rr_patch(&["status", "--format", "json"]).exits(0).json();
