@@ -235,8 +235,8 @@ impl FilePatch {
                     if undone(&self.hunks, old_bytes) {
                         trouble.hint(APPLIED);
                     }
-                    if blobs.is_some() {
-                        trouble.hint(&self.without_base());
+                    if let Some(blobs) = blobs {
+                        trouble.hint(&self.without_base(blobs)?);
                     }
                     misfits.into_iter().for_each(|misfit| trouble.say(format!("`{}`: {misfit}", self.path())));
                     return Ok(());
@@ -258,14 +258,17 @@ impl FilePatch {
     }
 
     /// Why no merge was tried.
-    fn without_base(&self) -> String {
+    fn without_base(&self, blobs: Blobs) -> Result<String> {
         let path = self.path();
-        match &self.base {
+        Ok(match &self.base {
+            None => format!("`--3way`: the patch does not say which blob its change of `{path}` was made from"),
+            Some(base) if blobs(base)?.is_some() => {
+                format!("`--3way`: the patch of `{path}` does not fit blob `{base}` either, though it names it")
+            }
             Some(base) => {
                 format!("`--3way`: this repository has no blob `{base}`, which the patch of `{path}` was made from")
             }
-            None => format!("`--3way`: the patch does not say which blob its change of `{path}` was made from"),
-        }
+        })
     }
 
     fn path(&self) -> &str {

@@ -78,7 +78,10 @@ fn patch_3way_without_what_the_patch_was_made_from_is_refused_as_without_3way() 
         ),
         (without_index, "the patch does not say which blob "),
         // Another file's: its hunks do not fit there either.
-        (text.replace(base, tree.git(&["rev-parse", "HEAD:go.mod"]).trim()), "this repository has no blob `"),
+        (
+            text.replace(base, tree.git(&["rev-parse", "HEAD:go.mod"]).trim()),
+            "the patch of `docs/notes.txt` does not fit blob `",
+        ),
     ] {
         fs::write(tree.beside("the.patch"), patch).unwrap();
         let run = tree.refuses(&["apply", "--3way", "--patch", "../the.patch"]);
