@@ -1,0 +1,282 @@
+//! The controllers inside an installer. `//go:embed` leaves the zip's bytes as they are, somewhere in the
+//! read-only data, so the zip is found from its end: the record that begins with `PK\5\6`.
+//!
+//! These four bytes are elsewhere too, in compressed data and in the code that looks for them. So a record
+//! counts only where all that it says fits: a directory right before it that begins with `PK\1\2`, and
+//! a first file that begins with `PK\3\4`. Zips of more than 4 GiB (zip64) are not looked for.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use memchr::memmem;
+use zip::ZipArchive;
+
+use super::scan::{Patch, ZIP_END, scan};
+use super::{Facts, elf, explain};
+use crate::error::Error;
+
+/// What the names of all controllers begin with: so says the Makefile that builds them.
+const CONTROLLER: &str = "cluster-api";
+
+/// No program in the zip is larger; a damaged directory may say so.
+const LARGEST: u64 = 2 << 30;
+
+/// An installer with all that is in it.
+#[derive(Debug)]
+pub struct Installer {
+    pub facts: Facts,
+    pub patch: Patch,
+    /// What its zips of controllers hold. Other zips are left alone.
+    pub entries: Vec<Entry>,
+}
+
+/// A file in a zip of controllers.
+#[derive(Debug)]
+pub struct Entry {
+    pub name: String,
+    pub content: Content,
+}
+
+#[derive(Debug)]
+pub enum Content {
+    Program(Box<Facts>),
+    /// No ELF: its size and hash.
+    Other {
+        size: u64,
+        sha256: String,
+    },
+    /// Cannot be unpacked or read, and why.
+    Broken(String),
+}
+
+impl Entry {
+    /// Whether it is one of the programs that are built with the installer. The others, etcd and
+    /// kube-apiserver, are downloaded, and stripped by those who built them.
+    pub fn controller(&self) -> bool {
+        self.name.rsplit('/').next().is_some_and(|name| name.starts_with(CONTROLLER))
+    }
+
+    pub fn facts(&self) -> Option<&Facts> {
+        match &self.content {
+            Content::Program(facts) => Some(facts),
+            Content::Other { .. } | Content::Broken(_) => None,
+        }
+    }
+
+    pub fn sha256(&self) -> Option<&str> {
+        match &self.content {
+            Content::Program(facts) => Some(&facts.sha256),
+            Content::Other { sha256, .. } => Some(sha256),
+            Content::Broken(_) => None,
+        }
+    }
+}
+
+impl Installer {
+    /// Reads an installer and unpacks what it embeds, one program at a time and in memory.
+    ///
+    /// # Errors
+    /// A file that is no whole ELF. What is wrong with an embedded program is told by its entry.
+    pub fn read(path: &Path) -> Result<Self> {
+        let (file, scan) = scan(path)?;
+        let cache = object::ReadCache::new(&file);
+        let facts = elf::facts(&cache).map_err(|error| explain(&error, &format!("`{}`", path.display())))?;
+        drop(cache);
+        let entries = entries(&file, &scan.zip_ends).with_context(|| format!("cannot read `{}`", path.display()))?;
+        Ok(Self { facts: Facts { size: scan.size, sha256: scan.sha256, ..facts }, patch: scan.patch, entries })
+    }
+}
+
+/// Every controller inside an installer, by name.
+///
+/// # Errors
+/// A controller that cannot be unpacked, or is no ELF.
+pub fn embedded(installer: &Path) -> Result<Vec<(String, Facts)>> {
+    let (file, scan) = scan(installer)?;
+    let entries = entries(&file, &scan.zip_ends).with_context(|| format!("cannot read `{}`", installer.display()))?;
+    let controllers = entries.into_iter().filter(Entry::controller).map(|entry| match entry.content {
+        Content::Program(facts) => Ok((entry.name, *facts)),
+        Content::Other { .. } => Err(unusable(installer, &entry.name, "no ELF program")),
+        Content::Broken(why) => Err(unusable(installer, &entry.name, &why)),
+    });
+    controllers.collect()
+}
+
+fn unusable(installer: &Path, name: &str, why: &str) -> anyhow::Error {
+    Error::failed(format!("`{name}` inside `{}` cannot be used", installer.display()))
+        .detail(why)
+        .hint("build the installer again")
+        .into()
+}
+
+/// Whether an installer carries the whole of rr-patch's change.
+pub fn carries_patch(installer: &Path) -> Result<bool> {
+    Ok(scan(installer)?.1.patch.whole())
+}
+
+/// What the zips of controllers in a file hold.
+fn entries(file: &File, ends: &[u64]) -> io::Result<Vec<Entry>> {
+    let mut zips: Vec<Zip> = Vec::new();
+    // From the last, so that a zip that is stored in another one comes after that one.
+    for &end in ends.iter().rev() {
+        if !zips.iter().any(|zip| zip.holds(end))
+            && let Some(zip) = Zip::before(file, end)?
+        {
+            zips.push(zip);
+        }
+    }
+    let mut entries = Vec::new();
+    for zip in zips.iter().rev() {
+        if zip.of_controllers(file)? {
+            entries.extend(zip.entries(file));
+        }
+    }
+    Ok(entries)
+}
+
+/// Where a zip lies in a file.
+#[derive(Clone, Copy, Debug)]
+struct Zip {
+    start: u64,
+    directory: u64,
+    end: u64,
+}
+
+impl Zip {
+    /// The zip whose last record is at `record`, if there is one.
+    fn before(file: &File, record: u64) -> io::Result<Option<Self>> {
+        let mut bytes = [0; 22];
+        if !read_at(file, &mut bytes, record)? || !bytes.starts_with(ZIP_END) {
+            return Ok(None);
+        }
+        let short = |at: usize| u64::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+        let long = |at: usize| short(at) | short(at + 2) << 16;
+        let (disks, files, size, offset, comment) = (long(4), (short(8), short(10)), long(12), long(16), short(20));
+        if disks != 0 || files.0 != files.1 || files.0 == 0 {
+            return Ok(None);
+        }
+        let Some(directory) = record.checked_sub(size) else { return Ok(None) };
+        let Some(start) = directory.checked_sub(offset) else { return Ok(None) };
+        let end = record + 22 + comment;
+        let mut head = [0; 46];
+        if end > file.metadata()?.len() || !read_at(file, &mut head, directory)? || !head.starts_with(b"PK\x01\x02") {
+            return Ok(None);
+        }
+        let first = start + u64::from(u32::from_le_bytes([head[42], head[43], head[44], head[45]]));
+        let mut head = [0; 4];
+        let begins = read_at(file, &mut head, first)? && head == *b"PK\x03\x04";
+        Ok(begins.then_some(Self { start, directory, end }))
+    }
+
+    fn holds(&self, at: u64) -> bool {
+        (self.start..self.end).contains(&at)
+    }
+
+    /// Whether its directory names a controller.
+    fn of_controllers(&self, file: &File) -> io::Result<bool> {
+        let mut directory = Vec::new();
+        Window::new(file, self.directory, self.end).read_to_end(&mut directory)?;
+        Ok(memmem::find(&directory, CONTROLLER.as_bytes()).is_some())
+    }
+
+    /// Unpacks it, one file at a time.
+    fn entries(&self, file: &File) -> Vec<Entry> {
+        let broken = |name: String, why: String| Entry { name, content: Content::Broken(why) };
+        let mut archive = match ZipArchive::new(BufReader::new(Window::new(file, self.start, self.end))) {
+            Ok(archive) => archive,
+            Err(error) => return vec![broken(format!("{CONTROLLER}.zip"), error.to_string())],
+        };
+        let mut entries = Vec::with_capacity(archive.len());
+        for number in 0..archive.len() {
+            let mut packed = match archive.by_index(number) {
+                Ok(packed) if packed.is_dir() => continue,
+                Ok(packed) => packed,
+                Err(error) => {
+                    entries.push(broken(format!("{CONTROLLER}.zip, file {}", number + 1), error.to_string()));
+                    continue;
+                }
+            };
+            let name = String::from_utf8_lossy(packed.name_raw()).into_owned();
+            let size = packed.size();
+            entries.push(match unpack(&mut packed, size) {
+                Err(why) => broken(name, why),
+                Ok(bytes) => Entry { content: content(&bytes), name },
+            });
+        }
+        entries
+    }
+}
+
+/// The bytes of a packed file, of which the directory says how many they are.
+fn unpack(packed: &mut impl Read, size: u64) -> Result<Vec<u8>, String> {
+    if size > LARGEST {
+        return Err(format!("the zip says that it holds {size} bytes"));
+    }
+    let mut bytes = Vec::new();
+    packed.take(size + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    match bytes.len() as u64 {
+        found if found == size => Ok(bytes),
+        found if found < size => Err(format!("the zip says that it holds {size} bytes, and it holds {found}")),
+        _ => Err(format!("the zip says that it holds {size} bytes, and it holds more")),
+    }
+}
+
+fn content(bytes: &[u8]) -> Content {
+    match Facts::of(bytes) {
+        Ok(facts) => Content::Program(Box::new(facts)),
+        Err(error) if super::is_elf(bytes) => {
+            let known = error.downcast_ref::<Error>();
+            Content::Broken(known.map_or(error.to_string(), |known| known.details().join("; ")))
+        }
+        Err(_) => Content::Other { size: bytes.len() as u64, sha256: super::hash(bytes) },
+    }
+}
+
+/// Fills the buffer from there, unless the file ends first.
+fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<bool> {
+    match file.read_exact_at(buffer, at) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A part of a file as a file of its own.
+#[derive(Debug)]
+struct Window<'a> {
+    file: &'a File,
+    start: u64,
+    length: u64,
+    at: u64,
+}
+
+impl<'a> Window<'a> {
+    fn new(file: &'a File, start: u64, end: u64) -> Self {
+        Self { file, start, length: end - start, at: 0 }
+    }
+}
+
+impl Read for Window<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.length.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let wanted = buffer.len().min(left);
+        let read = self.file.read_at(&mut buffer[..wanted], self.start + self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Window<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.length.checked_add_signed(by),
+        };
+        self.at = at.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.at)
+    }
+}
