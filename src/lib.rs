@@ -12,6 +12,7 @@ pub mod plan;
 pub mod rules;
 pub mod build;
 pub mod go;
+pub mod provenance;
 pub mod binary;
 pub mod process;
 pub mod edit;

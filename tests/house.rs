@@ -108,7 +108,7 @@ const HOMES: [(&str, &[&str]); 20] = [
     ("git2", &["src/checkout.rs", "src/patchfile.rs"]),
     ("include_dir", &["src/rules.rs", "src/commands/demo.rs"]),
     ("indicatif", &["src/commands/check.rs"]),
-    ("jiff", &["src/commands/check.rs"]),
+    ("jiff", &["src/commands/check.rs", "src/provenance.rs"]),
     ("memchr", &["src/binary/"]),
     ("object", &["src/binary/"]),
     ("rustix", &["src/process.rs"]),

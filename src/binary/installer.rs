@@ -56,7 +56,12 @@ impl Entry {
     /// Whether it is one of the programs that are built with the installer. The others, etcd and
     /// kube-apiserver, are downloaded, and stripped by those who built them.
     pub fn controller(&self) -> bool {
-        self.name.rsplit('/').next().is_some_and(|name| name.starts_with(CONTROLLER))
+        Self::is_controller(&self.name)
+    }
+
+    /// The same by a name.
+    pub fn is_controller(name: &str) -> bool {
+        name.rsplit('/').next().is_some_and(|name| name.starts_with(CONTROLLER))
     }
 
     pub fn facts(&self) -> Option<&Facts> {
@@ -66,10 +71,11 @@ impl Entry {
         }
     }
 
-    pub fn sha256(&self) -> Option<&str> {
+    /// Its hash and its size.
+    pub fn digest(&self) -> Option<(&str, u64)> {
         match &self.content {
-            Content::Program(facts) => Some(&facts.sha256),
-            Content::Other { sha256, .. } => Some(sha256),
+            Content::Program(facts) => Some((&facts.sha256, facts.size)),
+            Content::Other { sha256, size } => Some((sha256, *size)),
             Content::Broken(_) => None,
         }
     }

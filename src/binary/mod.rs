@@ -15,9 +15,11 @@ mod elf;
 mod goinfo;
 mod installer;
 mod scan;
+mod verdict;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -27,6 +29,7 @@ use crate::error::Error;
 
 pub use installer::{Content, Entry, Installer, carries_patch, embedded};
 pub use scan::{Patch, hash, hash_file};
+pub use verdict::Finding;
 
 /// What one ELF says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -118,7 +121,7 @@ impl Facts {
         Ok(Self { size: bytes.len() as u64, sha256: hash(bytes), ..facts })
     }
 
-    /// Whether a variable that the linker was told to set, like `version.Commit`, is known, and its value.
+    /// What the linker was told to put into a variable, named by the end of its path: `version.Commit`.
     pub fn linked(&self, variable: &str) -> Option<String> {
         goinfo::linked(self.settings.get("-ldflags")?, variable)
     }
@@ -143,15 +146,23 @@ fn is_elf(bytes: &[u8]) -> bool {
     bytes.starts_with(elf::MAGIC)
 }
 
+/// The first bytes of a file, to tell a program from a text.
+pub fn first_bytes(path: &Path) -> Result<Vec<u8>> {
+    let mut first = Vec::new();
+    let read = open(path)?.take(64).read_to_end(&mut first);
+    read.with_context(|| format!("cannot read `{}`", path.display()))?;
+    Ok(first)
+}
+
 fn open(path: &Path) -> Result<File> {
-    let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
-    let seen = file.metadata().with_context(|| format!("cannot read `{}`", path.display()))?;
+    // Looked at first: opening a pipe would wait for somebody to write into it.
+    let seen = fs::metadata(path).with_context(|| format!("cannot open `{}`", path.display()))?;
     if !seen.is_file() {
         return Err(Error::refused(format!("`{}` is not a regular file", path.display()))
-            .hint("name an installer, a controller, or a file `….rr-patch.json`")
+            .hint("name an installer, a controller, or the file `….rr-patch.json` beside an installer")
             .into());
     }
-    Ok(file)
+    File::open(path).with_context(|| format!("cannot open `{}`", path.display()))
 }
 
 fn explain(error: &Unread, what: &str) -> anyhow::Error {

@@ -1,0 +1,111 @@
+//! What keeps a program from being debugged with Delve, or an installer from recording, and what to do.
+
+use super::{Content, Facts, Installer};
+
+/// One thing that is not in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which program.
+    pub program: String,
+    pub what: String,
+    pub remedy: String,
+}
+
+/// A controller is built anew only when its go.mod changes, so that a rebuild alone may not be enough.
+const REBUILD: &str = "`rr-patch build --clean` builds it anew for debugging";
+
+impl Facts {
+    /// What keeps Delve from debugging it, and the remedy. Nothing where all is in order.
+    ///
+    /// Sources that are not on this host are no such thing: Delve can be told where they are.
+    pub fn lacks(&self) -> Vec<(String, String)> {
+        let mut lacks = Vec::new();
+        let mut lack = |what: String, remedy: &str| lacks.push((what, remedy.to_owned()));
+        if self.go.is_none() {
+            lack("is no Go program, or one from before Go 1.18".into(), "Delve debugs programs that Go built");
+            return lacks;
+        }
+        if let Some(why) = &self.dwarf_error {
+            lack(format!("has debug information that cannot be read: {why}"), "copy or build it again");
+        } else if !self.dwarf {
+            let flags = self.settings.get("-ldflags").map(|flags| flags.split_whitespace().collect::<Vec<_>>());
+            let told = flags.is_some_and(|flags| flags.contains(&"-s") || flags.contains(&"-w"));
+            let cause = if told { "it was linked with `-s -w`, as a release is" } else { "it was stripped" };
+            lack(format!("has no debug information: {cause}"), REBUILD);
+        }
+        match self.optimised {
+            Some(false) => {}
+            Some(true) if self.units.optimised > 0 => {
+                let example = self.units.example.as_deref().unwrap_or_default();
+                let (some, all) = (self.units.optimised, self.units.go);
+                lack(format!("was compiled without `-N -l`: {some} of {all} units, `{example}` among them"), REBUILD);
+            }
+            Some(true) => lack("was compiled without `-gcflags 'all=-N -l'`".into(), REBUILD),
+            None => lack("does not say whether it was compiled with `-N -l`".into(), REBUILD),
+        }
+        lacks
+    }
+}
+
+impl Installer {
+    /// Everything that is not in order: with the installer, called `name`, and with its controllers.
+    /// What was downloaded, like etcd, is not judged. An installer that need not record is `unpatched`.
+    pub fn findings(&self, name: &str, unpatched: bool) -> Vec<Finding> {
+        let finding = |program: &str, what: &str, remedy: &str| Finding {
+            program: program.to_owned(),
+            what: what.to_owned(),
+            remedy: remedy.to_owned(),
+        };
+        let mut findings = Vec::new();
+        if !unpatched && !self.patch.whole() {
+            let (what, remedy) = match self.patch.found.as_slice() {
+                [] => (
+                    "does not carry rr-patch's change: it starts its controllers without a recorder".to_owned(),
+                    "`rr-patch apply` patches a checkout, `rr-patch build` builds it",
+                ),
+                _ => (
+                    format!("carries only a part of rr-patch's change: it lacks {}", self.patch.missing.join(", ")),
+                    "`rr-patch status` says what was edited since apply; build again when it is whole",
+                ),
+            };
+            findings.push(finding(name, &what, remedy));
+        }
+        findings.extend(self.facts.lacks().iter().map(|(what, remedy)| finding(name, what, remedy)));
+        if !self.entries.iter().any(super::Entry::controller) {
+            findings.push(finding(
+                name,
+                "embeds no controllers: no zip in it names one",
+                "`rr-patch build` builds and embeds them; a plain `go build` does not",
+            ));
+        }
+        for entry in self.entries.iter().filter(|entry| entry.controller()) {
+            match &entry.content {
+                Content::Program(facts) => {
+                    findings.extend(facts.lacks().iter().map(|(what, remedy)| finding(&entry.name, what, remedy)));
+                }
+                Content::Other { .. } => findings.push(finding(&entry.name, "is no ELF program", REBUILD)),
+                Content::Broken(why) => {
+                    findings.push(finding(&entry.name, &format!("cannot be used: {why}"), "copy or build it again"));
+                }
+            }
+        }
+        findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lacks_is_empty_for_a_debug_build_only() {
+        let good = Facts { go: Some("go1.26.8".into()), dwarf: true, optimised: Some(false), ..Facts::default() };
+        assert_eq!(good.lacks(), []);
+        let lacks = |facts: Facts| facts.lacks().into_iter().map(|(what, _)| what).collect::<Vec<_>>().join("; ");
+        assert!(lacks(Facts { dwarf: false, ..good.clone() }).contains("it was stripped"));
+        assert!(lacks(Facts { optimised: None, ..good.clone() }).contains("does not say"));
+        assert!(lacks(Facts { optimised: Some(true), ..good.clone() }).contains("without `-gcflags"));
+        assert!(lacks(Facts { dwarf_error: Some("x".into()), dwarf: false, ..good.clone() }).ends_with("be read: x"));
+        assert!(lacks(Facts { go: None, ..good }).contains("no Go program"));
+    }
+}

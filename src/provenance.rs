@@ -1,0 +1,477 @@
+//! Where a built installer comes from: an in-toto statement (v1) with SLSA provenance (v1) as its
+//! predicate, in a file beside the installer.
+//!
+//! ```text
+//! subject                  the installer, then what is embedded in it; what each says of itself
+//! buildDefinition          what was asked for: options, platforms, arguments, environment
+//!   resolvedDependencies   the commit, and the patch set on top of it
+//! runDetails               who built it, when, and in which phases
+//! ```
+//!
+//! The fields and their types are those of slsa.dev/spec/v1.0/provenance and of in-toto's attestation
+//! framework, spec/v1. Nothing is signed: the file says what it says as far as its writer is trusted.
+//! The three URNs below are ours, and resolve to nothing; in-toto allows that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::binary::{Facts, Installer};
+use crate::error::Error;
+use crate::write;
+
+const STATEMENT: &str = "https://in-toto.io/Statement/v1";
+const PREDICATE: &str = "https://slsa.dev/provenance/v1";
+/// A run of the checkout's `hack/build.sh` by `rr-patch build`.
+const BUILD: &str = "urn:rr-patch:build:v1";
+/// The host on which somebody ran it. Nothing is known of how far that can be trusted.
+const BUILDER: &str = "urn:rr-patch:builder:local:v1";
+/// A list of phases, each with a name, a start and seconds.
+const PHASES: &str = "urn:rr-patch:phases:v1";
+
+/// How the two inputs are called.
+const SOURCE: &str = "installer";
+const PATCH_SET: &str = "patch-set";
+
+/// The variables that change what is built. No other one is ever written down: an environment holds
+/// secrets. `SKIP_ENVTEST` and the like go by their beginning.
+const TELLING: [&str; 17] = [
+    "BUILD_VERSION",
+    "CC",
+    "CGO_ENABLED",
+    "DEFAULT_ARCH",
+    "GOAMD64",
+    "GOARCH",
+    "GOEXPERIMENT",
+    "GOFLAGS",
+    "GOOS",
+    "GOTOOLCHAIN",
+    "LDFLAGS",
+    "MODE",
+    "OUTPUT",
+    "PROVSUBDIRS",
+    "SOURCE_GIT_COMMIT",
+    "SOURCE_GIT_TAG",
+    "TAGS",
+];
+const SKIP: &str = "SKIP_";
+
+/// No statement of ours is larger.
+const LARGEST: u64 = 16 << 20;
+
+/// What is known of a build that went through.
+#[derive(Clone, Debug)]
+pub struct Built<'a> {
+    /// The commit that the checkout is on.
+    pub base: Option<String>,
+    /// Where that commit can be had, as git's configuration says it.
+    pub remote: Option<String>,
+    /// The SHA-256 of the patch set; none for a build of an unpatched checkout.
+    pub patch: Option<String>,
+    /// What `rr-patch apply` was told.
+    pub options: Value,
+    /// The infrastructure platforms that were asked for; none for all.
+    pub platforms: &'a [String],
+    /// The arguments for build.sh.
+    pub arguments: &'a [String],
+    /// The environment of the build. What does not matter to it is left out here, not by the caller.
+    pub environment: &'a BTreeMap<String, String>,
+    /// The version of rr-patch.
+    pub tool: &'a str,
+    /// The version of Go, as `go1.26.8`.
+    pub go: Option<String>,
+    /// The installer first.
+    pub artefacts: Vec<Artefact>,
+    pub phases: Vec<Phase>,
+    /// Other files that the build left, such as its log: name, media type, SHA-256.
+    pub byproducts: Vec<(String, &'static str, String)>,
+    pub started: SystemTime,
+    pub finished: SystemTime,
+}
+
+/// A file that was built, or that is embedded in one.
+#[derive(Clone, Debug)]
+pub struct Artefact {
+    pub name: String,
+    pub sha256: String,
+    pub size: u64,
+    /// What it says of itself, if it is a program.
+    pub facts: Option<Facts>,
+}
+
+impl Artefact {
+    /// The installer at `path`, and what is embedded in it.
+    pub fn all(path: &Path, installer: &Installer) -> Vec<Self> {
+        let Facts { sha256, size, .. } = &installer.facts;
+        let facts = Some(installer.facts.clone());
+        let mut all = vec![Self { name: file_name(path), sha256: sha256.clone(), size: *size, facts }];
+        for entry in &installer.entries {
+            if let Some((sha256, size)) = entry.digest() {
+                let (name, facts) = (entry.name.clone(), entry.facts().cloned());
+                all.push(Self { name, sha256: sha256.to_owned(), size, facts });
+            }
+        }
+        all
+    }
+}
+
+/// A part of the build.
+#[derive(Clone, Debug)]
+pub struct Phase {
+    pub name: String,
+    pub started: SystemTime,
+    pub seconds: f64,
+}
+
+/// The statement as it is in the file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Statement {
+    #[serde(rename = "_type")]
+    kind: String,
+    pub subject: Vec<Descriptor>,
+    #[serde(rename = "predicateType")]
+    predicate_type: String,
+    predicate: Predicate,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Predicate {
+    build_definition: Definition,
+    run_details: Run,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Definition {
+    build_type: String,
+    external_parameters: Map<String, Value>,
+    #[serde(default)]
+    internal_parameters: Map<String, Value>,
+    #[serde(default)]
+    resolved_dependencies: Vec<Descriptor>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Run {
+    builder: Builder,
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    byproducts: Vec<Descriptor>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Builder {
+    id: String,
+    #[serde(default)]
+    version: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Metadata {
+    invocation_id: String,
+    started_on: String,
+    finished_on: String,
+}
+
+/// in-toto's ResourceDescriptor: a file, or something else that has a name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Descriptor {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub uri: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    digest: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    media_type: String,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    annotations: Map<String, Value>,
+}
+
+impl Descriptor {
+    pub fn sha256(&self) -> Option<&str> {
+        self.digest.get("sha256").map(String::as_str)
+    }
+
+    /// What the program said of itself when it was built.
+    pub fn facts(&self) -> Option<Facts> {
+        serde_json::from_value(self.annotations.get("facts")?.clone()).ok()
+    }
+
+    fn hashed(name: &str, algorithm: &str, digest: &str) -> Self {
+        let digest = BTreeMap::from([(algorithm.to_owned(), digest.to_owned())]);
+        Self { name: name.to_owned(), digest, ..Self::default() }
+    }
+}
+
+/// Where the statement about an installer is: beside it.
+pub fn path_of(installer: &Path) -> PathBuf {
+    let mut path = installer.as_os_str().to_owned();
+    path.push(".rr-patch.json");
+    path.into()
+}
+
+/// The statement about a build, as JSON.
+pub fn statement(built: &Built) -> Value {
+    json!(Statement::new(built))
+}
+
+impl Statement {
+    pub fn new(built: &Built) -> Self {
+        let started = time(built.started);
+        let invocation = format!("{started}/{}", std::process::id());
+        let mut version = BTreeMap::from([("rr-patch".to_owned(), built.tool.to_owned())]);
+        version.extend(built.go.iter().map(|go| ("go".to_owned(), go.clone())));
+        let phases = built
+            .phases
+            .iter()
+            .map(|phase| json!({ "name": phase.name, "startedOn": time(phase.started), "seconds": phase.seconds }));
+        let annotations = Map::from_iter([("phases".to_owned(), Value::Array(phases.collect()))]);
+        let mut byproducts =
+            vec![Descriptor { name: "phases".into(), uri: PHASES.into(), annotations, ..Descriptor::default() }];
+        byproducts.extend(built.byproducts.iter().map(|(name, media_type, sha256)| Descriptor {
+            media_type: (*media_type).into(),
+            ..Descriptor::hashed(name, "sha256", sha256)
+        }));
+        Self {
+            kind: STATEMENT.into(),
+            subject: subjects(&built.artefacts),
+            predicate_type: PREDICATE.into(),
+            predicate: Predicate {
+                build_definition: Definition {
+                    build_type: BUILD.into(),
+                    external_parameters: object(json!({
+                        "options": built.options,
+                        "platforms": built.platforms,
+                        "arguments": built.arguments,
+                        "environment": telling(built.environment),
+                    })),
+                    internal_parameters: object(json!({ "tool": built.tool, "go": built.go })),
+                    resolved_dependencies: dependencies(built),
+                },
+                run_details: Run {
+                    builder: Builder { id: BUILDER.into(), version },
+                    metadata: Metadata {
+                        invocation_id: invocation,
+                        started_on: started,
+                        finished_on: time(built.finished),
+                    },
+                    byproducts,
+                },
+            },
+        }
+    }
+
+    /// Writes it, whole or not at all.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = format!("{:#}\n", json!(self));
+        write::replace(path, text.as_bytes(), 0o644)
+    }
+
+    /// The installer's own entry.
+    pub fn installer(&self) -> &Descriptor {
+        // `read` takes no statement without one, and `new` is given one.
+        &self.subject[0]
+    }
+
+    /// The commit that was built.
+    pub fn base(&self) -> Option<&str> {
+        self.dependency(SOURCE)?.digest.get("gitCommit").map(String::as_str)
+    }
+
+    /// Where that commit is from.
+    pub fn source(&self) -> Option<&str> {
+        self.dependency(SOURCE).map(|source| source.uri.as_str()).filter(|uri| !uri.is_empty())
+    }
+
+    /// The patch set's hash; none if an unpatched checkout was built.
+    pub fn patch(&self) -> Option<&str> {
+        self.dependency(PATCH_SET)?.sha256()
+    }
+
+    /// What was asked for: `options`, `platforms`, `arguments` or `environment`.
+    pub fn parameter(&self, name: &str) -> &Value {
+        self.predicate.build_definition.external_parameters.get(name).unwrap_or(&Value::Null)
+    }
+
+    /// The versions of `rr-patch` and `go`.
+    pub fn version(&self, program: &str) -> Option<&str> {
+        self.predicate.run_details.builder.version.get(program).map(String::as_str)
+    }
+
+    /// When it began and when it was done.
+    pub fn times(&self) -> (&str, &str) {
+        let Metadata { started_on, finished_on, .. } = &self.predicate.run_details.metadata;
+        (started_on, finished_on)
+    }
+
+    /// The phases: name and seconds.
+    pub fn phases(&self) -> Vec<(&str, f64)> {
+        let byproducts = self.predicate.run_details.byproducts.iter();
+        let lists =
+            byproducts.filter(|one| one.uri == PHASES).filter_map(|one| one.annotations.get("phases")?.as_array());
+        lists.flatten().filter_map(|phase| Some((phase["name"].as_str()?, phase["seconds"].as_f64()?))).collect()
+    }
+
+    fn dependency(&self, name: &str) -> Option<&Descriptor> {
+        self.predicate.build_definition.resolved_dependencies.iter().find(|one| one.name == name)
+    }
+}
+
+/// Reads the statement in a file.
+///
+/// # Errors
+/// A refusal where it is none of ours.
+pub fn read(path: &Path) -> Result<Statement> {
+    let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
+    let mut bytes = Vec::new();
+    let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
+    read.with_context(|| format!("cannot read `{}`", path.display()))?;
+    parse(&bytes).map_err(|why| {
+        Error::refused(format!("`{}` is no statement of `rr-patch build`", path.display()))
+            .detail(format!("expected: an in-toto statement `{STATEMENT}` with a predicate `{PREDICATE}`"))
+            .detail(format!("found: {why}"))
+            .hint("`rr-patch inspect INSTALLER` reads an installer that has no such file beside it")
+            .into()
+    })
+}
+
+fn parse(bytes: &[u8]) -> Result<Statement, String> {
+    if bytes.len() as u64 > LARGEST {
+        return Err(format!("more than {LARGEST} bytes"));
+    }
+    let value: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    for (field, expected) in [("_type", STATEMENT), ("predicateType", PREDICATE)] {
+        if value[field] != expected {
+            return Err(format!("`{field}` is {}", value[field]));
+        }
+    }
+    let statement: Statement = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    match &statement.predicate.build_definition.build_type {
+        other if other != BUILD => Err(format!("a build of another type: `{other}`")),
+        _ if statement.subject.iter().any(|one| one.sha256().is_none()) => Err("a subject without a sha256".into()),
+        _ if statement.subject.is_empty() => Err("no subject".into()),
+        _ => Ok(statement),
+    }
+}
+
+/// The artefacts, each under a name of its own, and what each says of itself.
+fn subjects(artefacts: &[Artefact]) -> Vec<Descriptor> {
+    let mut names = BTreeSet::new();
+    let mut subjects: Vec<Descriptor> = Vec::with_capacity(artefacts.len());
+    for Artefact { name, sha256, size, facts } in artefacts {
+        let free = (1..).map(|n| if n == 1 { name.clone() } else { format!("{name} ({n})") });
+        let Some(unique) = free.into_iter().find(|name| !names.contains(name)) else { continue };
+        names.insert(unique.clone());
+        let mut annotations = Map::from_iter([("size".to_owned(), json!(size))]);
+        annotations.extend(subjects.first().map(|installer| ("embeddedIn".to_owned(), json!(installer.name))));
+        annotations.extend(facts.as_ref().map(|facts| ("facts".to_owned(), json!(facts))));
+        subjects.push(Descriptor { annotations, ..Descriptor::hashed(&unique, "sha256", sha256) });
+    }
+    subjects
+}
+
+fn dependencies(built: &Built) -> Vec<Descriptor> {
+    let source = built.base.as_ref().map(|commit| Descriptor {
+        uri: built.remote.as_ref().and_then(|remote| source_uri(remote, commit)).unwrap_or_default(),
+        ..Descriptor::hashed(SOURCE, "gitCommit", commit)
+    });
+    let patch = built.patch.as_ref().map(|sha256| Descriptor::hashed(PATCH_SET, "sha256", sha256));
+    source.into_iter().chain(patch).collect()
+}
+
+/// The variables that matter to the build, out of all.
+fn telling(environment: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
+    let mut told: BTreeMap<&str, &str> = environment
+        .iter()
+        .filter(|(name, _)| TELLING.contains(&name.as_str()) || name.starts_with(SKIP))
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    // A make variable may come this way too, beside others that are nobody's business.
+    let words = environment.get("MAKEFLAGS").into_iter().flat_map(|flags| flags.split_whitespace());
+    for (name, value) in words.filter_map(|word| word.split_once('=')).filter(|(name, _)| *name == "PROVSUBDIRS") {
+        told.entry(name).or_insert(value);
+    }
+    told
+}
+
+/// Where a commit is from, in the form that SPDX gives such places: `git+https://…@commit`. What lets
+/// somebody in, a user's name or a token, is left out.
+fn source_uri(remote: &str, commit: &str) -> Option<String> {
+    let (scheme, rest) = match remote.split_once("://") {
+        Some((scheme, rest)) => (scheme.to_lowercase(), rest.to_owned()),
+        None if remote.starts_with('/') => ("file".into(), remote.to_owned()),
+        // host:path, as ssh takes it; a path of this host has a slash first.
+        None => {
+            let (host, path) = remote.split_once(':').filter(|(host, _)| !host.contains('/'))?;
+            ("ssh".into(), format!("{host}/{}", path.trim_start_matches('/')))
+        }
+    };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = authority.rsplit('@').next().unwrap_or_default().to_lowercase();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:/%[]".contains(c);
+    let uri = format!("git+{scheme}://{host}/{path}@{commit}");
+    (uri.chars().filter(|&c| c != '@').all(plain) && uri.matches('@').count() == 1).then_some(uri)
+}
+
+/// A time in UTC, in whole seconds, as both specifications want it.
+fn time(at: SystemTime) -> String {
+    Timestamp::try_from(at).map_or_else(|_| String::new(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_uri_keeps_the_place_and_drops_what_lets_somebody_in() {
+        let uri = |remote: &str| source_uri(remote, "c0ffee");
+        let is = |remote: &str, expected: &str| assert_eq!(uri(remote).as_deref(), Some(expected), "{remote}");
+        is("https://example.com/o/installer.git", "git+https://example.com/o/installer.git@c0ffee");
+        is("https://user:secret@Example.com/o/installer?token=x#y", "git+https://example.com/o/installer@c0ffee");
+        is("git@example.com:o/installer.git", "git+ssh://example.com/o/installer.git@c0ffee");
+        is("ssh://git@example.com:22/o/installer", "git+ssh://example.com:22/o/installer@c0ffee");
+        is("/srv/git/installer", "git+file:///srv/git/installer@c0ffee");
+        assert_eq!([uri("../installer"), uri("https://e.com/a b"), uri("https://e.com/a@b")], [None, None, None]);
+    }
+
+    #[test]
+    fn telling_drops_every_variable_that_does_not_change_the_build() {
+        let all =
+            [("MODE", "dev"), ("SKIP_ENVTEST", "y"), ("AWS_SECRET_ACCESS_KEY", "x"), ("GOPROXY", "https://u:p@h")];
+        let all = all.into_iter().chain([("MAKEFLAGS", "-j2 TOKEN=x PROVSUBDIRS=vsphere"), ("HOME", "/root")]);
+        let environment = all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let told: Vec<_> = telling(&environment).into_iter().collect();
+        assert_eq!(told, [("MODE", "dev"), ("PROVSUBDIRS", "vsphere"), ("SKIP_ENVTEST", "y")]);
+    }
+
+    #[test]
+    fn time_is_in_whole_seconds_of_utc() {
+        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_767_225_600_999);
+        assert_eq!(time(at), "2026-01-01T00:00:00Z");
+    }
+}
