@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply::Apply, build::Build, check::Check, demo::Demo, diff::Diff, revert::Revert, status::Status,
+    apply::Apply, build::Build, check::Check, demo::Demo, diff::Diff, inspect::Inspect, revert::Revert, status::Status,
 };
 use crate::report::{Format, Report};
 
@@ -31,6 +31,8 @@ pub enum Command {
     Revert(Revert),
     /// Build a debuggable installer with the checkout's hack/build.sh
     Build(Build),
+    /// Say whether an installer records, what it was built from, and whether Delve can debug it
+    Inspect(Inspect),
     /// Print what apply would do, or has done, as a patch
     Diff(Diff),
     /// Say which revisions of a repository can be patched, without checking any out
@@ -47,6 +49,7 @@ impl Cli {
             Command::Apply(apply) => apply.run(),
             Command::Revert(revert) => revert.run(),
             Command::Build(build) => build.run(self.format),
+            Command::Inspect(inspect) => inspect.run(),
             Command::Diff(diff) => diff.run(),
             Command::Check(check) => check.run(),
             Command::Status(status) => status.run(),
