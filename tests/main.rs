@@ -19,6 +19,8 @@ mod patch_fuzz;
 mod patch_hostile;
 mod patch_merges;
 mod patch_misfits;
+mod inspect;
+mod provenance;
 mod recorder;
 mod refusals;
 mod revert;

@@ -28,7 +28,7 @@ pub struct Debug {
     pub sources: Sources,
 }
 
-/// Reads every unit's head and its table of files.
+/// Reads every unit to its end, and its table of files.
 ///
 /// # Errors
 /// What gimli or object could not read, in their words.
@@ -47,6 +47,7 @@ pub fn read<'d>(file: &impl Object<'d>) -> Result<Debug, String> {
         let unit = dwarf.unit(header).map_err(words)?;
         debug.version = debug.version.max(Some(header.version()));
         let producer = text(&dwarf, &unit, producer(&unit).map_err(words)?);
+        walk(&unit).map_err(words)?;
         let Some(compiler) = producer.as_deref().and_then(|producer| producer.strip_prefix(COMPILER)) else { continue };
         let package = unit.name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let (go, flags) = compiler.split_once(';').unwrap_or((compiler, ""));
@@ -54,7 +55,9 @@ pub fn read<'d>(file: &impl Object<'d>) -> Result<Debug, String> {
         debug.units.go += 1;
         if optimised(&package, flags) {
             debug.units.optimised += 1;
-            debug.units.example.get_or_insert_with(|| package.clone());
+            if debug.units.example.is_none() || package == "main" {
+                debug.units.example = Some(package.clone());
+            }
         }
         let named = named(&dwarf, &unit).map_err(words)?;
         if package == "main" && debug.sources.main.is_none() {
@@ -92,6 +95,17 @@ fn section<'d>(file: &impl Object<'d>, id: SectionId) -> Result<Cow<'d, [u8]>, S
 fn producer<'a>(unit: &Unit<Slice<'a>>) -> gimli::Result<Option<AttributeValue<Slice<'a>>>> {
     let mut entries = unit.entries();
     Ok(entries.next_dfs()?.and_then(|root| root.attr_value(DW_AT_producer)))
+}
+
+/// Reads every entry of a unit, for nothing but to see that it can be read.
+fn walk(unit: &Unit<Slice<'_>>) -> gimli::Result<()> {
+    let mut entries = unit.entries_raw(None)?;
+    while !entries.is_empty() {
+        if let Some(abbreviation) = entries.read_abbreviation()? {
+            entries.skip_attributes(abbreviation.attributes())?;
+        }
+    }
+    Ok(())
 }
 
 fn text<'a>(dwarf: &Dwarf<'a>, unit: &Unit<Slice<'a>>, value: Option<AttributeValue<Slice<'a>>>) -> Option<String> {

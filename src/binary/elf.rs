@@ -11,12 +11,12 @@ use super::{Facts, Unread};
 pub const MAGIC: &[u8] = b"\x7fELF";
 
 /// How many of the first bytes a message shows.
-const SHOWN: u64 = 16;
+pub const SHOWN: usize = 16;
 
 /// Everything but size and hash.
 pub fn facts<'d, R: ReadRef<'d>>(data: R) -> Result<Facts, Unread> {
     let size = data.len().unwrap_or_default();
-    let first = data.read_bytes_at(0, size.min(SHOWN)).unwrap_or_default();
+    let first = data.read_bytes_at(0, size.min(SHOWN as u64)).unwrap_or_default();
     if !first.starts_with(MAGIC) {
         return Err(Unread::NotElf(first.to_vec()));
     }

@@ -9,13 +9,15 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::thread;
 
 use anyhow::{Context, Result};
 use memchr::memmem;
+use object::ReadCache;
 use zip::ZipArchive;
 
 use super::scan::{Patch, ZIP_END, scan};
-use super::{Facts, elf, explain};
+use super::{Facts, Unread, elf, explain, first_bytes, is_elf, open};
 use crate::error::Error;
 
 /// What the names of all controllers begin with: so says the Makefile that builds them.
@@ -87,11 +89,20 @@ impl Installer {
     /// # Errors
     /// A file that is no whole ELF. What is wrong with an embedded program is told by its entry.
     pub fn read(path: &Path) -> Result<Self> {
-        let (file, scan) = scan(path)?;
-        let cache = object::ReadCache::new(&file);
-        let facts = elf::facts(&cache).map_err(|error| explain(&error, &format!("`{}`", path.display())))?;
-        drop(cache);
-        let entries = entries(&file, &scan.zip_ends).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let first = first_bytes(path)?;
+        if !is_elf(&first) {
+            let first = first.into_iter().take(elf::SHOWN).collect();
+            return Err(explain(&Unread::NotElf(first), &format!("`{}`", path.display())));
+        }
+        // Of its own, since a file that is open twice has two places to read from.
+        let program = open(path)?;
+        let (facts, rest) = thread::scope(|scope| {
+            let facts = scope.spawn(move || elf::facts(&ReadCache::new(program)));
+            let rest = scan(path).and_then(|(file, scan)| Ok((entries(&file, &scan.zip_ends)?, scan)));
+            (facts.join().expect("no thread panics"), rest)
+        });
+        let facts = facts.map_err(|error| explain(&error, &format!("`{}`", path.display())))?;
+        let (entries, scan) = rest.with_context(|| format!("cannot read `{}`", path.display()))?;
         Ok(Self { facts: Facts { size: scan.size, sha256: scan.sha256, ..facts }, patch: scan.patch, entries })
     }
 }
@@ -222,18 +233,18 @@ fn unpack(packed: &mut impl Read, size: u64) -> Result<Vec<u8>, String> {
         return Err(format!("the zip says that it holds {size} bytes"));
     }
     let mut bytes = Vec::new();
+    // zip itself stops where a file holds more than it should, and compares checksums; not where it holds less.
     packed.take(size + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     match bytes.len() as u64 {
         found if found == size => Ok(bytes),
-        found if found < size => Err(format!("the zip says that it holds {size} bytes, and it holds {found}")),
-        _ => Err(format!("the zip says that it holds {size} bytes, and it holds more")),
+        found => Err(format!("the zip says that it holds {size} bytes, and it holds {found}")),
     }
 }
 
 fn content(bytes: &[u8]) -> Content {
     match Facts::of(bytes) {
         Ok(facts) => Content::Program(Box::new(facts)),
-        Err(error) if super::is_elf(bytes) => {
+        Err(error) if is_elf(bytes) => {
             let known = error.downcast_ref::<Error>();
             Content::Broken(known.map_or(error.to_string(), |known| known.details().join("; ")))
         }

@@ -29,7 +29,7 @@ use crate::error::Error;
 
 pub use installer::{Content, Entry, Installer, carries_patch, embedded};
 pub use scan::{Patch, hash, hash_file};
-pub use verdict::Finding;
+pub use verdict::{Finding, REBUILD, REBUILD_OTHER};
 
 /// What one ELF says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -108,10 +108,9 @@ impl Facts {
     /// # Errors
     /// A refusal where it is no ELF; a failure where it is one that is cut off or damaged.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = open(path)?;
-        let (sha256, size) = hash_file(path)?;
-        let cache = object::ReadCache::new(file);
+        let cache = object::ReadCache::new(open(path)?);
         let facts = elf::facts(&cache).map_err(|error| explain(&error, &format!("`{}`", path.display())))?;
+        let (sha256, size) = hash_file(path)?;
         Ok(Self { size, sha256, ..facts })
     }
 

@@ -12,13 +12,17 @@ pub struct Finding {
 }
 
 /// A controller is built anew only when its go.mod changes, so that a rebuild alone may not be enough.
-const REBUILD: &str = "`rr-patch build --clean` builds it anew for debugging";
+pub const REBUILD: &str = "`rr-patch build --clean` builds it anew for debugging";
+
+/// For a program that is none of an installer's.
+pub const REBUILD_OTHER: &str = "build it with `-gcflags 'all=-N -l'`, and without `-ldflags '-s -w'`";
 
 impl Facts {
-    /// What keeps Delve from debugging it, and the remedy. Nothing where all is in order.
+    /// What keeps Delve from debugging it, and the remedy: how to `rebuild` it, where that is one. Nothing
+    /// where all is in order.
     ///
     /// Sources that are not on this host are no such thing: Delve can be told where they are.
-    pub fn lacks(&self) -> Vec<(String, String)> {
+    pub fn lacks(&self, rebuild: &str) -> Vec<(String, String)> {
         let mut lacks = Vec::new();
         let mut lack = |what: String, remedy: &str| lacks.push((what, remedy.to_owned()));
         if self.go.is_none() {
@@ -31,17 +35,17 @@ impl Facts {
             let flags = self.settings.get("-ldflags").map(|flags| flags.split_whitespace().collect::<Vec<_>>());
             let told = flags.is_some_and(|flags| flags.contains(&"-s") || flags.contains(&"-w"));
             let cause = if told { "it was linked with `-s -w`, as a release is" } else { "it was stripped" };
-            lack(format!("has no debug information: {cause}"), REBUILD);
+            lack(format!("has no debug information: {cause}"), rebuild);
         }
         match self.optimised {
             Some(false) => {}
             Some(true) if self.units.optimised > 0 => {
                 let example = self.units.example.as_deref().unwrap_or_default();
                 let (some, all) = (self.units.optimised, self.units.go);
-                lack(format!("was compiled without `-N -l`: {some} of {all} units, `{example}` among them"), REBUILD);
+                lack(format!("was compiled without `-N -l`: {some} of {all} units, `{example}` among them"), rebuild);
             }
-            Some(true) => lack("was compiled without `-gcflags 'all=-N -l'`".into(), REBUILD),
-            None => lack("does not say whether it was compiled with `-N -l`".into(), REBUILD),
+            Some(true) => lack("was compiled without `-gcflags 'all=-N -l'`".into(), rebuild),
+            None => lack("does not say whether it was compiled with `-N -l`".into(), rebuild),
         }
         lacks
     }
@@ -70,7 +74,7 @@ impl Installer {
             };
             findings.push(finding(name, &what, remedy));
         }
-        findings.extend(self.facts.lacks().iter().map(|(what, remedy)| finding(name, what, remedy)));
+        findings.extend(self.facts.lacks(REBUILD).iter().map(|(what, remedy)| finding(name, what, remedy)));
         if !self.entries.iter().any(super::Entry::controller) {
             findings.push(finding(
                 name,
@@ -81,7 +85,8 @@ impl Installer {
         for entry in self.entries.iter().filter(|entry| entry.controller()) {
             match &entry.content {
                 Content::Program(facts) => {
-                    findings.extend(facts.lacks().iter().map(|(what, remedy)| finding(&entry.name, what, remedy)));
+                    findings
+                        .extend(facts.lacks(REBUILD).iter().map(|(what, remedy)| finding(&entry.name, what, remedy)));
                 }
                 Content::Other { .. } => findings.push(finding(&entry.name, "is no ELF program", REBUILD)),
                 Content::Broken(why) => {
@@ -100,8 +105,9 @@ mod tests {
     #[test]
     fn lacks_is_empty_for_a_debug_build_only() {
         let good = Facts { go: Some("go1.26.8".into()), dwarf: true, optimised: Some(false), ..Facts::default() };
-        assert_eq!(good.lacks(), []);
-        let lacks = |facts: Facts| facts.lacks().into_iter().map(|(what, _)| what).collect::<Vec<_>>().join("; ");
+        assert_eq!(good.lacks(REBUILD), []);
+        let lacks =
+            |facts: Facts| facts.lacks(REBUILD).into_iter().map(|(what, _)| what).collect::<Vec<_>>().join("; ");
         assert!(lacks(Facts { dwarf: false, ..good.clone() }).contains("it was stripped"));
         assert!(lacks(Facts { optimised: None, ..good.clone() }).contains("does not say"));
         assert!(lacks(Facts { optimised: Some(true), ..good.clone() }).contains("without `-gcflags"));

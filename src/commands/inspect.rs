@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::binary::{Content, Entry, Facts, Finding, Installer, Patch, first_bytes};
+use crate::binary::{Content, Entry, Facts, Finding, Installer, Patch, REBUILD, REBUILD_OTHER, first_bytes};
 use crate::provenance::{self, Statement};
 use crate::report::{Report, count, options};
 use crate::rules::Options;
@@ -65,7 +65,8 @@ fn inspect(file: &Path, beside: Option<Beside>) -> Result<Report> {
     let mut findings = match kind {
         Kind::Installer => installer.findings(&name, false),
         Kind::Controller | Kind::Program => {
-            let lacks = installer.facts.lacks().into_iter();
+            let rebuild = if kind == Kind::Controller { REBUILD } else { REBUILD_OTHER };
+            let lacks = installer.facts.lacks(rebuild).into_iter();
             lacks.map(|(what, remedy)| Finding { program: name.clone(), what, remedy }).collect()
         }
     };
@@ -95,7 +96,7 @@ fn from_statement(installer: &Path, beside: &Beside) -> Report {
     for (number, subject) in beside.statement.subject.iter().enumerate() {
         let facts = subject.facts();
         let judged = number == 0 || Entry::is_controller(&subject.name);
-        let lacks = facts.iter().filter(|_| judged).flat_map(Facts::lacks);
+        let lacks = facts.iter().filter(|_| judged).flat_map(|facts| facts.lacks(REBUILD));
         findings.extend(lacks.map(|(what, remedy)| Finding { program: subject.name.clone(), what, remedy }));
         rows.push(Row { name: subject.name.clone(), judged, facts });
     }
