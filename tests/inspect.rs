@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use rr_patch::binary::{self, Facts, Installer};
 use rr_patch::provenance::{Artefact, Built, Statement, path_of};
+use rr_patch::rules::Options;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -129,7 +130,7 @@ fn state(installer: &Path) -> PathBuf {
         base: Some("0123456789abcdef0123456789abcdef01234567".into()),
         remote: Some("https://someone:secret@example.com/o/installer".into()),
         patch: Some(binary::hash(b"a patch set")),
-        options: Value::Null,
+        options: json!(Options { bind_to_cpu: None, ..Options::default() }),
         platforms: &["aws".to_owned()],
         arguments: &[],
         environment: &environment,
@@ -274,6 +275,7 @@ fn facts_of_a_program_built_with_cgo_name_its_loader_and_glibc() {
     programs.write("main.go", main.as_bytes());
     let facts = agrees_with_the_witness(&programs.build("dynamic", &DEBUG, true));
     assert!(facts.dynamic && facts.interpreter.is_some(), "{facts:?}");
+    assert_eq!(facts.sources.relative, 0, "what cgo made up is no source");
     assert_eq!(facts.lacks(""), []);
 
     let read = command("readelf").arg("-V").arg(programs.path("dynamic")).output();
@@ -373,6 +375,13 @@ fn inspect_finds_the_controllers_among_other_zips_and_chance_signatures() {
     let mut chance = [b"PK\x05\x06PK\x01\x02PK\x03\x04", &b"PK\x05\x06"[..]].concat();
     chance.extend_from_slice(&controllers[controllers.len() - 22..]);
     chance.extend_from_slice(b"PK\x05\x06\0\0\0\0\x01\0\x01\0\x01\0\0\0\xff\xff\xff\xff\0\0");
+    // Records to which everything fits but the first file, or the first entry of the directory.
+    for (file, entry) in [(b"PK\x03\x04", b"PK\x01\x00"), (b"PK\x03\x00", b"PK\x01\x02")] {
+        let directory = [&entry[..], &[0; 42], b"cluster-api"].concat();
+        let size = u8::try_from(directory.len()).unwrap();
+        let end = [b"PK\x05\x06\0\0\0\0\x01\0\x01\0", &[size, 0, 0, 0][..], &[4, 0, 0, 0, 0, 0]].concat();
+        chance.extend([&file[..], &directory, &end].concat());
+    }
     // A zip within a zip, stored: what it holds is no part of the installer.
     let nested = zipped(&[("inner.zip", &zipped(&[("cluster-api-inner", b"x")], "-0q"))], "-0q");
 
@@ -449,6 +458,7 @@ fn inspect_verifies_the_statement_beside_an_installer_and_says_when_the_two_disa
         "commit:    0123456789abcdef0123456789abcdef01234567\n",
         "built:     by rr-patch 1.2.3 at 1970-01-01T00:00:00Z; `openshift-install.rr-patch.json` fits it\n",
         "source:    git+https://example.com/o/installer@0123456789abcdef0123456789abcdef01234567\n",
+        "options:   --bind-to-cpu none\n",
         "platforms: aws\n",
     ];
     inspect(&path).exits(0).prints(&parts);
@@ -462,7 +472,7 @@ fn inspect_verifies_the_statement_beside_an_installer_and_says_when_the_two_disa
         run.prints(&[
             "is a recording installer, but 1 thing is not in order",
             "`openshift-install.rr-patch.json` is not about it",
-            "is not what `openshift-install.rr-patch.json` describes: sha256 ",
+            "  openshift-install is not what `openshift-install.rr-patch.json` describes: sha256 ",
             "one of the two is from another build",
         ]);
     }
