@@ -26,3 +26,4 @@ mod refusals;
 mod revert;
 mod shapes;
 mod status;
+mod traces;

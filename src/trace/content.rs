@@ -1,0 +1,312 @@
+//! What a complete trace says of itself: its header, the program that was recorded, and the files that it
+//! needs for a replay. Never the environment, which rr keeps too.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{File, Metadata};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rustix::fs::{Mode, OFlags};
+
+use super::stream::{Blocks, read};
+use crate::error::Error;
+
+/// The only version of rr's format since 2017.
+pub const FORMAT: u32 = 85;
+
+/// More mappings than this are not looked at.
+const MOST_MAPPINGS: usize = 1_000_000;
+
+/// What rr writes when it closes a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// rr's own name for the trace, as hexadecimal digits.
+    pub uuid: String,
+    /// False where rr itself failed while it recorded.
+    pub ok: bool,
+    /// The CPU that was bound to.
+    pub cpu: Option<i32>,
+    /// A replaying rr must know at least this much of the format.
+    pub compatibility: i32,
+    pub cpuid_faulting: bool,
+    pub arch: &'static str,
+    /// The host that it was recorded on, and its kernel; rr notes them since 5.8.
+    pub host: Option<String>,
+    pub kernel: Option<String>,
+}
+
+/// A program as it was started, and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// The file that ran, as the kernel named it.
+    pub path: PathBuf,
+    pub arguments: Vec<OsString>,
+    /// The wait status of the process, where it ended while rr watched.
+    pub status: Option<i32>,
+    base: u64,
+}
+
+/// Where the bytes of a mapped file are for a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kept {
+    /// A reflink in the trace.
+    Clone,
+    /// A copy in the trace.
+    Copy,
+    /// A copy that `rr pack` or `rr-patch traces pack` made.
+    Pack,
+    /// A hard link in the trace: whoever writes to the original writes to it.
+    HardLink,
+    /// A symbolic link in the trace.
+    Symlink,
+    /// Not in the trace: only its path is.
+    Path,
+}
+
+impl Kept {
+    /// By the name of a file in a trace folder.
+    fn of(name: &str) -> Option<(Self, &str)> {
+        let kinds = [
+            ("mmap_clone_", Self::Clone),
+            ("mmap_copy_", Self::Copy),
+            ("mmap_pack_", Self::Pack),
+            ("mmap_hardlink_", Self::HardLink),
+            ("mmap_symlink_", Self::Symlink),
+        ];
+        let (kind, rest) = kinds.iter().find_map(|(start, kind)| Some((*kind, name.strip_prefix(start)?)))?;
+        let (number, name) = rest.split_once('_')?;
+        number.bytes().all(|byte| byte.is_ascii_digit()).then_some((kind, name))
+    }
+
+    pub fn says(self) -> &'static str {
+        match self {
+            Self::Clone => "a reflink in the trace",
+            Self::Copy | Self::Pack => "a copy in the trace",
+            Self::HardLink => "a hard link in the trace",
+            Self::Symlink => "a symbolic link in the trace",
+            Self::Path => "not in the trace: its path only",
+        }
+    }
+}
+
+/// A file that a replay needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// The path that it was mapped from.
+    pub original: PathBuf,
+    /// The name that the trace has for it: of a file in its folder, or an absolute path.
+    pub backing: PathBuf,
+    pub kept: Kept,
+    pub size: u64,
+    /// What rr compares before a replay; nothing in a packed trace.
+    stat: Option<Stat>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    inode: u64,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    mtime: i64,
+}
+
+/// Whether a file that a replay needs is still what was recorded, as far as rr would notice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Still {
+    Same,
+    /// Other than recorded: in what, and what was expected and found.
+    Changed(String),
+    Missing,
+}
+
+impl Mapped {
+    /// Where it lies, for a trace in that folder.
+    pub fn file(&self, trace: &Path) -> PathBuf {
+        trace.join(&self.backing)
+    }
+
+    /// As rr looks before a replay: its own copies and reflinks need only be there.
+    pub fn still(&self, trace: &Path) -> Still {
+        let Ok(found) = self.file(trace).metadata() else { return Still::Missing };
+        match &self.stat {
+            Some(stat) if !matches!(self.kept, Kept::Clone | Kept::Copy) => self.compare(stat, &found),
+            _ if found.len() != self.size => Still::Changed(format!("size {} is {} now", self.size, found.len())),
+            _ => Still::Same,
+        }
+    }
+
+    fn compare(&self, stat: &Stat, found: &Metadata) -> Still {
+        let facts = [
+            ("size", i128::from(self.size), i128::from(found.len())),
+            ("mtime", i128::from(stat.mtime), i128::from(found.mtime())),
+            ("inode", i128::from(stat.inode), i128::from(found.ino())),
+            ("mode", i128::from(stat.mode), i128::from(found.mode())),
+            ("uid", i128::from(stat.uid), i128::from(found.uid())),
+            ("gid", i128::from(stat.gid), i128::from(found.gid())),
+        ];
+        let changed: Vec<String> = facts
+            .iter()
+            .filter(|(_, then, now)| then != now)
+            .map(|(what, then, now)| format!("{what} {then} is {now} now"))
+            .collect();
+        if changed.is_empty() { Still::Same } else { Still::Changed(changed.join(", ")) }
+    }
+}
+
+/// A file of the trace folder itself: never through a link, and never a pipe that would keep us waiting.
+pub(super) fn open(trace: &Path, name: &str) -> Result<File> {
+    let path = trace.join(name);
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = rustix::fs::open(&path, flags, Mode::empty()).map(File::from);
+    let file = file.with_context(|| format!("cannot read `{}`", path.display()))?;
+    if !file.metadata().is_ok_and(|seen| seen.is_file()) {
+        return Err(Error::failed(format!("`{}` is not a file", path.display())).into());
+    }
+    Ok(file)
+}
+
+impl Header {
+    pub fn read(trace: &Path) -> Result<Self> {
+        let mut from = BufReader::new(open(trace, "version")?);
+        let mut line = Vec::new();
+        from.by_ref().take(20).read_until(b'\n', &mut line)?;
+        let format = String::from_utf8_lossy(&line);
+        if format.trim_end().parse() != Ok(FORMAT) {
+            return Err(Error::failed("this trace has a format that rr does not read since 2017")
+                .detail(format!("looked at: the first line of `{}`", trace.join("version").display()))
+                .detail(format!("expected: {FORMAT}; found: {:?}", format.trim_end()))
+                .into());
+        }
+        let message = read(&mut from)?.context("the header of the trace is missing")?;
+        let fields = message.fields()?;
+        let uname = fields.fields(2)?;
+        let text = |bytes: &[u8]| (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned());
+        Ok(Self {
+            uuid: fields.bytes(0)?.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")),
+            ok: fields.bit(33, true),
+            cpu: Some(fields.i32(0)).filter(|&cpu| cpu >= 0),
+            compatibility: fields.i32(12),
+            cpuid_faulting: fields.bit(32, false),
+            // What is written is the difference to the default, which is x86_64.
+            arch: match fields.u16(9) ^ 1 {
+                0 => "x86",
+                1 => "x86_64",
+                2 => "aarch64",
+                _ => "unknown",
+            },
+            host: text(uname.bytes(1)?),
+            kernel: text(uname.bytes(2)?),
+        })
+    }
+}
+
+/// The first program that ran. Nothing where none was started.
+pub(super) fn started(trace: &Path) -> Result<Option<Started>> {
+    let mut from = Blocks::new(BufReader::new(open(trace, "tasks")?));
+    let mut first: Option<(i32, Started)> = None;
+    while let Some(message) = read(&mut from).context("cannot read the stream `tasks` of the trace")? {
+        let fields = message.fields()?;
+        let tid = fields.i32(2);
+        match (fields.u16(12), &mut first) {
+            // exec
+            (1, None) => {
+                let (path, arguments) = (fields.text(0)?.into(), fields.texts(1)?);
+                first = Some((tid, Started { path, arguments, status: None, base: fields.u64(2) }));
+            }
+            // exit
+            (2, Some((leader, started))) if *leader == tid => started.status = Some(fields.i32(3)),
+            _ => {}
+        }
+    }
+    Ok(first.map(|(_, started)| started))
+}
+
+/// What the stream `mmaps` says.
+#[derive(Debug, Default)]
+pub(super) struct Mappings {
+    /// The files that a replay needs, each once.
+    pub files: Vec<Mapped>,
+    /// The program: its path, and its file among them if it has one.
+    pub image: Option<(PathBuf, Option<usize>)>,
+}
+
+/// Reads it. The program is what lies where the program was started: the path that it was started by may
+/// be a relative one, or a link.
+pub(super) fn mapped(trace: &Path, program: Option<&Started>) -> Result<Mappings> {
+    let mut from = Blocks::new(BufReader::new(open(trace, "mmaps")?));
+    let mut mappings = Mappings::default();
+    let mut known: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    for _ in 0..MOST_MAPPINGS {
+        let Some(message) = read(&mut from).context("cannot read the stream `mmaps` of the trace")? else { break };
+        let fields = message.fields()?;
+        let original = PathBuf::from(fields.text(0)?);
+        // Of zero, trace and file only the last is a file of its own.
+        let number = if fields.u16(34) == 2 {
+            let backing = PathBuf::from(fields.text(1)?);
+            let number = *known.entry(backing.clone()).or_insert(mappings.files.len());
+            if number == mappings.files.len() {
+                mappings.files.push(file(&fields, original.clone(), backing)?);
+            }
+            Some(number)
+        } else {
+            None
+        };
+        let holds = |program: &Started| (fields.u64(1)..fields.u64(2)).contains(&program.base);
+        if mappings.image.is_none() && original.is_absolute() && program.is_some_and(holds) {
+            mappings.image = Some((original, number));
+        }
+    }
+    Ok(mappings)
+}
+
+fn file(fields: &super::stream::Fields<'_>, original: PathBuf, backing: PathBuf) -> Result<Mapped> {
+    let stat = Stat {
+        inode: fields.u64(4),
+        mode: fields.u32(14),
+        uid: fields.u32(15),
+        gid: fields.u32(16),
+        mtime: fields.i64(10),
+    };
+    let kept = match backing.to_str().and_then(Kept::of) {
+        _ if backing.is_absolute() => Kept::Path,
+        Some((kept, _)) => kept,
+        // A name that rr has not given: a replay would take it from the folder all the same.
+        None if backing.as_os_str().as_bytes().contains(&b'/') => {
+            return Err(
+                Error::failed(format!("the trace names `{}`, which is outside of it", backing.display())).into()
+            );
+        }
+        None => Kept::Copy,
+    };
+    let size = u64::try_from(fields.i64(9)).context("a file of negative size")?;
+    // As rr tells a packed trace, which holds nothing to compare with.
+    let there = (stat.mode, stat.uid, stat.gid, stat.mtime) != (0, 0, 0, 0);
+    Ok(Mapped { original, backing, kept, size, stat: there.then_some(stat) })
+}
+
+/// The file of a trace folder that holds a program of that name, by the names of its files alone.
+pub(super) fn by_name<'a>(names: impl Iterator<Item = &'a str>, program: &str) -> Option<(Kept, &'a str)> {
+    names
+        .filter_map(|name| Kept::of(name).map(|(kept, of)| (kept, of, name)))
+        .find_map(|(kept, of, name)| (of == program).then_some((kept, name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_mapped_files_tell_how_they_are_kept() {
+        let of = |name| Kept::of(name);
+        assert_eq!(of("mmap_copy_3_cluster-api-provider-aws"), Some((Kept::Copy, "cluster-api-provider-aws")));
+        assert_eq!(of("mmap_hardlink_27_libc.so.6"), Some((Kept::HardLink, "libc.so.6")));
+        assert_eq!(of("mmap_pack_0_a_b"), Some((Kept::Pack, "a_b")));
+        assert_eq!((of("mmap_copy_x_a"), of("mmap_copy_3"), of("data")), (None, None, None));
+    }
+}

@@ -1,0 +1,153 @@
+//! rr's streams and header: brotli blocks, and packed Cap'n Proto messages in them. The only place that
+//! knows either.
+//!
+//! Fields are found by their place in rr's schema (`src/rr_trace.capnp`; a field's place never changes,
+//! that is what Cap'n Proto is for), so that no schema compiler is needed to build this. A message of a
+//! later rr with more fields reads the same.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, Read};
+use std::os::unix::ffi::OsStringExt;
+
+use anyhow::{Context, Result};
+use capnp::message::{self, ReaderOptions};
+use capnp::private::layout::{ElementSize, PointerReader, StructReader};
+use capnp::serialize::OwnedSegments;
+use capnp::serialize_packed;
+use capnp::traits::FromPointerReader;
+
+/// The largest block that is unpacked. rr makes blocks of 64 KiB and of 1 MiB.
+const LARGEST_BLOCK: usize = 8 << 20;
+
+/// What a stream holds, unpacked block by block. A block is preceded by two 32-bit words: its own size,
+/// and that of what it holds (`CompressedWriter.h`; the comment in rr's schema has them exchanged).
+pub struct Blocks<R> {
+    from: R,
+    block: Vec<u8>,
+    at: usize,
+}
+
+impl<R: Read> Blocks<R> {
+    pub fn new(from: R) -> Self {
+        Self { from, block: Vec::new(), at: 0 }
+    }
+
+    /// The next block; nothing at the end of the stream.
+    fn next(&mut self) -> io::Result<()> {
+        self.block.clear();
+        self.at = 0;
+        let mut sizes = [0; 8];
+        match self.from.read(&mut sizes[..1])? {
+            0 => return Ok(()),
+            _ => self.from.read_exact(&mut sizes[1..])?,
+        }
+        let size = |n: usize| u32::from_le_bytes([sizes[n], sizes[n + 1], sizes[n + 2], sizes[n + 3]]) as usize;
+        let (packed, held) = (size(0), size(4));
+        if held == 0 || held > LARGEST_BLOCK || packed > 2 * LARGEST_BLOCK {
+            return Err(invalid(format!("a block claims to hold {held} bytes in {packed}")));
+        }
+        // The claim is checked before memory is taken for it: the block grows with what is there.
+        let packed = (&mut self.from).take(packed as u64);
+        brotli::Decompressor::new(packed, 4096).take(held as u64 + 1).read_to_end(&mut self.block)?;
+        if self.block.len() != held {
+            return Err(invalid(format!("a block holds {} bytes and claims {held}", self.block.len())));
+        }
+        Ok(())
+    }
+}
+
+fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+impl<R: Read> BufRead for Blocks<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at == self.block.len() {
+            self.next()?;
+        }
+        Ok(&self.block[self.at..])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.at += amount;
+    }
+}
+
+impl<R: Read> Read for Blocks<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let there = self.fill_buf()?;
+        let amount = there.len().min(buffer.len());
+        buffer[..amount].copy_from_slice(&there[..amount]);
+        self.consume(amount);
+        Ok(amount)
+    }
+}
+
+/// One message of a stream.
+pub struct Message(message::Reader<OwnedSegments>);
+
+/// The next message; nothing at the end.
+pub fn read(from: &mut impl BufRead) -> Result<Option<Message>> {
+    let message = serialize_packed::try_read_message(from, ReaderOptions::new()).context("not a message of rr")?;
+    Ok(message.map(Message))
+}
+
+impl Message {
+    pub fn fields(&self) -> Result<Fields<'_>> {
+        self.0.get_root().context("not a message of rr")
+    }
+}
+
+/// The fields of a struct, by their places.
+pub struct Fields<'a>(StructReader<'a>);
+
+impl<'a> FromPointerReader<'a> for Fields<'a> {
+    fn get_from_pointer(reader: &PointerReader<'a>, default: Option<&'a [capnp::Word]>) -> capnp::Result<Self> {
+        reader.get_struct(default).map(Fields)
+    }
+}
+
+impl<'a> Fields<'a> {
+    pub fn u16(&self, place: usize) -> u16 {
+        self.0.get_data_field(place)
+    }
+
+    pub fn i32(&self, place: usize) -> i32 {
+        self.0.get_data_field(place)
+    }
+
+    pub fn u32(&self, place: usize) -> u32 {
+        self.0.get_data_field(place)
+    }
+
+    pub fn i64(&self, place: usize) -> i64 {
+        self.0.get_data_field(place)
+    }
+
+    pub fn u64(&self, place: usize) -> u64 {
+        self.0.get_data_field(place)
+    }
+
+    /// A bit whose absence means `default`.
+    pub fn bit(&self, place: usize, default: bool) -> bool {
+        self.0.get_bool_field_mask(place, default)
+    }
+
+    pub fn bytes(&self, place: usize) -> Result<&'a [u8]> {
+        Ok(self.0.get_pointer_field(place).get_data(None)?)
+    }
+
+    pub fn text(&self, place: usize) -> Result<OsString> {
+        Ok(OsString::from_vec(self.bytes(place)?.to_vec()))
+    }
+
+    pub fn texts(&self, place: usize) -> Result<Vec<OsString>> {
+        let list = self.0.get_pointer_field(place).get_list(ElementSize::Pointer, None)?;
+        let texts = capnp::data_list::Reader::new(list);
+        texts.iter().map(|text| Ok(OsString::from_vec(text?.to_vec()))).collect()
+    }
+
+    pub fn fields(&self, place: usize) -> Result<Fields<'a>> {
+        Ok(Fields(self.0.get_pointer_field(place).get_struct(None)?))
+    }
+}
