@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     apply::Apply, build::Build, check::Check, demo::Demo, diff::Diff, inspect::Inspect, revert::Revert, status::Status,
+    traces::Traces,
 };
 use crate::report::{Format, Report};
 
@@ -39,6 +40,8 @@ pub enum Command {
     Check(Check),
     /// Say which changes are in place, where, and what was edited since
     Status(Status),
+    /// List, show, remove, pack and unpack what rr has recorded
+    Traces(Traces),
     /// Show the whole way on a small installer in a temporary folder
     Demo(Demo),
 }
@@ -53,6 +56,7 @@ impl Cli {
             Command::Diff(diff) => diff.run(),
             Command::Check(check) => check.run(),
             Command::Status(status) => status.run(),
+            Command::Traces(traces) => traces.run(self.format),
             Command::Demo(demo) => demo.run(self.format),
         }
     }

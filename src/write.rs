@@ -52,6 +52,17 @@ impl Prepared {
     }
 }
 
+/// Renames where nothing is yet: a plain rename replaces a file, and an empty folder too.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Some file systems cannot do both at once.
+        Err(Errno::INVAL | Errno::NOSYS) if to.symlink_metadata().is_err() => fs::rename(from, to),
+        other => Ok(other?),
+    }
+}
+
 /// Removes `path`. A file that is not there is no error.
 pub fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {

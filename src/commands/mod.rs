@@ -8,6 +8,7 @@ pub mod diff;
 pub mod inspect;
 pub mod revert;
 pub mod status;
+pub mod traces;
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -11,7 +11,9 @@
 //! | `incomplete` with text in it, not locked | dead: rr was killed; junk, where it had recorded nothing |
 //! | an empty `incomplete`, or only empty streams | starting; junk after a minute |
 
+mod check;
 mod content;
+mod prune;
 mod sidecar;
 mod stream;
 
@@ -25,8 +27,11 @@ use std::process::ExitStatus;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use rustix::fs::{FlockOperation, flock};
 
+pub use check::Check;
 pub use content::{Header, Kept, Mapped, Started, Still};
 pub use sidecar::{SIDECAR, Sidecar};
 
@@ -194,7 +199,7 @@ impl Store {
             if !fs::metadata(&path).is_ok_and(|seen| seen.is_dir()) {
                 continue;
             }
-            match Trace::look(&path, &self.root) {
+            match Trace::look(&path, &self.root, false) {
                 Ok(Some(trace)) => listing.traces.push(trace),
                 Ok(None) if depth < DEPTH && entry.file_type().is_ok_and(|kind| kind.is_dir()) => {
                     match fs::read_dir(&path) {
@@ -216,21 +221,33 @@ impl Store {
         if name.is_empty() {
             return self.newest(|_| true, "no complete trace");
         }
+        match self.at_name(name)? {
+            Some(trace) => Ok(trace),
+            None if name.contains('/') => Err(no_trace(name).into()),
+            None => {
+                let nothing = format!("no trace `{name}`, and no complete one of such a controller,");
+                self.newest(|trace| trace.is_of(name), &nothing)
+            }
+        }
+    }
+
+    /// One trace by its name or path alone, whatever became of it.
+    pub fn named(&self, name: &str) -> Result<Trace> {
+        let found = if name.is_empty() { None } else { self.at_name(name)? };
+        found.ok_or_else(|| no_trace(name).detail(format!("looked in: `{}`", self.root.display())).into())
+    }
+
+    fn at_name(&self, name: &str) -> Result<Option<Trace>> {
         let path = Path::new(name);
         let stored = self.root.join(path);
         for path in [path, &stored].into_iter().filter(|path| path.is_dir()) {
             // A folder of that name here that is no trace does not hide one in the store.
-            if let Some(trace) = Trace::look(&path.canonicalize().unwrap_or_else(|_| path.into()), &self.root)? {
-                return Ok(trace);
+            let root = self.root.canonicalize().unwrap_or_else(|_| self.root.clone());
+            if let Some(trace) = Trace::look(&path.canonicalize().unwrap_or_else(|_| path.into()), &root, false)? {
+                return Ok(Some(trace));
             }
         }
-        if name.contains('/') {
-            return Err(Error::failed(format!("`{name}` is not a trace"))
-                .detail("expected: a folder with a file `version` or `incomplete`")
-                .hint("`rr-patch traces` lists the traces")
-                .into());
-        }
-        self.newest(|trace| trace.is_of(name), &format!("no trace `{name}`, and no complete one of such a controller,"))
+        Ok(None)
     }
 
     fn newest(&self, wanted: impl Fn(&Trace) -> bool, nothing: &str) -> Result<Trace> {
@@ -248,20 +265,22 @@ impl Store {
     }
 }
 
+fn no_trace(name: &str) -> Error {
+    Error::failed(format!("`{name}` is not a trace"))
+        .detail("expected: a folder with a file `version` or `incomplete`")
+        .hint("`rr-patch traces` lists the traces; `--trace-dir DIR` looks elsewhere")
+}
+
 impl Trace {
     /// The trace in a folder.
     pub fn open(path: &Path) -> Result<Self> {
         let whole = path.canonicalize().with_context(|| format!("cannot read `{}`", path.display()))?;
         let parent = whole.parent().unwrap_or(&whole).to_owned();
-        Self::look(&whole, &parent)?.ok_or_else(|| {
-            Error::failed(format!("`{}` is not a trace", path.display()))
-                .detail("expected: a folder with a file `version` or `incomplete`")
-                .into()
-        })
+        Self::look(&whole, &parent, false)?.ok_or_else(|| no_trace(&path.to_string_lossy()).into())
     }
 
-    /// The trace in a folder, if it is one.
-    fn look(path: &Path, root: &Path) -> Result<Option<Self>> {
+    /// The trace in a folder, if it is one. With the lock in our own hands it says nothing.
+    fn look(path: &Path, root: &Path, ours: bool) -> Result<Option<Self>> {
         let mut files = Vec::new();
         let (mut size, mut own, mut written) = (0, 0, None::<SystemTime>);
         let mut began = None::<SystemTime>;
@@ -298,7 +317,7 @@ impl Trace {
         let started = began.unwrap_or(SystemTime::UNIX_EPOCH);
         let young = started.elapsed().map_or(true, |age| age < STARTING);
         // In this order: rr renames the one to the other.
-        let lock = incomplete(path);
+        let lock = incomplete(path, ours);
         let complete = path.join("version").symlink_metadata().is_ok();
         let state = if complete {
             content::open(path, "version")?;
@@ -353,6 +372,15 @@ impl Trace {
         Header::read(&self.path)
     }
 
+    /// A file of the trace that is held locked for reading: [`Trace::remove`] of anybody leaves the trace
+    /// alone for as long.
+    pub fn hold(&self) -> Result<File> {
+        let file = content::open(&self.path, "version")?;
+        flock(&file, FlockOperation::NonBlockingLockShared)
+            .map_err(|_| Error::refused(format!("`{}` is in use by another rr-patch", self.path.display())))?;
+        Ok(file)
+    }
+
     /// The files that a replay of a complete trace needs, but for the trace's own streams.
     pub fn mapped(&self) -> Result<Vec<Mapped>> {
         Ok(content::mapped(&self.path, None)?.files)
@@ -389,6 +417,34 @@ impl Trace {
     }
 }
 
+/// A number of bytes for people.
+pub fn bytes(number: u64) -> String {
+    let mut shown = (number, "B");
+    let mut divisor = 1;
+    for unit in ["kB", "MB", "GB", "TB"] {
+        if number / divisor < 1000 {
+            break;
+        }
+        divisor *= 1000;
+        shown = (number / (divisor / 10), unit);
+    }
+    match shown {
+        (number, "B") => format!("{number} B"),
+        (tenths, unit) => format!("{}.{} {unit}", tenths / 10, tenths % 10),
+    }
+}
+
+/// A time as RFC 3339 has it, to the second.
+pub fn rfc3339(time: SystemTime) -> String {
+    Timestamp::try_from(time).map_or_else(|_| "?".into(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// A time for people, where they are.
+pub fn local(time: SystemTime) -> String {
+    let time = Timestamp::try_from(time).map(|time| time.to_zoned(TimeZone::system()));
+    time.map_or_else(|_| "?".into(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
+}
+
 /// The lock on `incomplete`.
 enum Lock {
     Held,
@@ -398,7 +454,7 @@ enum Lock {
 }
 
 /// Looks whether rr holds the lock that it keeps for as long as it records. Nothing without the file.
-fn incomplete(trace: &Path) -> Result<Option<Lock>> {
+fn incomplete(trace: &Path, ours: bool) -> Result<Option<Lock>> {
     let Ok(seen) = trace.join("incomplete").symlink_metadata() else { return Ok(None) };
     // Between making the file and writing to it rr locks it, and gives up if it cannot.
     if seen.is_file() && seen.len() == 0 {
@@ -408,7 +464,7 @@ fn incomplete(trace: &Path) -> Result<Option<Lock>> {
     let Ok(file) = content::open(trace, "incomplete") else {
         return if seen.is_file() { Ok(None) } else { content::open(trace, "incomplete").map(|_| None) };
     };
-    Ok(Some(if locked(&file) { Lock::Held } else { Lock::Free }))
+    Ok(Some(if !ours && locked(&file) { Lock::Held } else { Lock::Free }))
 }
 
 /// Shared, so that two of us that look at once do not take each other for rr. Where locks cannot be had

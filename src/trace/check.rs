@@ -1,0 +1,94 @@
+//! Whether a trace can be replayed, as far as its folder tells.
+
+use anyhow::Result;
+
+use super::{Kept, State, Still, Trace};
+
+/// The compatibility number of rr 5.6 and later.
+const COMPATIBILITY: i32 = 3;
+
+/// What stands in the way of a replay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Check {
+    /// Why no rr can replay it here.
+    pub obstacles: Vec<String>,
+    /// What may go wrong.
+    pub warnings: Vec<String>,
+}
+
+impl Trace {
+    /// Looks for what a replay would stumble over.
+    ///
+    /// # Errors
+    /// None for a trace that is damaged: that is an obstacle.
+    pub fn check(&self) -> Check {
+        let mut check = Check::default();
+        if let Some(problem) = &self.sidecar_problem {
+            check.warnings.push(problem.clone());
+        }
+        let obstacle = match self.state {
+            State::Complete => None,
+            State::Starting => Some("rr has only made its folder: it is starting, or died as it started".to_owned()),
+            State::Recording => Some("rr is still recording it: it can be replayed when rr has ended".into()),
+            State::Dead => Some(format!(
+                "rr was killed or died before it closed the trace: {} in place of `version`, and rr has no way to mend it",
+                if self.files.iter().any(|name| name == "incomplete") { "there is `incomplete`" } else { "nothing is" }
+            )),
+            State::Junk if self.files.iter().any(|name| name == "version") => {
+                Some("its program could not be started: nothing was recorded".into())
+            }
+            State::Junk => Some("rr gave up as it started: nothing was recorded".into()),
+        };
+        match obstacle {
+            Some(obstacle) => check.obstacles.push(obstacle),
+            None => {
+                if let Err(error) = self.check_complete(&mut check) {
+                    check.obstacles.push(format!("it is damaged: {error:#}"));
+                }
+            }
+        }
+        check
+    }
+
+    fn check_complete(&self, check: &mut Check) -> Result<()> {
+        let header = self.header()?;
+        if header.arch != std::env::consts::ARCH {
+            let here = std::env::consts::ARCH;
+            check.obstacles.push(format!("it was recorded on {}, and replays there only; this is {here}", header.arch));
+        }
+        if !header.ok {
+            check.warnings.push("rr failed while it recorded: a replay gets to that point".into());
+        }
+        if header.compatibility > COMPATIBILITY {
+            let needs = header.compatibility;
+            check.warnings.push(format!("it needs an rr of compatibility {needs}; rr 5.9.0 has {COMPATIBILITY}"));
+        }
+        for mapped in self.mapped()? {
+            let name = mapped.original.display();
+            match (mapped.still(&self.path), mapped.kept) {
+                (Still::Same, _) => {}
+                (Still::Missing, Kept::Path) => {
+                    check.obstacles.push(format!("`{name}` is gone, and rr kept only its path"));
+                }
+                (Still::Missing, _) => {
+                    check.obstacles.push(format!("`{}` is gone from its folder", mapped.backing.display()));
+                }
+                (Still::Changed(how), Kept::Path | Kept::HardLink) => {
+                    check.warnings.push(format!("`{name}` was changed since the recording: {how}"));
+                }
+                (Still::Changed(how), _) => {
+                    check.warnings.push(format!("`{}` is not as rr wrote it: {how}", mapped.backing.display()));
+                }
+            }
+        }
+        let program = self.program()?;
+        if program.kept.is_none() {
+            let file = program.file.unwrap_or_default();
+            let there = if file.exists() { "it is still there" } else { "and it is gone" };
+            check
+                .warnings
+                .push(format!("a debugger gets the program from `{}`, not from the trace: {there}", file.display()));
+        }
+        Ok(())
+    }
+}
