@@ -658,3 +658,36 @@ fn under_way(repository: &Repository) -> Option<&'static str> {
         RepositoryState::ApplyMailbox | RepositoryState::ApplyMailboxOrRebase => Some("am"),
     }
 }
+
+/// The checkout whose commit holds a file: its root, the commit, and where `origin` is, without the name
+/// and password that an address may hold.
+pub fn origin(file: &Path) -> Option<(PathBuf, String, Option<String>)> {
+    let repository = Repository::discover(file.parent()?).ok()?;
+    let root = repository.workdir()?.to_owned();
+    let commit = repository.head().and_then(|head| head.peel_to_commit()).ok()?;
+    // A home folder under git, say, holds much that is not its own.
+    commit.tree().ok()?.get_path(file.strip_prefix(&root).ok()?).ok()?;
+    let remote = repository.find_remote("origin").ok();
+    let remote = remote.and_then(|remote| remote.url().map(without_login).ok());
+    Some((root.clone(), commit.id().to_string(), remote))
+}
+
+/// An address without what stands before an `@` in it; `git@host:path` holds no secret.
+fn without_login(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.into() };
+    let (host, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    path.map_or_else(|| format!("{scheme}://{host}"), |path| format!("{scheme}://{host}/{path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_without_their_logins() {
+        let told = ["https://me:secret@host.example/a/b", "https://token@host.example", "git@host.example:a/b", "/a/b"];
+        let told = told.map(without_login);
+        assert_eq!(told, ["https://host.example/a/b", "https://host.example", "git@host.example:a/b", "/a/b"]);
+    }
+}

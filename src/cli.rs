@@ -56,7 +56,7 @@ impl Cli {
             Command::Diff(diff) => diff.run(),
             Command::Check(check) => check.run(),
             Command::Status(status) => status.run(),
-            Command::Traces(traces) => traces.run(self.format),
+            Command::Traces(traces) => traces.run(),
             Command::Demo(demo) => demo.run(self.format),
         }
     }

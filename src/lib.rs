@@ -11,6 +11,7 @@ pub mod journal;
 pub mod plan;
 pub mod rules;
 pub mod build;
+pub mod bundle;
 pub mod trace;
 pub mod go;
 pub mod provenance;

@@ -6,7 +6,8 @@ use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -154,4 +155,39 @@ fn end_group(group: Pid) {
         std::thread::sleep(Duration::from_millis(50));
     }
     let _ = kill_process_group(group, Signal::KILL);
+}
+
+/// Whether somebody wants us to end. The first SIGINT, SIGTERM or SIGHUP is only noted, so that what was
+/// begun can be taken back; the second ends us at once.
+#[derive(Debug)]
+pub struct Interrupt(Arc<AtomicUsize>);
+
+impl Interrupt {
+    pub fn watch() -> Result<Self> {
+        let received = Arc::new(AtomicUsize::new(0));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            let again = Arc::new(AtomicBool::new(false));
+            // In this order: the first signal sets what makes the second one end us.
+            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))
+                .and_then(|_| signal_hook::flag::register(signal, again))
+                .and_then(|_| {
+                    let number = signal.cast_unsigned() as usize;
+                    signal_hook::flag::register_usize(signal, Arc::clone(&received), number)
+                })
+                .context("cannot watch for signals")?;
+        }
+        Ok(Self(received))
+    }
+
+    /// # Errors
+    /// Once a signal has come.
+    pub fn check(&self) -> Result<()> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            signal => {
+                let end = End::Signal(i32::try_from(signal).unwrap_or_default());
+                Err(Error::failed(format!("interrupted by {end}")).detail("what was begun is taken back").into())
+            }
+        }
+    }
 }

@@ -100,29 +100,33 @@ fn modules_are_listed_in_lib_rs_and_nowhere_else() {
 }
 
 /// Where a package may be used. One without a row here may be used nowhere; `*` is anywhere.
-const HOMES: [(&str, &[&str]); 22] = [
+const HOMES: [(&str, &[&str]); 26] = [
+    ("age", &["src/bundle/"]),
     ("anyhow", &["*"]),
     ("brotli", &["src/trace/stream.rs"]),
     ("capnp", &["src/trace/stream.rs"]),
     ("clap", &["src/cli.rs", "src/main.rs", "src/commands/", "src/rules.rs", "src/report.rs"]),
     ("duct", &["src/process.rs"]),
-    ("gimli", &["src/binary/"]),
+    ("flate2", &["src/bundle/elf.rs"]),
+    ("gimli", &["src/binary/", "src/bundle/elf.rs"]),
     ("git2", &["src/checkout.rs", "src/patchfile.rs"]),
     ("include_dir", &["src/rules.rs", "src/commands/demo.rs"]),
-    ("indicatif", &["src/commands/check.rs"]),
+    ("indicatif", &["src/commands/check.rs", "src/commands/traces.rs"]),
     ("jiff", &["src/commands/check.rs", "src/provenance.rs", "src/trace/"]),
     ("memchr", &["src/binary/"]),
-    ("object", &["src/binary/"]),
-    ("rustix", &["src/process.rs", "src/trace/", "src/write.rs"]),
+    ("object", &["src/binary/", "src/bundle/elf.rs"]),
+    ("rustix", &["src/process.rs", "src/trace/", "src/write.rs", "src/bundle/"]),
     ("serde", &["*"]),
     ("serde_json", &["*"]),
-    ("sha2", &["src/binary/"]),
+    ("sha2", &["src/binary/", "src/bundle/mod.rs"]),
     ("signal_hook", &["src/process.rs"]),
     ("similar", &["src/report.rs"]),
-    ("tempfile", &["src/write.rs", "src/verify.rs", "src/commands/demo.rs"]),
+    ("tar", &["src/bundle/"]),
+    ("tempfile", &["src/bundle/", "src/write.rs", "src/verify.rs", "src/commands/demo.rs"]),
     ("tree_sitter", &["src/go.rs"]),
     ("tree_sitter_go", &["src/go.rs"]),
     ("zip", &["src/binary/"]),
+    ("zstd", &["src/bundle/"]),
 ];
 
 /// The packages of a section of Cargo.toml, as Rust names them.

@@ -8,11 +8,14 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::build::seconds;
+use crate::bundle::{self, HEAD as BUNDLE_HEAD, Head, LEVELS, Packing, Unpacked, Unpacking};
 use crate::error::Error;
-use crate::report::{Format, Report, count};
+use crate::process::Interrupt;
+use crate::report::{Report, count};
 use crate::trace::{Kept, Listing, Program, State, Still, Store, Trace, bytes, local, rfc3339};
 
 #[derive(Args, Debug)]
@@ -34,6 +37,10 @@ pub enum What {
     Show(Show),
     /// Remove traces that cannot be replayed, or those that are named
     Prune(Prune),
+    /// Pack complete traces, with all that a replay and a debugger need, into one file for another host
+    Pack(Pack),
+    /// Verify what `pack` wrote, and put it into the trace folder
+    Unpack(Unpack),
 }
 
 #[derive(Args, Debug)]
@@ -66,6 +73,50 @@ pub struct Prune {
     pub yes: bool,
 }
 
+#[derive(Args, Debug)]
+pub struct Pack {
+    /// Traces by name or path, or controllers: of each the newest complete trace
+    #[arg(value_name = "TRACE", required = true)]
+    pub traces: Vec<String>,
+
+    /// The file to write, like `aws.tar.zst`; an earlier one is replaced
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+
+    /// Encrypt it for the holder of this age key, `age1…` (repeatable)
+    #[arg(long, value_name = "KEY")]
+    pub recipient: Vec<String>,
+
+    /// How hard to compress: 1 is fast, 19 is small
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = level)]
+    pub level: i32,
+}
+
+#[derive(Args, Debug)]
+pub struct Unpack {
+    /// What `pack` wrote
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Unpack into a folder below DIR [default: the trace folder]
+    #[arg(long, short = 'C', value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+
+    /// The name of that folder [default: the file's, without its ending]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// The file with the age key, if it is encrypted
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+}
+
+fn level(text: &str) -> Result<i32, String> {
+    let (least, most) = (LEVELS.start(), LEVELS.end());
+    let level = text.parse().ok().filter(|level| LEVELS.contains(level));
+    level.ok_or_else(|| format!("expected a number from {least} to {most}"))
+}
+
 /// An age in one unit.
 fn age(text: &str) -> Result<Duration, String> {
     let expected = || "expected a number and `s`, `m`, `h`, `d` or `w`, like 7d".to_owned();
@@ -82,7 +133,7 @@ fn age(text: &str) -> Result<Duration, String> {
 }
 
 impl Traces {
-    pub fn run(&self, _format: Format) -> Result<Report> {
+    pub fn run(&self) -> Result<Report> {
         let store = match &self.trace_dir {
             Some(folder) => Store::at(folder.clone()),
             None => Store::of(&|name| std::env::var_os(name)),
@@ -91,6 +142,8 @@ impl Traces {
             None | Some(What::List) => list(&store),
             Some(What::Show(show)) => Ok(self::show(&store.find(&show.trace)?)),
             Some(What::Prune(prune)) => prune.run(&store),
+            Some(What::Pack(pack)) => pack.run(&store),
+            Some(What::Unpack(unpack)) => unpack.run(&store),
         }
     }
 }
@@ -235,6 +288,7 @@ fn show(trace: &Trace) -> Report {
         let _ = writeln!(text, "  {}", plain(line));
     });
     let mut all = data(trace);
+    all["software_counters"] = json!(trace.software_counters());
     all["replayable"] = json!(replayable);
     all["obstacles"] = json!(check.obstacles);
     all["warnings"] = json!(check.warnings);
@@ -295,8 +349,12 @@ fn show_program(lines: &mut Lines, trace: &Trace, program: &Program) {
 
 fn show_sidecar(lines: &mut Lines, trace: &Trace) {
     let Some(sidecar) = &trace.sidecar else {
-        let also = if trace.state == State::Complete { ", nor whether a replay needs -W" } else { "" };
-        lines.add("by", format!("not by `rr-patch record`: which rr it was is not known{also}"));
+        lines.add("by", "not by `rr-patch record`: which rr it was is not known");
+        match trace.software_counters() {
+            Some(_) => lines.add("", "its events are those of software counters: a replay needs such an rr, and -W"),
+            None if trace.state == State::Complete => lines.add("", "nothing in it tells of software counters (-W)"),
+            None => {}
+        }
         return;
     };
     let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "not known".into());
@@ -437,5 +495,155 @@ fn confirm(about: &str, question: &str) -> Result<()> {
     match answer.trim().to_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(Error::refused("not confirmed").into()),
+    }
+}
+
+/// A bar of bytes on a terminal; nothing elsewhere. A signal stops what it shows.
+struct Progress {
+    bar: ProgressBar,
+    interrupt: Interrupt,
+}
+
+impl Progress {
+    fn new() -> Result<Self> {
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+        bar.set_style(ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}")?);
+        Ok(Self { bar, interrupt: Interrupt::watch()? })
+    }
+
+    fn show(&self, done: u64, all: u64) -> Result<()> {
+        self.bar.set_length(all);
+        self.bar.set_position(done);
+        self.interrupt.check()
+    }
+}
+
+impl Pack {
+    fn run(&self, store: &Store) -> Result<Report> {
+        let mut traces: Vec<Trace> = Vec::new();
+        for name in &self.traces {
+            let trace = store.find(name)?;
+            if traces.iter().all(|known| known.path != trace.path) {
+                traces.push(trace);
+            }
+        }
+        let progress = Progress::new()?;
+        let mut show = |done, all| progress.show(done, all);
+        let packing = Packing { level: self.level, recipients: &self.recipient, progress: &mut show };
+        let packed = bundle::pack(&traces, &self.output, packing);
+        progress.bar.finish_and_clear();
+        let head = packed?;
+        let size = self.output.metadata().map(|seen| seen.len()).unwrap_or_default();
+        Ok(self.report(&head, size))
+    }
+
+    fn report(&self, head: &Head, size: u64) -> Report {
+        let file = self.output.display();
+        let mut text = format!(
+            "packed {} into `{file}`: {} of {}\n",
+            count(head.traces.len(), "trace"),
+            bytes(size),
+            bytes(head.bytes)
+        );
+        for packed in &head.traces {
+            let go = packed.go_version.as_deref().unwrap_or("Go not known");
+            let dwarf = if packed.dwarf { "with DWARF" } else { "without DWARF" };
+            let _ = writeln!(text, "  {}: `{}`, {go}, {dwarf}", plain(&packed.name), plain(&packed.path));
+        }
+        let sources = &head.sources;
+        let _ = write!(text, "  {}", count(sources.packed, "source"));
+        if !sources.missing.is_empty() {
+            let _ = write!(text, ", and {} that are not here, as `{BUNDLE_HEAD}` in it says", sources.missing.len());
+        }
+        text.push('\n');
+        for checkout in &head.checkouts {
+            let remote = checkout.remote.as_ref().map(|remote| format!(" of {}", plain(remote))).unwrap_or_default();
+            let _ = writeln!(text, "  of `{}`: commit {}{remote}", checkout.folder.display(), checkout.commit);
+        }
+        let mut warnings = head.warnings.clone();
+        if sources.newer > 0 {
+            warnings.push(format!("{} changed since the recording: lines may not fit", count(sources.newer, "source")));
+        }
+        if self.recipient.is_empty() {
+            warnings.push(
+                "it is not encrypted, and a trace holds all that its controller read: cloud credentials too. \
+                 `--recipient age1…` encrypts it"
+                    .into(),
+            );
+        }
+        for warning in &warnings {
+            let _ = writeln!(text, "warning: {}", plain(warning));
+        }
+        let unpack = if self.recipient.is_empty() { "" } else { " --identity KEY" };
+        let _ = writeln!(text, "next, on the other host:\n  rr-patch traces unpack {file}{unpack}");
+        let data = json!({
+            "file": self.output, "bytes": size, "encrypted": !self.recipient.is_empty(), "head": head, "warnings": warnings,
+        });
+        Report::new("rr-patch/traces-pack/1", text, data)
+    }
+}
+
+impl Unpack {
+    fn run(&self, store: &Store) -> Result<Report> {
+        let progress = Progress::new()?;
+        let mut show = |done, all| progress.show(done, all);
+        let folder = self.directory.as_deref().unwrap_or(store.root());
+        let unpacking =
+            Unpacking { folder, name: self.name.as_deref(), identity: self.identity.as_deref(), progress: &mut show };
+        let unpacked = bundle::unpack(&self.file, unpacking);
+        progress.bar.finish_and_clear();
+        Ok(self.report(&unpacked?))
+    }
+
+    fn report(&self, unpacked: &Unpacked) -> Report {
+        let Unpacked { folder, head, traces, sources } = unpacked;
+        let whole = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+        let mut text = format!("verified and unpacked {} into `{}`\n", count(traces.len(), "trace"), whole.display());
+        let mut next = Vec::new();
+        let mut shown = Vec::new();
+        for (trace, packed) in traces.iter().zip(&head.traces) {
+            let check = trace.check();
+            let _ = writeln!(
+                text,
+                "  {}: {}, recorded {}",
+                plain(&packed.name),
+                plain(&packed.controller),
+                local(trace.started)
+            );
+            for line in check.obstacles.iter().chain(&check.warnings) {
+                let _ = writeln!(text, "    {}", plain(line));
+            }
+            if packed.software_counters == Some(true) {
+                text.push_str("    recorded with software counters: a replay needs such an rr, and -W\n");
+            }
+            if let Some(rr) = &packed.rr_version {
+                let _ = writeln!(text, "    recorded by rr {}: replay it with that or a later one", plain(rr));
+            }
+            if packed.program.is_none() {
+                let _ = writeln!(text, "    a debugger looks for the program at `{}`", plain(&packed.path));
+            }
+            next.push(match &self.directory {
+                None => format!(
+                    "rr-patch replay {}/{}",
+                    whole.file_name().unwrap_or_default().to_string_lossy(),
+                    packed.name
+                ),
+                Some(_) => format!("rr-patch replay {}", whole.join(&packed.name).display()),
+            });
+            shown.push(data(trace));
+        }
+        let substitute = sources.as_ref().map(|_| whole.join(bundle::SOURCES));
+        if let Some(sources) = &substitute {
+            let _ = writeln!(text, "  {} below `{}`", count(head.sources.packed, "source"), sources.display());
+            next.push(format!("in Delve: config substitute-path / {}/", sources.display()));
+        }
+        text.push_str("next:\n");
+        next.iter().for_each(|line| {
+            let _ = writeln!(text, "  {}", plain(line));
+        });
+        let data = json!({
+            "folder": whole, "traces": shown, "sources": substitute, "head": head, "next": next,
+        });
+        Report::new("rr-patch/traces-unpack/1", text, data)
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags};
 
-use super::stream::{Blocks, read};
+use super::stream::{Blocks, Fields, read};
 use crate::error::Error;
 
 /// The only version of rr's format since 2017.
@@ -227,6 +227,32 @@ pub(super) fn started(trace: &Path) -> Result<Option<Started>> {
     Ok(first.map(|(_, started)| started))
 }
 
+/// How many events are looked at for one that only software counters make. It comes within the first 20.
+const EVENTS: usize = 1000;
+
+/// Whether rr counted in software, as far as the events tell: they have a kind that upstream does not
+/// have (`overlayProtect` in rr.soft), whenever code of the program was made executable.
+pub(super) fn software_counters(trace: &Path) -> Result<bool> {
+    const OVERLAY_PROTECT: u16 = 15;
+    let mut from = Blocks::new(BufReader::new(open(trace, "events")?));
+    for _ in 0..EVENTS {
+        match read(&mut from).context("cannot read the stream `events` of the trace")? {
+            Some(event) if event.fields()?.u16(3) == OVERLAY_PROTECT => return Ok(true),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    Ok(false)
+}
+
+/// Where the bytes of a mapping come from: nowhere, the stream `data`, or a file of their own.
+pub(super) fn source(mapping: &Fields) -> u16 {
+    mapping.u16(34)
+}
+
+/// A file of their own.
+pub(super) const FILE: u16 = 2;
+
 /// What the stream `mmaps` says.
 #[derive(Debug, Default)]
 pub(super) struct Mappings {
@@ -246,8 +272,7 @@ pub(super) fn mapped(trace: &Path, program: Option<&Started>) -> Result<Mappings
         let Some(message) = read(&mut from).context("cannot read the stream `mmaps` of the trace")? else { break };
         let fields = message.fields()?;
         let original = PathBuf::from(fields.text(0)?);
-        // Of zero, trace and file only the last is a file of its own.
-        let number = if fields.u16(34) == 2 {
+        let number = if source(&fields) == FILE {
             let backing = PathBuf::from(fields.text(1)?);
             let number = *known.entry(backing.clone()).or_insert(mappings.files.len());
             if number == mappings.files.len() {
@@ -265,7 +290,7 @@ pub(super) fn mapped(trace: &Path, program: Option<&Started>) -> Result<Mappings
     Ok(mappings)
 }
 
-fn file(fields: &super::stream::Fields<'_>, original: PathBuf, backing: PathBuf) -> Result<Mapped> {
+fn file(fields: &Fields, original: PathBuf, backing: PathBuf) -> Result<Mapped> {
     let stat = Stat {
         inode: fields.u64(4),
         mode: fields.u32(14),

@@ -13,6 +13,7 @@
 
 mod check;
 mod content;
+mod portable;
 mod prune;
 mod sidecar;
 mod stream;
@@ -33,6 +34,7 @@ use rustix::fs::{FlockOperation, flock};
 
 pub use check::Check;
 pub use content::{Header, Kept, Mapped, Started, Still};
+pub use portable::{Part, Portable};
 pub use sidecar::{SIDECAR, Sidecar};
 
 use crate::error::Error;
@@ -338,7 +340,11 @@ impl Trace {
         };
         let name = path.strip_prefix(root).ok().filter(|name| !name.as_os_str().is_empty());
         let name = name.map_or_else(|| path.to_string_lossy(), Path::to_string_lossy).into_owned();
-        let ended = written.filter(|_| !state.live());
+        // Copying a trace changes the times of its files; what was noted stays.
+        let noted = |time: &Option<String>| time.as_ref()?.parse::<Timestamp>().ok().map(SystemTime::from);
+        let started = sidecar.as_ref().and_then(|sidecar| noted(&sidecar.started)).unwrap_or(started);
+        let ended = sidecar.as_ref().and_then(|sidecar| noted(&sidecar.ended)).or(written);
+        let ended = ended.filter(|_| !state.live());
         Ok(Some(Self { path: path.into(), name, state, size, own, started, ended, sidecar, sidecar_problem, files }))
     }
 
@@ -365,6 +371,13 @@ impl Trace {
     /// How long it was recorded, as far as the times of its files tell.
     pub fn length(&self) -> Option<Duration> {
         self.ended.and_then(|ended| ended.duration_since(self.started).ok())
+    }
+
+    /// Whether a replay needs an rr with software counters, and `-W`: by the sidecar, or else by what only
+    /// such an rr writes. Nothing where neither tells.
+    pub fn software_counters(&self) -> Option<bool> {
+        let noted = self.sidecar.as_ref().map(|sidecar| sidecar.software_counters);
+        noted.or_else(|| content::software_counters(&self.path).ok().filter(|&found| found))
     }
 
     /// The header of a complete trace.

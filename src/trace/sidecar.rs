@@ -75,7 +75,7 @@ impl Sidecar {
         File::open(&path)
             .and_then(|file| file.take(LARGEST).read_to_end(&mut bytes))
             .with_context(|| format!("cannot read `{}`", path.display()))?;
-        let sidecar: Self = serde_json::from_slice(&bytes)
+        let mut sidecar: Self = serde_json::from_slice(&bytes)
             .map_err(|error| Error::failed(format!("`{}` is not a sidecar: {error}", path.display())))?;
         if sidecar.schema != SCHEMA {
             return Err(Error::failed(format!("`{}` is not a sidecar of this version", path.display()))
@@ -83,6 +83,7 @@ impl Sidecar {
                 .detail(format!("found: schema {:?}", sidecar.schema))
                 .into());
         }
+        sidecar.flags = without_values(&sidecar.flags);
         Ok(Some(sidecar))
     }
 }

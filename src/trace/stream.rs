@@ -3,21 +3,28 @@
 //!
 //! Fields are found by their place in rr's schema (`src/rr_trace.capnp`; a field's place never changes,
 //! that is what Cap'n Proto is for), so that no schema compiler is needed to build this. A message of a
-//! later rr with more fields reads the same.
+//! later rr with more fields reads the same, and keeps them where it is written again.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 
 use anyhow::{Context, Result};
-use capnp::message::{self, ReaderOptions};
-use capnp::private::layout::{ElementSize, PointerReader, StructReader};
+use capnp::message::{self, HeapAllocator, ReaderOptions};
+use capnp::private::layout::{ElementSize, PointerBuilder, PointerReader, StructBuilder, StructReader, StructSize};
 use capnp::serialize::OwnedSegments;
 use capnp::serialize_packed;
-use capnp::traits::FromPointerReader;
+use capnp::traits::{FromPointerBuilder, FromPointerReader};
 
 /// The largest block that is unpacked. rr makes blocks of 64 KiB and of 1 MiB.
 const LARGEST_BLOCK: usize = 8 << 20;
+
+/// The size of the blocks that rr makes of `mmaps`.
+const BLOCK: usize = 64 << 10;
+
+/// rr's own level of compression, and brotli's default window.
+const QUALITY: u32 = 5;
+const WINDOW: u32 = 22;
 
 /// What a stream holds, unpacked block by block. A block is preceded by two 32-bit words: its own size,
 /// and that of what it holds (`CompressedWriter.h`; the comment in rr's schema has them exchanged).
@@ -150,4 +157,69 @@ impl<'a> Fields<'a> {
     pub fn fields(&self, place: usize) -> Result<Fields<'a>> {
         Ok(Fields(self.0.get_pointer_field(place).get_struct(None)?))
     }
+}
+
+/// A message that is to be written again with other values.
+pub struct Change(message::Builder<HeapAllocator>);
+
+/// A struct that is written to, with room for the fields of a mapping as rr 5.6 has them: what is
+/// written is never outside of it.
+struct Written<'a>(StructBuilder<'a>);
+
+const MAPPING: StructSize = StructSize { data: 11, pointers: 3 };
+
+impl<'a> FromPointerBuilder<'a> for Written<'a> {
+    fn init_pointer(builder: PointerBuilder<'a>, _: u32) -> Self {
+        Written(builder.init_struct(MAPPING))
+    }
+
+    fn get_from_pointer(builder: PointerBuilder<'a>, default: Option<&'a [capnp::Word]>) -> capnp::Result<Self> {
+        // A smaller struct grows; a larger one stays as it is.
+        builder.get_struct(MAPPING, default).map(Written)
+    }
+}
+
+impl Change {
+    /// Of a message about a mapping.
+    pub fn of(mapping: &Message) -> Result<Self> {
+        let mut builder = message::Builder::new_default();
+        builder.set_root(mapping.0.get_root::<capnp::any_pointer::Reader>()?)?;
+        Ok(Self(builder))
+    }
+
+    /// Sets the bytes that a field points to.
+    pub fn set_bytes(&mut self, place: usize, bytes: &[u8]) -> Result<()> {
+        assert!(place < usize::from(MAPPING.pointers), "a mapping has no such field");
+        self.0.get_root::<Written>()?.0.get_pointer_field(place).set_data(bytes);
+        Ok(())
+    }
+
+    /// Sets a field of 32 bits.
+    pub fn set_u32(&mut self, place: usize, value: u32) -> Result<()> {
+        assert!(place < 2 * usize::from(MAPPING.data), "a mapping has no such field");
+        self.0.get_root::<Written>()?.0.set_data_field(place, value);
+        Ok(())
+    }
+
+    /// Appends it to what a stream holds.
+    pub fn write(&self, to: &mut Vec<u8>) -> Result<()> {
+        Ok(serialize_packed::write_message(to, &self.0)?)
+    }
+}
+
+/// A stream that holds these bytes.
+pub fn blocks(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = Vec::new();
+    for held in bytes.chunks(BLOCK) {
+        let mut packed = Vec::new();
+        let mut writer = brotli::CompressorWriter::new(&mut packed, 4096, QUALITY, WINDOW);
+        writer.write_all(held)?;
+        drop(writer);
+        for size in [packed.len(), held.len()] {
+            let size = u32::try_from(size).map_err(|_| invalid("a block is too large".into()))?;
+            stream.extend_from_slice(&size.to_le_bytes());
+        }
+        stream.append(&mut packed);
+    }
+    Ok(stream)
 }

@@ -1,0 +1,215 @@
+//! What a Go program says of itself: whether it has DWARF, which sources that names, and how it was built.
+//!
+//! Only the heads of the line programs are read, one unit at a time: a controller of 100 MB has some
+//! tens of MB of them, and we have 100 MB for everything.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use flate2::read::ZlibDecoder;
+use gimli::{AttributeValue, DebugLine, DebugLineOffset, DebugLineStr, DebugStr, LittleEndian, Reader as _};
+use object::read::elf::ElfFile64;
+use object::{CompressionFormat, Object, ObjectSection, ReadCache};
+
+/// Larger than the line program of any unit of Go.
+const LARGEST_UNIT: u64 = 64 << 20;
+
+/// Larger than the strings of any program's line programs.
+const LARGEST_STRINGS: u64 = 64 << 20;
+
+/// Larger than what Go notes of a build.
+const LARGEST_NOTE: u64 = 4 << 20;
+
+/// What is known of a program from its own bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Whether it has debug information for Delve.
+    pub dwarf: bool,
+    /// The paths of its sources, as the compiler wrote them.
+    pub sources: BTreeSet<String>,
+    /// The Go that built it.
+    pub go: Option<String>,
+    /// Its main package, and the commit it was built from, where Go noted that.
+    pub package: Option<String>,
+    pub revision: Option<String>,
+    /// Whether that commit was edited.
+    pub modified: bool,
+}
+
+/// Where a section lies in a file.
+struct Section {
+    at: u64,
+    size: u64,
+    zlib: bool,
+}
+
+impl Section {
+    /// What it holds, as a stream.
+    fn open(&self, path: &Path) -> Result<Box<dyn Read>> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(self.at))?;
+        let bytes = BufReader::new(file.take(self.size));
+        Ok(if self.zlib { Box::new(BufReader::new(ZlibDecoder::new(bytes))) } else { Box::new(bytes) })
+    }
+
+    fn read(&self, path: &Path, largest: u64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open(path)?.take(largest + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > largest {
+            bail!("a section of more than {largest} bytes");
+        }
+        Ok(bytes)
+    }
+}
+
+/// Reads it from a 64-bit, little-endian ELF file, which is what Go makes where rr runs.
+pub fn about(path: &Path) -> Result<About> {
+    let reading = || format!("cannot read `{}`", path.display());
+    let cache = ReadCache::new(BufReader::new(File::open(path).with_context(reading)?));
+    let elf = ElfFile64::<object::LittleEndian, _>::parse(&cache).with_context(reading)?;
+    let section = |name: &str| {
+        let section = elf.section_by_name(name)?;
+        let range = section.compressed_file_range().ok()?;
+        let zlib = match range.format {
+            CompressionFormat::None => false,
+            CompressionFormat::Zlib => true,
+            _ => return None,
+        };
+        Some(Section { at: range.offset, size: range.compressed_size, zlib })
+    };
+    let mut about = About { dwarf: section(".debug_info").is_some(), ..About::default() };
+    if let Some(note) = section(".go.buildinfo") {
+        build_info(&note.read(path, LARGEST_NOTE).with_context(reading)?, &mut about);
+    }
+    if let Some(lines) = section(".debug_line") {
+        let strings = |name: &str| match section(name) {
+            Some(section) => section.read(path, LARGEST_STRINGS).with_context(reading),
+            None => Ok(Vec::new()),
+        };
+        let names = Names { line: strings(".debug_line_str")?, plain: strings(".debug_str")? };
+        about.sources = sources(lines.open(path).with_context(reading)?, &names)
+            .with_context(|| format!("cannot read the DWARF of `{}`", path.display()))?;
+    }
+    Ok(about)
+}
+
+struct Names {
+    line: Vec<u8>,
+    plain: Vec<u8>,
+}
+
+/// The files that the line programs name.
+fn sources(mut lines: impl Read, names: &Names) -> Result<BTreeSet<String>> {
+    let mut sources = BTreeSet::new();
+    let mut unit = Vec::new();
+    loop {
+        unit.clear();
+        // The unit's length, in the 32-bit or the 64-bit form.
+        if (&mut lines).take(4).read_to_end(&mut unit)? < 4 {
+            return Ok(sources);
+        }
+        let mut length = u64::from(u32::from_le_bytes([unit[0], unit[1], unit[2], unit[3]]));
+        if length == 0xffff_ffff {
+            let mut long = [0; 8];
+            lines.read_exact(&mut long)?;
+            unit.extend_from_slice(&long);
+            length = u64::from_le_bytes(long);
+        }
+        if length > LARGEST_UNIT {
+            bail!("a line program claims {length} bytes");
+        }
+        (&mut lines).take(length).read_to_end(&mut unit)?;
+        add_sources(&unit, names, &mut sources)?;
+    }
+}
+
+fn add_sources(unit: &[u8], names: &Names, sources: &mut BTreeSet<String>) -> Result<()> {
+    // The address size is not needed for the head of a program.
+    let program = DebugLine::new(unit, LittleEndian).program(DebugLineOffset(0), 8, None, None)?;
+    let header = program.header();
+    let text = |value: AttributeValue<gimli::EndianSlice<'_, LittleEndian>>| {
+        let text = match value {
+            AttributeValue::String(text) => text.slice().to_vec(),
+            AttributeValue::DebugLineStrRef(at) => {
+                DebugLineStr::from(gimli::EndianSlice::new(&names.line, LittleEndian))
+                    .get_str(at)
+                    .ok()?
+                    .slice()
+                    .to_vec()
+            }
+            AttributeValue::DebugStrRef(at) => {
+                DebugStr::from(gimli::EndianSlice::new(&names.plain, LittleEndian)).get_str(at).ok()?.slice().to_vec()
+            }
+            _ => return None,
+        };
+        String::from_utf8(text).ok()
+    };
+    for file in header.file_names() {
+        let Some(name) = text(file.path_name()) else { continue };
+        let folder = file.directory(header).and_then(text).unwrap_or_default();
+        let whole = if name.starts_with('/') || folder.is_empty() { name } else { format!("{folder}/{name}") };
+        sources.insert(whole);
+    }
+    Ok(())
+}
+
+/// What the linker notes in every Go program since 1.18: 32 bytes of head, then Go's version and the
+/// build's settings, each preceded by its length. The settings stand between two marks of 16 bytes.
+fn build_info(note: &[u8], about: &mut About) {
+    let Some((head, rest)) = note.split_at_checked(32) else { return };
+    let inline = head.starts_with(b"\xff Go buildinf:") && head[15] & 2 != 0;
+    let mut rest = if inline { rest } else { return };
+    let mut next = || {
+        let mut input = gimli::EndianSlice::new(rest, LittleEndian);
+        let length = usize::try_from(input.read_uleb128().ok()?).ok()?;
+        let (text, after) = input.slice().split_at_checked(length)?;
+        rest = after;
+        Some(text)
+    };
+    about.go = next().and_then(|text| String::from_utf8(text.to_vec()).ok()).filter(|text| !text.is_empty());
+    let Some(settings) = next().filter(|text| text.len() > 33).and_then(|text| text.get(16..text.len() - 16)) else {
+        return;
+    };
+    for line in String::from_utf8_lossy(settings).lines() {
+        match line.split_once('\t') {
+            Some(("path", package)) => about.package = Some(package.into()),
+            Some(("build", setting)) => match setting.split_once('=') {
+                Some(("vcs.revision", revision)) => about.revision = Some(revision.into()),
+                Some(("vcs.modified", modified)) => about.modified = modified == "true",
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn build_info_is_read_and_what_is_cut_off_is_not() {
+        let settings = "path\texample.com/x\nbuild\tvcs.revision=abc\nbuild\tvcs.modified=true\n";
+        let mut note = b"\xff Go buildinf:\x08\x02".to_vec();
+        note.resize(32, 0);
+        for text in ["go1.26.8".to_owned(), format!("{0:16}{settings}{0:16}", "")] {
+            note.push(u8::try_from(text.len()).unwrap());
+            note.extend(text.bytes());
+        }
+        let read = |note: &[u8]| {
+            let mut about = About::default();
+            build_info(note, &mut about);
+            about
+        };
+        let about = read(&note);
+        assert_eq!((about.go.as_deref(), about.package.as_deref()), (Some("go1.26.8"), Some("example.com/x")));
+        assert_eq!((about.revision.as_deref(), about.modified), (Some("abc"), true));
+        for cut in 0..note.len() {
+            let about = read(&note[..cut]);
+            assert_eq!(about.revision, None, "cut off after {cut} bytes");
+        }
+    }
+}

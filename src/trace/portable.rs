@@ -1,0 +1,129 @@
+//! A trace made self-contained, as `rr pack` makes one, but without touching it: which files to take
+//! along under which names, and a stream `mmaps` that names those.
+//!
+//! rr's own copies and reflinks stay as they are. What is a link, or only a path, becomes a copy under the
+//! name that `rr pack` would give it. What rr compares a file with before a replay is blanked out, as
+//! `rr pack` does: on another host neither inode nor owner can be the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufReader;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::content::{FILE, Kept, Mapped, Still, open, source};
+use super::stream::{Blocks, Change, blocks, read};
+use super::{SIDECAR, STREAMS, Trace};
+use crate::error::Error;
+
+/// A file of a portable trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its name in the folder.
+    pub name: String,
+    /// Where its bytes are now.
+    pub from: PathBuf,
+    pub size: u64,
+}
+
+/// A trace that needs nothing from outside.
+#[derive(Debug)]
+pub struct Portable {
+    /// What there is to copy.
+    pub parts: Vec<Part>,
+    /// The stream `mmaps`.
+    pub mmaps: Vec<u8>,
+    /// The name of the program's file among the parts, if it has one.
+    pub program: Option<String>,
+    /// What may be wrong with it.
+    pub warnings: Vec<String>,
+}
+
+impl Trace {
+    /// What a portable copy consists of.
+    ///
+    /// # Errors
+    /// A file that a replay needs and that is gone.
+    pub fn portable(&self) -> Result<Portable> {
+        let mapped = self.mapped()?;
+        let program = self.program()?.file;
+        let (mut warnings, mut parts, mut names) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut taken: BTreeSet<String> = self.files.iter().cloned().collect();
+        let mut number = 0;
+        for file in &mapped {
+            let from = file.file(&self.path);
+            match file.still(&self.path) {
+                Still::Same => {}
+                Still::Changed(how) => {
+                    warnings.push(format!("`{}` was changed since the recording: {how}", file.original.display()));
+                }
+                Still::Missing => {
+                    return Err(Error::refused(format!("`{}` cannot be replayed any more", self.path.display()))
+                        .detail(format!("missing: `{}`, which is {}", from.display(), file.kept.says()))
+                        .hint("put the file back as it was, and pack again")
+                        .into());
+                }
+            }
+            let name = new_name(file, &mut number, &mut taken);
+            let size = from.metadata().with_context(|| format!("cannot read `{}`", from.display()))?.len();
+            parts.push(Part { name: name.clone(), from, size });
+            names.insert(file.backing.clone(), name);
+        }
+        let program = mapped.iter().find(|file| Some(file.file(&self.path)) == program);
+        let program = program.and_then(|file| names.get(&file.backing)).cloned();
+
+        let streams = STREAMS.into_iter().filter(|&name| name != "mmaps").map(str::to_owned);
+        // Data that was read from files is in reflinks of its own, on file systems that have them.
+        let cloned = self.files.iter().filter(|name| name.starts_with("cloned_data_")).cloned();
+        let sidecar = self.sidecar.is_some().then(|| SIDECAR.to_owned());
+        for name in ["version".to_owned()].into_iter().chain(streams).chain(cloned).chain(sidecar) {
+            let size = open(&self.path, &name)?.metadata()?.len();
+            parts.push(Part { from: self.path.join(&name), name, size });
+        }
+        let mmaps = rewritten(&self.path, &names)?;
+        Ok(Portable { parts, mmaps, program, warnings })
+    }
+
+    /// Whether a replay needs nothing from outside of its folder; if not, what it needs.
+    pub fn outside(&self) -> Result<Vec<PathBuf>> {
+        let mapped = self.mapped()?;
+        Ok(mapped.into_iter().filter(|file| file.kept == Kept::Path).map(|file| file.original).collect())
+    }
+}
+
+/// The name of a mapped file in a portable trace.
+fn new_name(file: &Mapped, number: &mut usize, taken: &mut BTreeSet<String>) -> String {
+    if let (Kept::Copy | Kept::Clone | Kept::Pack, Some(name)) = (file.kept, file.backing.to_str()) {
+        return name.to_owned();
+    }
+    let base = file.original.file_name().unwrap_or_default().to_string_lossy();
+    loop {
+        let name = format!("mmap_pack_{number}_{base}");
+        *number += 1;
+        if taken.insert(name.clone()) {
+            return name;
+        }
+    }
+}
+
+/// The stream `mmaps` of a trace with other names for its files.
+fn rewritten(trace: &Path, names: &BTreeMap<PathBuf, String>) -> Result<Vec<u8>> {
+    let mut from = Blocks::new(BufReader::new(open(trace, "mmaps")?));
+    let mut held = Vec::new();
+    while let Some(message) = read(&mut from).context("cannot read the stream `mmaps` of the trace")? {
+        let mut change = Change::of(&message)?;
+        let fields = message.fields()?;
+        if source(&fields) == FILE {
+            let backing = PathBuf::from(fields.text(1)?);
+            let name = names.get(&backing).with_context(|| format!("`{}` was not found", backing.display()))?;
+            change.set_bytes(1, Path::new(name).as_os_str().as_bytes())?;
+            // Mode, uid, gid, and both halves of the time.
+            for place in [14, 15, 16, 20, 21] {
+                change.set_u32(place, 0)?;
+            }
+        }
+        change.write(&mut held)?;
+    }
+    Ok(blocks(&held)?)
+}
