@@ -26,4 +26,5 @@ mod refusals;
 mod revert;
 mod shapes;
 mod status;
+mod streams;
 mod traces;
