@@ -343,7 +343,7 @@ fn a_recorder_that_refuses_to_record_fails_the_install_and_leaves_no_process() {
 
 /// The rr of this machine, if there is one, and what `rr record` and `rr replay` need to work here:
 /// nothing, or `-W` (software counters) where a recorder has it and there is no PMU.
-fn real_rr() -> Option<(PathBuf, Option<&'static [&'static str]>)> {
+pub fn real_rr() -> Option<(PathBuf, Option<&'static [&'static str]>)> {
     let path = std::env::var_os("PATH").unwrap();
     let rr = std::env::split_paths(&path).map(|folder| folder.join("rr")).find(|path| path.is_file())?;
     let works = |options: &&[&str]| {

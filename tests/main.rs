@@ -7,6 +7,7 @@ mod harness;
 
 mod apply;
 mod build;
+mod bundles;
 mod check;
 mod clones;
 mod commit;

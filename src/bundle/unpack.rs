@@ -167,6 +167,9 @@ fn decrypted(file: &Path, from: impl Read + 'static, identity: &Path) -> Result<
     };
     let keys = age::IdentityFile::from_buffer(text.as_slice()).map_err(|error| no_key(error.to_string()))?;
     let keys = keys.into_identities().map_err(|error| no_key(error.to_string()))?;
+    if keys.is_empty() {
+        return Err(no_key("it has no line of that kind".into()).into());
+    }
     let decryptor = age::Decryptor::new(from).map_err(|error| refused(file, &format!("is damaged: {error}")))?;
     let stream = decryptor.decrypt(keys.iter().map(|key| &**key as &dyn age::Identity)).map_err(|error| {
         refused(file, &format!("cannot be decrypted: {error}")).detail(format!("with: `{}`", identity.display()))
