@@ -14,6 +14,7 @@
 
 mod elf;
 mod pack;
+mod pipe;
 mod unpack;
 
 use std::io::{self, Read};

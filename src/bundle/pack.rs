@@ -2,17 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
+use std::iter;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
-use tempfile::NamedTempFile;
+use zstd::zstd_safe::CParameter;
 
+use super::pipe::{Arriving, Behind, Piece};
 use super::{
-    About, Checkout, HEAD, Hashing, Head, MANIFEST, MANIFEST_SCHEMA, Manifest, Packed, SCHEMA, SOURCES, Sources, Sum,
-    about,
+    About, Checkout, HEAD, Head, MANIFEST, MANIFEST_SCHEMA, Manifest, Packed, SCHEMA, SOURCES, Sources, Sum, about,
+    pipe,
 };
 use crate::checkout::origin;
 use crate::error::Error;
@@ -79,9 +83,10 @@ pub fn pack(traces: &[Trace], to: &Path, packing: Packing) -> Result<Head> {
     sweep(folder);
     let writing = || format!("cannot write `{}`", to.display());
     let prefix = format!("{TEMPORARY}{UNFINISHED}");
-    let mut file = tempfile::Builder::new().prefix(&prefix).tempfile_in(folder).with_context(writing)?;
+    let file = tempfile::Builder::new().prefix(&prefix).tempfile_in(folder).with_context(writing)?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).with_context(writing)?;
-    write(&mut file, &head, entries, recipients, packing).with_context(writing)?;
+    let out = file.reopen().with_context(writing)?;
+    write(out, &head, &entries, recipients, packing).with_context(writing)?;
     file.as_file().sync_all().with_context(writing)?;
     file.persist(to).map_err(|error| error.error).with_context(writing)?;
     sync(folder)?;
@@ -278,31 +283,34 @@ fn checkouts(entries: &[Entry]) -> Vec<Checkout> {
 
 /// The file: tar in zstd, in age if there are recipients.
 fn write(
-    file: &mut NamedTempFile,
+    file: File,
     head: &Head,
-    entries: Vec<Entry>,
+    entries: &[Entry],
     recipients: Vec<age::x25519::Recipient>,
     packing: Packing,
 ) -> Result<()> {
-    let out = BufWriter::with_capacity(1 << 18, file);
-    if recipients.is_empty() {
-        compress(out, head, entries, packing)?.flush()?;
+    let out = Behind::new(file)?;
+    let out = if recipients.is_empty() {
+        compress(out, head, entries, packing)?
     } else {
         let all = recipients.iter().map(|recipient| recipient as &dyn age::Recipient);
         let encrypted = age::Encryptor::with_recipients(all)?.wrap_output(out)?;
-        compress(encrypted, head, entries, packing)?.finish()?.flush()?;
-    }
-    Ok(())
+        compress(encrypted, head, entries, packing)?.finish()?
+    };
+    Ok(out.finish()?)
 }
 
-fn compress<W: Write>(out: W, head: &Head, entries: Vec<Entry>, packing: Packing) -> Result<W> {
+fn compress<W: Write>(out: W, head: &Head, entries: &[Entry], packing: Packing) -> Result<W> {
     let Packing { level, progress, .. } = packing;
-    let mut encoder = zstd::Encoder::new(out, level)?;
-    encoder.include_checksum(true)?;
-    let (workers, job) = workers(level);
-    encoder.multithread(workers)?;
-    encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(job))?;
-    let mut tar = tar::Builder::new(encoder);
+    let mut tar = tar::Builder::new(encoder(out, level)?);
+    let json = |name: &str, bytes: Vec<u8>| Entry {
+        name: name.into(),
+        size: bytes.len() as u64,
+        from: From::Bytes(bytes),
+        mode: 0o600,
+        time: SystemTime::now(),
+    };
+    let first = json(HEAD, serde_json::to_vec_pretty(head)?);
     let mut sums = Vec::new();
     let (mut done, mut stopped) = (0, None);
     let mut see = |read: u64| {
@@ -312,40 +320,70 @@ fn compress<W: Write>(out: W, head: &Head, entries: Vec<Entry>, packing: Packing
             io::ErrorKind::Other.into()
         })
     };
-    let now = SystemTime::now();
-    let json = |name: &str, bytes: Vec<u8>| Entry {
-        name: name.into(),
-        size: bytes.len() as u64,
-        from: From::Bytes(bytes),
-        mode: 0o600,
-        time: now,
-    };
-    sums.push(append(&mut tar, &json(HEAD, serde_json::to_vec_pretty(head)?), &mut |_| Ok(()))?);
-    let appended = entries.iter().try_for_each(|entry| append(&mut tar, entry, &mut see).map(|sum| sums.push(sum)));
+    let appended = thread::scope(|scope| {
+        let (sender, receiver) = pipe::ahead();
+        let all = || iter::once(&first).chain(entries);
+        let _reading = scope.spawn(move || all().all(|entry| pipe::read(entry.open(), &entry.name, &sender)));
+        // The receiver goes when this ends, however it does, and the thread with it.
+        let receiver = receiver;
+        all().try_for_each(|entry| append(&mut tar, entry, &receiver, &mut see).map(|sum| sums.push(sum)))
+    });
     match stopped {
         Some(why) => return Err(why),
         None => appended?,
     }
     let manifest = Manifest { schema: MANIFEST_SCHEMA.into(), entries: sums };
-    append(&mut tar, &json(MANIFEST, serde_json::to_vec(&manifest)?), &mut |_| Ok(()))?;
+    let last = json(MANIFEST, serde_json::to_vec(&manifest)?);
+    let (sender, receiver) = pipe::ahead();
+    thread::scope(|scope| {
+        let last = &last;
+        scope.spawn(move || pipe::read(last.open(), &last.name, &sender));
+        let receiver = receiver;
+        append(&mut tar, last, &receiver, &mut |_| Ok(()))
+    })?;
     Ok(tar.into_inner()?.finish()?)
 }
 
-/// How many threads compress, and how much each takes at once: what keeps within 100 MB.
-fn workers(level: i32) -> (u32, u32) {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+/// A level with what keeps it within 100 MB: how many threads compress, how much each takes at once, and
+/// how far back it looks.
+fn encoder<W: Write>(out: W, level: i32) -> Result<zstd::Encoder<'static, W>> {
+    let mut encoder = zstd::Encoder::new(out, level)?;
+    encoder.include_checksum(true)?;
+    let processors = thread::available_parallelism().map_or(1, usize::from);
     let (most, job) = match level {
         ..=6 => (4, 4 << 20),
-        7..=12 => (2, 4 << 20),
-        _ => (1, 8 << 20),
+        7..=9 => (2, 4 << 20),
+        // Its own memory would do for one; so it takes none beside it.
+        _ => (0, 0),
     };
-    (u32::try_from(processors.min(most)).unwrap_or(1), job)
+    if most > 0 {
+        encoder.multithread(u32::try_from(processors.min(most)).unwrap_or(1))?;
+        encoder.set_parameter(CParameter::JobSize(job))?;
+    }
+    match level {
+        ..=15 => {}
+        16..=18 => encoder.window_log(21)?,
+        _ => encoder.window_log(20)?,
+    }
+    Ok(encoder)
+}
+
+impl Entry {
+    /// No more than what was announced: it may have grown since.
+    fn open(&self) -> Result<io::Take<Box<dyn Read + '_>>> {
+        let from: Box<dyn Read> = match &self.from {
+            From::Bytes(bytes) => Box::new(bytes.as_slice()),
+            From::File(path) => Box::new(open(path)?),
+        };
+        Ok(from.take(self.size))
+    }
 }
 
 /// Appends an entry and returns its checksum.
 fn append(
     tar: &mut tar::Builder<impl Write>,
     entry: &Entry,
+    from: &Receiver<Piece>,
     see: &mut dyn FnMut(u64) -> io::Result<()>,
 ) -> Result<Sum> {
     let mut header = tar::Header::new_gnu();
@@ -354,13 +392,10 @@ fn append(
     header.set_uid(0);
     header.set_gid(0);
     header.set_mtime(entry.time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs());
-    let from: Box<dyn Read + '_> = match &entry.from {
-        From::Bytes(bytes) => Box::new(bytes.as_slice()),
-        From::File(path) => Box::new(open(path)?),
-    };
-    let mut hashing = Hashing::new(from.take(entry.size), see);
-    tar.append_data(&mut header, &entry.name, &mut hashing).with_context(|| format!("cannot pack `{}`", entry.name))?;
-    let sum = hashing.sum(&entry.name);
+    let mut arriving = Arriving::new(from, see);
+    tar.append_data(&mut header, &entry.name, &mut arriving)
+        .with_context(|| format!("cannot pack `{}`", entry.name))?;
+    let sum = arriving.sum().context("the reading thread has gone")??;
     if sum.size != entry.size {
         return Err(Error::failed(format!("`{}` became shorter while it was packed", entry.name)).into());
     }

@@ -1,0 +1,176 @@
+//! What goes on beside compressing, each in a thread of its own: reading and hashing ahead of it, writing
+//! behind it, and bringing to the disk what was written.
+//!
+//! Compressing is what takes the time, or else the disk does; with one thread for everything it would be
+//! the sum of both.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use anyhow::Result;
+
+use super::{Hashing, Sum};
+
+/// How much is read or written at once, and how often that may wait for the other side.
+const PIECE: usize = 1 << 17;
+const WAITING: usize = 16;
+
+/// After how many bytes the disk is asked to begin with what was written. The kernel itself would wait for
+/// seconds, and all of it would come at the end.
+const SYNC_EVERY: usize = 32 << 20;
+
+/// What the reading thread hands on: the bytes of one entry, then its checksum or why there is none.
+pub(super) enum Piece {
+    Bytes(Vec<u8>),
+    End(Result<Sum>),
+}
+
+/// The way from the reading thread.
+pub(super) fn ahead() -> (SyncSender<Piece>, Receiver<Piece>) {
+    sync_channel(WAITING)
+}
+
+/// Reads an entry to its end. Whether anybody still wants more.
+pub(super) fn read(from: Result<impl Read>, path: &str, to: &SyncSender<Piece>) -> bool {
+    let sum = from.and_then(|from| {
+        let mut nothing = |_| Ok(());
+        let mut hashing = Hashing::new(from, &mut nothing);
+        loop {
+            let mut piece = vec![0; PIECE];
+            let read = hashing.read(&mut piece)?;
+            piece.truncate(read);
+            if read == 0 || to.send(Piece::Bytes(piece)).is_err() {
+                return Ok(hashing.sum(path));
+            }
+        }
+    });
+    to.send(Piece::End(sum)).is_ok()
+}
+
+/// The bytes of one entry, as they come from the reading thread.
+pub(super) struct Arriving<'a> {
+    pub from: &'a Receiver<Piece>,
+    /// Is told how much has come, and may stop it.
+    pub see: &'a mut dyn FnMut(u64) -> io::Result<()>,
+    piece: Vec<u8>,
+    at: usize,
+    sum: Option<Result<Sum>>,
+}
+
+impl<'a> Arriving<'a> {
+    pub fn new(from: &'a Receiver<Piece>, see: &'a mut dyn FnMut(u64) -> io::Result<()>) -> Self {
+        Self { from, see, piece: Vec::new(), at: 0, sum: None }
+    }
+
+    /// The checksum, once all was read.
+    pub fn sum(self) -> Option<Result<Sum>> {
+        self.sum
+    }
+}
+
+impl Read for Arriving<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.piece.len() && self.sum.is_none() {
+            match self.from.recv().map_err(io::Error::other)? {
+                Piece::Bytes(piece) => (self.piece, self.at) = (piece, 0),
+                Piece::End(sum) => self.sum = Some(sum),
+            }
+        }
+        let there = &self.piece[self.at..];
+        let read = there.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&there[..read]);
+        self.at += read;
+        (self.see)(read as u64)?;
+        Ok(read)
+    }
+}
+
+/// A file that another thread writes to.
+pub(super) struct Behind {
+    piece: Vec<u8>,
+    to: Option<SyncSender<Vec<u8>>>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Behind {
+    pub fn new(mut file: File) -> io::Result<Self> {
+        let (to, from) = sync_channel::<Vec<u8>>(WAITING);
+        let (begin, told) = sync_channel::<()>(1);
+        let synced = file.try_clone()?;
+        // It ends when nobody is left to tell it to begin. What it cannot bring to the disk is found at the end.
+        thread::spawn(move || told.iter().for_each(|()| drop(synced.sync_data())));
+        let thread = thread::spawn(move || {
+            let mut written = 0;
+            for piece in from {
+                file.write_all(&piece)?;
+                written += piece.len();
+                if written >= SYNC_EVERY && begin.try_send(()).is_ok() {
+                    written = 0;
+                }
+            }
+            Ok(())
+        });
+        Ok(Self { piece: Vec::with_capacity(PIECE), to: Some(to), thread: Some(thread) })
+    }
+
+    /// Waits until all is written.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.send()?;
+        self.end()
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
+        match &self.to {
+            Some(to) if to.send(piece).is_ok() => Ok(()),
+            // The thread has given up; it knows why.
+            _ => self.end().and(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.to = None;
+        self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())))
+    }
+}
+
+impl Write for Behind {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = (PIECE - self.piece.len()).min(bytes.len());
+        self.piece.extend_from_slice(&bytes[..room]);
+        if self.piece.len() == PIECE {
+            self.send()?;
+        }
+        Ok(room)
+    }
+
+    /// What is left over is written by [`Behind::finish`].
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_writes_everything_in_order_and_tells_what_went_wrong() {
+        let file = tempfile::tempfile().unwrap();
+        let mut behind = Behind::new(file.try_clone().unwrap()).unwrap();
+        let bytes: Vec<u8> = (0..3 * PIECE + 17).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        bytes.chunks(1000).for_each(|chunk| behind.write_all(chunk).unwrap());
+        behind.finish().unwrap();
+        let mut read = vec![0; bytes.len()];
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut read, 0).unwrap();
+        assert!(read == bytes && file.metadata().unwrap().len() == bytes.len() as u64);
+
+        // There is no room on it, ever.
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut behind = Behind::new(full).unwrap();
+        let written = (0..1000).try_for_each(|_| behind.write_all(&bytes)).and_then(|()| behind.finish());
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+}
