@@ -24,7 +24,7 @@ use crate::trace::{Portable, State, Trace, rfc3339};
 use crate::write::{TEMPORARY, sync};
 
 /// zstd's levels, as far as they fit into 100 MB.
-pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
+pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=18;
 
 /// What becomes of a file that is being packed, should we be killed: one with this name, that the next
 /// pack removes.
@@ -360,10 +360,8 @@ fn encoder<W: Write>(out: W, level: i32) -> Result<zstd::Encoder<'static, W>> {
         encoder.multithread(u32::try_from(processors.min(most)).unwrap_or(1))?;
         encoder.set_parameter(CParameter::JobSize(job))?;
     }
-    match level {
-        ..=15 => {}
-        16..=18 => encoder.window_log(21)?,
-        _ => encoder.window_log(20)?,
+    if level > 15 {
+        encoder.window_log(21)?;
     }
     Ok(encoder)
 }

@@ -87,7 +87,7 @@ pub struct Pack {
     #[arg(long, value_name = "KEY")]
     pub recipient: Vec<String>,
 
-    /// How hard to compress: 1 is fast, 19 is small
+    /// How hard to compress: 1 is fast, 18 is small
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = level)]
     pub level: i32,
 }
