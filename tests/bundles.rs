@@ -544,11 +544,13 @@ fn large(site: &Site, bytes: usize) {
     (0..bytes / noise.len()).for_each(|_| data.write_all(&noise).unwrap());
 }
 
-/// Starts the tool and waits until a file or folder of that name is in a folder, and holds something.
+/// Starts the tool and waits until a new file or folder of that name is in a folder, and holds something.
 fn started(site: &Site, arguments: &[&str], folder: &Path, name: &str) -> (std::process::Child, PathBuf) {
+    let before = names(folder);
     let mut child = tool(&site.store, arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let new = |found: &String| found.starts_with(name) && !before.contains(found);
     loop {
-        let found = names(folder).into_iter().find(|found| found.starts_with(name)).map(|found| folder.join(found));
+        let found = names(folder).into_iter().find(new).map(|found| folder.join(found));
         let holds = |path: &PathBuf| path.metadata().is_ok_and(|seen| seen.is_dir() || seen.len() > 0);
         if let Some(found) = found.filter(holds) {
             return (child, found);
