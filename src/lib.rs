@@ -13,6 +13,7 @@ pub mod rules;
 pub mod build;
 pub mod bundle;
 pub mod trace;
+pub mod host;
 pub mod go;
 pub mod provenance;
 pub mod binary;

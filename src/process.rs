@@ -1,11 +1,12 @@
 //! Running a child in a folder, and how it ended. The only module that knows duct and signals.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -131,6 +132,55 @@ impl Child<'_> {
         let signal = received.load(Ordering::Relaxed);
         Ok((status.map_or(End::Signal(0), End::of), (signal != 0).then_some(signal)))
     }
+}
+
+/// What a program answered to a short question.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub end: End,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Answer {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { end: End::of(output.status), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+}
+
+/// Runs a program with just this environment and no terminal, and returns what it printed; nothing
+/// where it took longer than `within`: its process group was killed then.
+///
+/// # Errors
+/// A program that cannot be run.
+pub fn ask(
+    program: &Path,
+    arguments: &[&str],
+    environment: &BTreeMap<String, OsString>,
+    within: Duration,
+) -> io::Result<Option<Answer>> {
+    let expression = duct::cmd(program, arguments)
+        .full_env(environment)
+        .stdin_null()
+        .stdout_capture()
+        .stderr_capture()
+        .unchecked()
+        .before_spawn(|command| {
+            command.process_group(0);
+            Ok(())
+        });
+    let handle = expression.start()?;
+    if let Some(output) = handle.wait_timeout(within)? {
+        return Ok(Some(Answer::of(output)));
+    }
+    for pid in handle.pids() {
+        if let Some(group) = Pid::from_raw(pid.cast_signed()) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+    let _ = handle.wait();
+    Ok(None)
 }
 
 fn copy(reader: &mut impl Read, see: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<()> {

@@ -11,6 +11,7 @@ mod bundles;
 mod check;
 mod clones;
 mod commit;
+mod delve;
 mod diff;
 mod end_to_end;
 mod house;
