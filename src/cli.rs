@@ -4,8 +4,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply::Apply, build::Build, check::Check, demo::Demo, diff::Diff, inspect::Inspect, revert::Revert, status::Status,
-    traces::Traces,
+    apply::Apply, build::Build, check::Check, demo::Demo, diff::Diff, doctor::Doctor, inspect::Inspect, revert::Revert,
+    status::Status, traces::Traces,
 };
 use crate::report::{Format, Report};
 
@@ -42,6 +42,8 @@ pub enum Command {
     Status(Status),
     /// List, show, remove, pack and unpack what rr has recorded
     Traces(Traces),
+    /// Say whether this machine can record and replay, and what to type where it cannot
+    Doctor(Doctor),
     /// Show the whole way on a small installer in a temporary folder
     Demo(Demo),
 }
@@ -57,6 +59,7 @@ impl Cli {
             Command::Check(check) => check.run(),
             Command::Status(status) => status.run(),
             Command::Traces(traces) => traces.run(),
+            Command::Doctor(doctor) => doctor.run(),
             Command::Demo(demo) => demo.run(self.format),
         }
     }

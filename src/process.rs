@@ -183,6 +183,12 @@ pub fn ask(
     Ok(None)
 }
 
+/// Runs a program at our own terminal, with just this environment; what it prints goes to stderr.
+pub fn attend(program: &Path, arguments: &[&str], environment: &BTreeMap<String, OsString>) -> io::Result<End> {
+    let expression = duct::cmd(program, arguments).full_env(environment).stdout_to_stderr().unchecked();
+    Ok(End::of(expression.run()?.status))
+}
+
 fn copy(reader: &mut impl Read, see: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -239,5 +245,30 @@ impl Interrupt {
                 Err(Error::failed(format!("interrupted by {end}")).detail("what was begun is taken back").into())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn shell(script: &str, within: Duration) -> Option<Answer> {
+        let environment = BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into()), ("NAME".into(), "value".into())]);
+        ask(Path::new("/bin/sh"), &["-c", script], &environment, within).unwrap()
+    }
+
+    #[test]
+    fn ask_returns_both_streams_and_the_end_in_just_the_environment_given() {
+        let answer = shell("echo $NAME $HOME; echo no >&2; exit 3", Duration::from_secs(20)).unwrap();
+        assert_eq!((answer.end, answer.stdout.as_str(), answer.stderr.as_str()), (End::Code(3), "value\n", "no\n"));
+    }
+
+    #[test]
+    fn ask_ends_a_whole_group_that_takes_too_long() {
+        let began = Instant::now();
+        assert!(shell("sleep 20 & sleep 20", Duration::from_millis(100)).is_none());
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     }
 }

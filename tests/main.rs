@@ -13,6 +13,7 @@ mod clones;
 mod commit;
 mod delve;
 mod diff;
+mod doctor;
 mod end_to_end;
 mod house;
 mod patch;

@@ -5,6 +5,7 @@ pub mod build;
 pub mod check;
 pub mod demo;
 pub mod diff;
+pub mod doctor;
 pub mod inspect;
 pub mod revert;
 pub mod status;

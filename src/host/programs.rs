@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -56,6 +56,12 @@ impl Recorder {
     /// The version as it was printed.
     pub fn said(&self) -> String {
         self.extra.as_ref().map_or_else(|| self.version.to_string(), |extra| format!("{} {extra}", self.version))
+    }
+
+    /// Whether this is a build of rr's main branch after 5.9.0, as far as an option of 2025-11 tells:
+    /// such a build still calls itself 5.9.0.
+    pub fn is_from_main(&self) -> bool {
+        self.options.contains("--no-preload")
     }
 
     /// Whether `RR_PATCH_RECORD` asks for software counters.
@@ -228,6 +234,32 @@ pub fn delve_takes_go(delve: Version, go: (u32, u32)) -> Result<(), String> {
     Ok(())
 }
 
+/// The last release of each line of [`GO_FOR_DELVE`] that Go modules still offer for use.
+const DELVES: [Version; 6] =
+    [NEWEST_DELVE, Version(1, 26, 3), Version(1, 25, 2), Version(1, 25, 0), Version(1, 24, 1), Version(1, 23, 1)];
+
+/// The newest Delve that takes this Go and this rr; the newest of all where nothing is known of them.
+pub fn delve_for(go: Option<Version>, rr: Option<&Recorder>) -> Version {
+    let takes = |delve: &&Version| {
+        go.is_none_or(|go| delve_takes_go(**delve, (go.0, go.1)).is_ok())
+            && rr.is_none_or(|rr| delve_takes_rr(**delve, rr).is_ok())
+    };
+    DELVES.iter().find(takes).copied().unwrap_or(NEWEST_DELVE)
+}
+
+/// The version of the `go` in PATH; nothing where there is none. Never one that Go would download.
+pub fn go(host: &Host) -> Option<Version> {
+    let answer = host.run_with(&[("GOTOOLCHAIN", "local")], &host.program("go")?, &["version"]).ok()?;
+    Version::find(answer.stdout.split(" go").nth(1)?).filter(|_| answer.end.success())
+}
+
+/// The Go that built a program, as the `go` in PATH reads it.
+pub fn go_of(host: &Host, program: &Path) -> Option<Version> {
+    let path = program.to_str()?;
+    let answer = host.run_with(&[("GOTOOLCHAIN", "local")], &host.program("go")?, &["version", path]).ok()?;
+    Version::find(answer.stdout.rsplit(": go").next()?).filter(|_| answer.end.success())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,6 +309,16 @@ mod tests {
         let suffixed = rr(Version(5, 8, 0), Some("1a2b3c"));
         assert_eq!(delve_takes_rr(Version(1, 24, 0), &suffixed), Ok(()));
         assert!(delve_takes_rr(Version(1, 24, 1), &suffixed).unwrap_err().contains("1.23.0 to 1.24.0"));
+    }
+
+    #[test]
+    fn delve_for_a_go_and_an_rr_is_the_newest_that_takes_both() {
+        let (rr, go) = (rr(Version(5, 9, 0), None), |minor| Some(Version(1, minor, 4)));
+        assert_eq!(delve_for(None, None), NEWEST_DELVE);
+        assert_eq!(delve_for(go(26), Some(&rr)), NEWEST_DELVE);
+        assert_eq!(delve_for(go(24), Some(&rr)), Version(1, 26, 3));
+        assert_eq!(delve_for(go(22), Some(&rr)), Version(1, 25, 2));
+        assert_eq!(delve_for(go(21), Some(&rr)), Version(1, 25, 0));
     }
 
     #[test]

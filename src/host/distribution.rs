@@ -1,0 +1,112 @@
+//! The commands that mend a host, in the words of its distribution.
+
+use super::{Host, Version};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Packages {
+    /// Fedora: everything is in its own repositories.
+    Dnf,
+    /// A rebuild of RHEL: rr is in EPEL, which it has a package for.
+    DnfWithEpel,
+    /// RHEL itself: EPEL must be added by hand.
+    Rhel,
+    Apt,
+    Unknown,
+}
+
+/// A distribution, and who we are on it.
+#[derive(Clone, Debug)]
+pub struct Distribution {
+    name: String,
+    packages: Packages,
+    root: bool,
+    /// A container whose kernel's settings can only be made on its host.
+    settings_read_only: bool,
+}
+
+/// Where rr's own packages and sources are.
+pub const RR_PACKAGES: &str = "rr-project.org links to its releases, which have .deb and .rpm packages";
+
+impl Distribution {
+    pub fn of(host: &Host) -> Self {
+        let release = host.read("/etc/os-release").or_else(|| host.read("/usr/lib/os-release")).unwrap_or_default();
+        let field = |name: &str| {
+            let line = release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            line.unwrap_or_default().trim_matches(['"', '\'']).to_owned()
+        };
+        let (id, like) = (field("ID"), field("ID_LIKE"));
+        let family: Vec<&str> = std::iter::once(id.as_str()).chain(like.split(' ')).collect();
+        let packages = match id.as_str() {
+            "rhel" => Packages::Rhel,
+            "fedora" => Packages::Dnf,
+            _ if family.contains(&"rhel") || id == "centos" => Packages::DnfWithEpel,
+            _ if family.contains(&"fedora") => Packages::Dnf,
+            _ if family.contains(&"debian") || family.contains(&"ubuntu") => Packages::Apt,
+            _ => Packages::Unknown,
+        };
+        let name = Some(field("PRETTY_NAME")).filter(|name| !name.is_empty()).unwrap_or_else(|| "this system".into());
+        Self { name, packages, root: host.is_root(), settings_read_only: settings_read_only(host) }
+    }
+
+    /// A command that root runs.
+    pub fn as_root(&self, command: &str) -> String {
+        if self.root { command.into() } else { format!("sudo {command}") }
+    }
+
+    /// What installs a package of this name, which dnf and apt call the same, and what to know about it.
+    pub fn install(&self, package: &str) -> (Vec<String>, Option<String>) {
+        let dnf = |package: &str| self.as_root(&format!("dnf install -y {package}"));
+        match self.packages {
+            Packages::Dnf => (vec![dnf(package)], None),
+            Packages::DnfWithEpel => (vec![dnf("epel-release"), dnf(package)], None),
+            Packages::Rhel => (
+                vec![dnf(package)],
+                Some(format!(
+                    "`{package}` is in EPEL for RHEL 8 and 9: docs.fedoraproject.org/en-US/epel says how to add it"
+                )),
+            ),
+            Packages::Apt => {
+                (vec![self.as_root("apt-get update"), self.as_root(&format!("apt-get install -y {package}"))], None)
+            }
+            Packages::Unknown => (
+                Vec::new(),
+                Some(format!("install `{package}` as {} does it, from its packages or its sources", self.name)),
+            ),
+        }
+    }
+
+    /// What makes a kernel setting now and at every boot; words, in a container.
+    pub fn sysctl(&self, setting: &str, value: u32, file: &str) -> Result<Vec<String>, String> {
+        if self.settings_read_only {
+            return Err(format!("on the machine that runs this container: sudo sysctl -w {setting}={value}"));
+        }
+        let path = format!("/etc/sysctl.d/{file}");
+        Ok(vec![
+            format!("echo '{setting} = {value}' | {}", self.as_root(&format!("tee {path}"))),
+            self.as_root(&format!("sysctl -p {path}")),
+        ])
+    }
+
+    /// What puts a value into a file of sysfs now and at every boot.
+    pub fn sysfs(&self, path: &str, value: &str, file: &str) -> Vec<String> {
+        vec![
+            format!("echo 'w {path} - - - - {value}' | {}", self.as_root(&format!("tee /etc/tmpfiles.d/{file}"))),
+            format!("echo {value} | {}", self.as_root(&format!("tee {path}"))),
+        ]
+    }
+}
+
+/// Runtimes mount `/proc/sys` read-only into a container that is not privileged.
+fn settings_read_only(host: &Host) -> bool {
+    let mounts = host.read("/proc/self/mounts").unwrap_or_default();
+    // Of two that are mounted on one folder, the later is seen.
+    let mut mounts = mounts.lines().rev().map(|line| line.split(' ').skip(1));
+    mounts
+        .find_map(|mut fields| (fields.next() == Some("/proc/sys")).then(|| fields.nth(1).map(str::to_owned)).flatten())
+        .is_some_and(|options| options.split(',').any(|option| option == "ro"))
+}
+
+/// What installs a Delve.
+pub fn install_delve(version: Version) -> String {
+    format!("go install github.com/go-delve/delve/cmd/dlv@v{version}")
+}

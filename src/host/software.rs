@@ -1,0 +1,281 @@
+//! The probes of what is installed: rr, Delve, Go, the C library, and the programs that are to be recorded.
+
+use std::path::{Path, PathBuf};
+
+use super::distribution::{RR_PACKAGES, install_delve};
+use super::programs::{delve_for, go_of};
+use super::{Delve, Examination, Finding, Program, Recorder, Version, delve_takes_go, delve_takes_rr};
+use super::{oldest_delve_for, recorder};
+use crate::error::Error;
+
+/// The oldest rr that passes a SIGTERM on to what it records; before, it killed it.
+const OLDEST_RR: Version = Version(5, 6, 0);
+
+/// An error with its details, on one line.
+fn said(error: &anyhow::Error) -> String {
+    let details = error.downcast_ref::<Error>().map(Error::details).unwrap_or_default();
+    std::iter::once(error.to_string()).chain(details.iter().cloned()).collect::<Vec<_>>().join("; ")
+}
+
+/// Which recorder is meant, and where it was looked for.
+fn looked_for(examination: &Examination) -> String {
+    match (&examination.question.rr, examination.host.variable("RR_PATCH_RECORD")) {
+        (Some(program), _) => format!("--rr {program}"),
+        (None, Some(told)) if told.trim() != "off" => "RR_PATCH_RECORD, PATH".into(),
+        _ => "PATH".into(),
+    }
+}
+
+fn install_rr(examination: &Examination, finding: Finding) -> Finding {
+    let (commands, note) = examination.distribution.install("rr");
+    let finding = finding.fix(commands);
+    note.into_iter().fold(finding, Finding::advise).advise(RR_PACKAGES)
+}
+
+pub fn rr(examination: &Examination) -> Finding {
+    let finding = Finding::new("rr", looked_for(examination), format!("{OLDEST_RR} or newer"));
+    match &examination.recorder {
+        Err(error) if examination.host.program("rr").is_some() => finding
+            .trouble(said(error))
+            .advise("name rr's own path by --rr, or in RR_PATCH_RECORD; or correct what is named there"),
+        Err(error) => install_rr(examination, finding.trouble(said(error))),
+        Ok(rr) => {
+            let found = format!("{}, {}", rr.said(), examination.host.shown(&rr.path));
+            if rr.version < OLDEST_RR {
+                let finding = finding.trouble(found);
+                install_rr(examination, finding.advise("rr before 5.6.0 kills the controller at SIGTERM"))
+            } else if examination.host.variable("RUNNING_UNDER_RR").is_some() {
+                finding
+                    .trouble(format!("{found}; this shell itself runs under rr"))
+                    .advise("rr does not record inside a recording: start again from another shell")
+            } else {
+                finding.ok(found)
+            }
+        }
+    }
+}
+
+/// The options that a patched installer passes, or RR_PATCH_RECORD does.
+fn options_passed(examination: &Examination, rr: &Recorder) -> Vec<String> {
+    if rr.arguments.is_empty() {
+        let avx512 = examination.processor.has("cpuid_fault").then_some("--disable-avx-512");
+        return ["--wait", "--bind-to-cpu"].into_iter().chain(avx512).map(str::to_owned).collect();
+    }
+    let long =
+        rr.arguments.iter().take_while(|argument| *argument != "--").filter(|argument| argument.starts_with("--"));
+    long.map(|argument| argument.split('=').next().unwrap_or_default().to_owned()).collect()
+}
+
+pub fn options(examination: &Examination) -> Option<Finding> {
+    let rr = examination.recorder.as_ref().ok()?;
+    let passed = options_passed(examination, rr);
+    let software = rr.counts_in_software();
+    let mut needed: Vec<&str> =
+        passed.iter().map(String::as_str).filter(|option| *option != "--software-counters").collect();
+    if software {
+        needed.push("-W");
+    }
+    let looked = if software { "`rr help record`, `rr -W -N`" } else { "`rr help record`" };
+    let all = if needed.is_empty() { "none".into() } else { needed.join(", ") };
+    let finding = Finding::new("options of rr", looked, all);
+    if rr.options.is_empty() {
+        return Some(finding.skipped("`rr help record` lists no options"));
+    }
+    let known = |option: &&&str| if **option == "-W" { rr.software_counters } else { rr.options.contains(**option) };
+    let lacking: Vec<&str> = needed.iter().filter(|option| !known(option)).copied().collect();
+    Some(match lacking.as_slice() {
+        [] => finding.ok("all of them"),
+        _ if rr.arguments.is_empty() => {
+            install_rr(examination, finding.trouble(format!("it does not know {}", lacking.join(", "))))
+        }
+        _ => finding
+            .trouble(format!("it does not know {}", lacking.join(", ")))
+            .advise("RR_PATCH_RECORD asks for them: correct it, or name an rr that knows them"),
+    })
+}
+
+/// The version of this host's glibc; nothing where it has another C library.
+fn c_library_version(examination: &Examination) -> Option<Version> {
+    let host = examination.host;
+    let answer = host.run(&host.program("ldd")?, &["--version"]).ok()?;
+    let first = answer.stdout.lines().next()?;
+    first.to_lowercase().contains("libc").then(|| Version::find(first))?
+}
+
+/// glibc 2.42 puts guard pages around stacks by an madvise that rr 5.9.0 stops at
+/// (rr-debugger/rr#4036); the main branch has known it since August 2025.
+pub fn c_library(examination: &Examination) -> Option<Finding> {
+    const BREAKS: Version = Version(2, 42, 0);
+    let rr = examination.recorder.as_ref().ok()?;
+    let version = c_library_version(examination)?;
+    let finding = Finding::new("C library", "`ldd --version`", "before 2.42, for rr 5.9.0");
+    let found = format!("glibc {}.{}", version.0, version.1);
+    if version < BREAKS || rr.version > Version(5, 9, 0) || rr.is_from_main() {
+        return Some(finding.ok(found));
+    }
+    Some(
+        finding
+            .warning(format!("{found}: recording a dynamically linked program with threads can break off"))
+            .advise("build the controllers without cgo (CGO_ENABLED=0), or build rr from its main branch"),
+    )
+}
+
+/// A `dlv` where `go install` puts it, outside PATH.
+fn stray_delve(examination: &Examination) -> Option<PathBuf> {
+    let host = examination.host;
+    let folders = [("GOBIN", ""), ("GOPATH", "bin"), ("HOME", "go/bin")];
+    let mut places =
+        folders.iter().filter_map(|(name, below)| Some(Path::new(&host.variable(name)?).join(below).join("dlv")));
+    places.find_map(|place| host.program(place.to_str()?))
+}
+
+/// The newest Go of what is to be debugged, or that of this host, which would build it.
+fn go_in_use(examination: &Examination) -> Option<(Version, &'static str)> {
+    let built = examination.question.programs.iter().filter_map(Program::go).max();
+    built.map(|go| (go, "the controllers")).or_else(|| examination.go.map(|go| (go, "`go version`")))
+}
+
+fn install_delve_for(examination: &Examination, finding: Finding) -> Finding {
+    let go = go_in_use(examination).map(|(go, _)| go);
+    let version = delve_for(go, examination.recorder.as_ref().ok());
+    let (command, place) =
+        (install_delve(version), "`go install` puts it into $(go env GOPATH)/bin, which must be in PATH");
+    match examination.go {
+        Some(_) => finding.fix([command]).advise(place),
+        None => finding
+            .advise(format!("install Go, as new as the installer's go.mod asks for, and then type: {command}"))
+            .advise(place),
+    }
+}
+
+pub fn delve(examination: &Examination) -> Finding {
+    let host = examination.host;
+    let finding = Finding::new("Delve", "PATH", "dlv");
+    match &examination.delve {
+        Ok(delve) => finding.ok(format!("{}, {}", delve.version, host.shown(&delve.path))),
+        Err(error) => match stray_delve(examination) {
+            Some(stray) => {
+                let folder = stray.parent().map(|folder| host.shown(folder)).unwrap_or_default();
+                finding
+                    .trouble(format!("{}, whose folder is not in PATH", host.shown(&stray)))
+                    .advise(format!("type: export PATH=\"$PATH:{folder}\""))
+            }
+            None => install_delve_for(examination, finding.trouble(said(error))),
+        },
+    }
+}
+
+pub fn delve_and_rr(examination: &Examination) -> Finding {
+    let finding = Finding::new("Delve for this rr", "`dlv version`, `rr --version`", "a Delve that understands rr");
+    let (Ok(delve), Ok(rr)) = (&examination.delve, &examination.recorder) else {
+        let missing = if examination.delve.is_err() { "Delve" } else { "rr" };
+        return finding.skipped(format!("{missing} is missing"));
+    };
+    let needed = oldest_delve_for(rr)
+        .map_or_else(|_| "a Delve that reads this rr's version".into(), |v| format!("{v} or newer"));
+    let finding = Finding { needed, ..finding };
+    match delve_takes_rr(delve.version, rr) {
+        Ok(()) => finding.ok(format!("{} with rr {}", delve.version, rr.said())),
+        // No other Delve would help.
+        Err(why) if rr.extra.is_some() && rr.version >= Version(5, 9, 0) => finding.trouble(why).advise(RR_PACKAGES),
+        Err(why) if rr.extra.is_some() => install_delve_for(examination, finding.trouble(why)),
+        Err(_) => install_delve_for(examination, finding.trouble(format!("{} with rr {}", delve.version, rr.said()))),
+    }
+}
+
+pub fn delve_and_go(examination: &Examination) -> Finding {
+    let Some((go, looked)) = go_in_use(examination) else {
+        let finding = Finding::new("Delve for this Go", "`go version`", "a Delve that takes it");
+        return finding.skipped("no Go here, and no controllers were named");
+    };
+    let finding = Finding::new(
+        "Delve for this Go",
+        format!("`dlv version`, {looked}"),
+        format!("one that takes Go {}.{}", go.0, go.1),
+    );
+    let Ok(delve) = &examination.delve else { return finding.skipped("Delve is missing") };
+    match delve_takes_go(delve.version, (go.0, go.1)) {
+        Ok(()) => finding.ok(delve.version.to_string()),
+        Err(why) => install_delve_for(examination, finding.trouble(why)),
+    }
+}
+
+/// Go 1.25 and newer write DWARF 5, which Delve reads if it was itself built with 1.25 or newer
+/// (go-delve/delve#3943).
+pub fn delve_and_dwarf(examination: &Examination) -> Option<Finding> {
+    const SINCE: Version = Version(1, 25, 0);
+    let (go, _) = go_in_use(examination)?;
+    let delve: &Delve = examination.delve.as_ref().ok()?;
+    if go < SINCE || delve.version < Version(1, 24, 2) {
+        return None;
+    }
+    let finding = Finding::new("Go of Delve", "`go version dlv`", "1.25 or newer, for DWARF 5");
+    Some(match go_of(examination.host, &delve.path) {
+        None => finding.skipped("there is no Go to ask"),
+        Some(built) if built >= SINCE => finding.ok(format!("{}.{}", built.0, built.1)),
+        Some(built) => install_delve_for(examination, finding.trouble(format!("{}.{}", built.0, built.1))),
+    })
+}
+
+/// Delve starts the `rr` in PATH, whatever recorded.
+pub fn rr_for_delve(examination: &Examination) -> Option<Finding> {
+    let rr = examination.recorder.as_ref().ok()?;
+    let host = examination.host;
+    let finding =
+        Finding::new("rr for Delve", "PATH", format!("an `rr` that can replay what {} records", host.shown(&rr.path)));
+    if host.program("rr").as_ref() == Some(&rr.path) {
+        return None;
+    }
+    let folder = rr.path.parent().map(|folder| host.shown(folder)).unwrap_or_default();
+    let advise = |finding: Finding| {
+        if rr.path.file_name().is_some_and(|name| name == "rr") {
+            finding.advise(format!("type: export PATH=\"{folder}:$PATH\""))
+        } else {
+            finding.advise(format!("put a link named rr to {} first in PATH", host.shown(&rr.path)))
+        }
+    };
+    Some(match recorder(host, Some("rr")) {
+        Err(error) => advise(finding.trouble(said(&error))),
+        Ok(other) => {
+            let found = format!("{}, {}", other.said(), host.shown(&other.path));
+            if other.version < rr.version {
+                advise(finding.trouble(format!("{found}, which is older")))
+            } else if rr.counts_in_software() && !other.software_counters {
+                advise(finding.trouble(format!("{found}, which does not know -W")))
+            } else {
+                finding.ok(found)
+            }
+        }
+    })
+}
+
+/// Whether a program that is to be recorded can be debugged afterwards, and runs here.
+pub fn program(examination: &Examination, program: &Program) -> Finding {
+    let facts = &program.facts;
+    let dynamic = facts.glibc.map_or(String::new(), |(major, minor)| format!(", glibc {major}.{minor}"));
+    let finding =
+        Finding::new(&program.name, program.file.display().to_string(), format!("debug information{dynamic}"));
+    let mut lacks: Vec<String> = Vec::new();
+    let mut remedies: Vec<String> = Vec::new();
+    for (what, remedy) in facts.lacks() {
+        lacks.push(what);
+        if !remedies.contains(&remedy) {
+            remedies.push(remedy);
+        }
+    }
+    if let (Some((major, minor)), Some(here)) = (facts.glibc, c_library_version(examination))
+        && (here.0, here.1) < (major, minor)
+    {
+        lacks.push(format!("does not start with the glibc {}.{} of this host", here.0, here.1));
+        remedies.push("build it on this host, or without cgo (CGO_ENABLED=0)".into());
+    }
+    if let (Ok(delve), Some(go)) = (&examination.delve, program.go())
+        && let Err(why) = delve_takes_go(delve.version, (go.0, go.1))
+    {
+        lacks.push(format!("is read by another Delve only: {why}"));
+    }
+    if lacks.is_empty() {
+        return finding.ok(facts.go.clone().unwrap_or_default());
+    }
+    remedies.into_iter().fold(finding.trouble(lacks.join("; ")), Finding::advise)
+}
