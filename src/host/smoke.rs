@@ -7,8 +7,8 @@ use super::{Examination, Finding, Recorder};
 use crate::process::Answer;
 
 /// What rr needs of the environment. The trace keeps a copy of it, so nothing else goes in.
-const ENVIRONMENT: [&str; 7] =
-    ["PATH", "HOME", "TMPDIR", "RR_TMPDIR", "XDG_DATA_HOME", "_RR_CPU_LOCK_FILE", "LD_LIBRARY_PATH"];
+const ENVIRONMENT: [&str; 8] =
+    ["PATH", "HOME", "TMPDIR", "RR_TMPDIR", "XDG_DATA_HOME", "_RR_TRACE_DIR", "_RR_CPU_LOCK_FILE", "LD_LIBRARY_PATH"];
 
 /// The name of its finding.
 pub const SMOKE_TEST: &str = "smoke test";

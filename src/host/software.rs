@@ -48,11 +48,21 @@ pub fn rr(examination: &Examination) -> Finding {
                 finding
                     .trouble(format!("{found}; this shell itself runs under rr"))
                     .advise("rr does not record inside a recording: start again from another shell")
+            } else if records_nothing(examination) {
+                finding
+                    .warning(format!("{found}; RR_PATCH_RECORD=off, so a patched installer records nothing"))
+                    .advise("type: unset RR_PATCH_RECORD")
             } else {
                 finding.ok(found)
             }
         }
     }
+}
+
+/// Whether the environment turns recording off.
+fn records_nothing(examination: &Examination) -> bool {
+    examination.question.records()
+        && examination.host.variable("RR_PATCH_RECORD").is_some_and(|told| told.trim() == "off")
 }
 
 /// The options that a patched installer passes, or RR_PATCH_RECORD does.
