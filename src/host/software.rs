@@ -267,7 +267,7 @@ pub fn program(examination: &Examination, program: &Program) -> Finding {
         Finding::new(&program.name, program.file.display().to_string(), format!("debug information{dynamic}"));
     let mut lacks: Vec<String> = Vec::new();
     let mut remedies: Vec<String> = Vec::new();
-    for (what, remedy) in facts.lacks() {
+    for (what, remedy) in facts.lacks(crate::binary::REBUILD) {
         lacks.push(what);
         if !remedies.contains(&remedy) {
             remedies.push(remedy);
