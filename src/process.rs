@@ -7,13 +7,14 @@ use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{ExitStatus, Output};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use crate::error::Error;
@@ -23,6 +24,38 @@ pub type Environment = BTreeMap<String, String>;
 
 /// How long a process group has after SIGTERM before SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// The signals that end a child of ours with us.
+const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+
+/// Held while a child runs: a signal is ours to handle. signal-hook does not give a signal back when
+/// it is no longer watched; without this, Ctrl-C would do nothing once the first child has ended.
+struct OursToHandle(Arc<AtomicBool>);
+
+impl OursToHandle {
+    fn take() -> Result<Self> {
+        static GIVEN_BACK: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+        let given_back = match GIVEN_BACK.get() {
+            Some(flag) => Arc::clone(flag),
+            None => {
+                let flag = Arc::new(AtomicBool::new(false));
+                for signal in ENDING {
+                    flag::register_conditional_default(signal, Arc::clone(&flag))
+                        .context("cannot watch for signals")?;
+                }
+                Arc::clone(GIVEN_BACK.get_or_init(|| flag))
+            }
+        };
+        given_back.store(false, Ordering::Relaxed);
+        Ok(Self(given_back))
+    }
+}
+
+impl Drop for OursToHandle {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +128,18 @@ impl Child<'_> {
     /// Runs in a process group of its own and hands on what is printed as it comes. A SIGINT,
     /// SIGTERM or SIGHUP to us ends that group: SIGTERM, and SIGKILL five seconds later or at the
     /// second signal. Returns the signal that did it, if one did.
-    pub fn stream(&self, mut see: impl FnMut(&[u8]) -> Result<()>) -> Result<(End, Option<i32>)> {
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot watch for signals")?;
+    pub fn stream(&self, see: impl FnMut(&[u8]) -> Result<()>) -> Result<(End, Option<i32>)> {
+        self.stream_of_group(|_| Ok(()), see)
+    }
+
+    /// The same; `started` is told the number of the process group.
+    pub fn stream_of_group(
+        &self,
+        started: impl FnOnce(i32) -> Result<()>,
+        mut see: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<(End, Option<i32>)> {
+        let _ours = OursToHandle::take()?;
+        let mut signals = Signals::new(ENDING).context("cannot watch for signals")?;
         let expression = self.expression().before_spawn(|command| {
             command.process_group(0);
             Ok(())
@@ -119,7 +162,8 @@ impl Child<'_> {
                     }
                 }
             });
-            let copied = copy(&mut reader, &mut see);
+            let copied = group.map_or(Ok(()), |group| started(group.as_raw_nonzero().get()));
+            let copied = copied.and_then(|()| copy(&mut reader, &mut see));
             // Whatever stopped the copying, nothing of the group may outlive us.
             if let Some(group) = group.filter(|_| copied.is_err() || received.load(Ordering::Relaxed) != 0) {
                 end_group(group);
