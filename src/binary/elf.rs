@@ -15,20 +15,33 @@ pub const SHOWN: usize = 16;
 
 /// Everything but size and hash.
 pub fn facts<'d, R: ReadRef<'d>>(data: R) -> Result<Facts, Unread> {
+    read(data, true)
+}
+
+/// The same without what only the units of the debug information tell.
+pub fn glance<'d, R: ReadRef<'d>>(data: R) -> Result<Facts, Unread> {
+    read(data, false)
+}
+
+fn read<'d, R: ReadRef<'d>>(data: R, units: bool) -> Result<Facts, Unread> {
     let size = data.len().unwrap_or_default();
     let first = data.read_bytes_at(0, size.min(SHOWN as u64)).unwrap_or_default();
     if !first.starts_with(MAGIC) {
         return Err(Unread::NotElf(first.to_vec()));
     }
     match FileKind::parse(data) {
-        Ok(FileKind::Elf64) => of::<FileHeader64<Endianness>, R>(data, size),
-        Ok(FileKind::Elf32) => of::<FileHeader32<Endianness>, R>(data, size),
+        Ok(FileKind::Elf64) => of::<FileHeader64<Endianness>, R>(data, size, units),
+        Ok(FileKind::Elf32) => of::<FileHeader32<Endianness>, R>(data, size, units),
         Ok(_) => Err(Unread::NotElf(first.to_vec())),
         Err(error) => Err(Unread::Damaged(error.to_string())),
     }
 }
 
-fn of<'d, Elf: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(data: R, size: u64) -> Result<Facts, Unread> {
+fn of<'d, Elf: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(
+    data: R,
+    size: u64,
+    units: bool,
+) -> Result<Facts, Unread> {
     whole::<Elf, R>(data, size)?;
     let damaged = |error: object::Error| Unread::Damaged(error.to_string());
     let file = ElfFile::<Elf, R>::parse(data).map_err(damaged)?;
@@ -51,7 +64,9 @@ fn of<'d, Elf: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(data: R, size: u
         facts.go = Some(go);
         (facts.package, facts.module, facts.version, facts.settings) = (package, module, version, settings);
     }
-    if file.section_by_name(".debug_info").is_some_and(|section| section.size() > 0) {
+    let debug = file.section_by_name(".debug_info").is_some_and(|section| section.size() > 0);
+    facts.dwarf = debug && !units;
+    if debug && units {
         match dwarf::read(&file) {
             Ok(debug) => {
                 facts.dwarf = true;

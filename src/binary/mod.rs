@@ -114,6 +114,16 @@ impl Facts {
         Ok(Self { size, sha256, ..facts })
     }
 
+    /// The same without the hash, and with a look at the debug information that says only whether there is
+    /// any: what a build asks of each controller before it begins.
+    pub fn glance(path: &Path) -> Result<Self> {
+        let file = open(path)?;
+        let size = file.metadata().with_context(|| format!("cannot read `{}`", path.display()))?.len();
+        let cache = object::ReadCache::new(file);
+        let facts = elf::glance(&cache).map_err(|error| explain(&error, &format!("`{}`", path.display())))?;
+        Ok(Self { size, ..facts })
+    }
+
     /// The same for an ELF that is in memory.
     pub fn of(bytes: &[u8]) -> Result<Self> {
         let facts = elf::facts(bytes).map_err(|error| explain(&error, "this"))?;
