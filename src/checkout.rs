@@ -147,6 +147,17 @@ impl Checkout {
         self.git.as_ref()?.head.as_deref()
     }
 
+    /// Where its commits come from: the remote that the branch follows, or else `origin`.
+    pub fn remote(&self) -> Option<String> {
+        let repository = open(&self.root).ok()??;
+        let head = repository.head().ok();
+        let branch = head.as_ref().and_then(|head| head.name().ok());
+        let followed = branch.and_then(|branch| repository.branch_upstream_remote(branch).ok());
+        let name = followed.as_ref().and_then(|name| name.as_str().ok()).unwrap_or("origin");
+        let remote = repository.find_remote(name).ok()?;
+        remote.url().ok().map(str::to_owned)
+    }
+
     /// The installer's folder as git sees it, from the top of the work tree.
     pub fn below_top(&self) -> &Path {
         self.root.strip_prefix(&self.top).unwrap_or(Path::new(""))
@@ -165,6 +176,12 @@ impl Checkout {
     /// The whole path of a file of the checkout, without a look at the disk.
     pub fn locate(&self, path: &str) -> PathBuf {
         self.root.join(path)
+    }
+
+    /// Whether git ignores a path, as it does what a build makes. Without git nothing says otherwise.
+    pub fn ignores(&self, path: &str) -> Result<bool> {
+        let Some(repository) = open(&self.root)? else { return Ok(true) };
+        Ok(repository.is_path_ignored(self.below_top().join(path))?)
     }
 
     /// What a file holds; nothing if it is not there.
