@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::build::refuse_while_building;
 use crate::checkout::{Checkout, Commit, Content, conflict_lines, merge};
 use crate::error::Error;
 use crate::plan::{How, Plan, Rewrite, folders};
@@ -128,7 +129,7 @@ impl Lock {
     /// Takes the checkout's lock.
     ///
     /// # Errors
-    /// Another rr-patch holds it.
+    /// Another rr-patch holds it, or a build reads the files that would change.
     pub fn take(checkout: &Checkout) -> Result<Self> {
         let path = checkout.state_dir().join(LOCK);
         let mut tries = 0;
@@ -166,7 +167,9 @@ impl Lock {
             // A lock on a file that was removed meanwhile is no lock: others take the new file's.
             let held = file.metadata()?.ino();
             if fs::metadata(&path).is_ok_and(|found| found.ino() == held) {
-                return Ok(Self { folder: checkout.state_dir().to_owned(), _file: file });
+                let lock = Self { folder: checkout.state_dir().to_owned(), _file: file };
+                refuse_while_building(checkout)?;
+                return Ok(lock);
             }
         }
     }

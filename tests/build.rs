@@ -1,17 +1,29 @@
-//! `rr-patch build`: what it hands to build.sh, what it shows, how it fails and how it is ended.
+//! `rr-patch build`: what it needs, what it hands to build.sh, what it shows, how it fails and how it is
+//! ended. build.sh is one of our own here, and its installer was built before.
 
-use std::io::{BufRead, BufReader};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::symlink;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::harness::{PROCESS, Tree, kill};
+use crate::end_to_end::installer;
+use crate::harness::{PROCESS, Run, Tree, kill};
 
-/// A patched tree with a build script of its own.
-fn tree(script: &str) -> Tree {
+/// A patched tree with a build script of its own, and no Makefile for controllers.
+fn scripted(script: &str) -> Tree {
     let tree = Tree::new("installer");
     tree.write("hack/build.sh", format!("#!/bin/sh\n{script}\n"));
+    tree.remove("cluster-api/Makefile");
     tree.rr_patch(&["apply"]).exits(0);
     tree
+}
+
+/// One whose script goes through: in the end it puts a good installer where it should be.
+fn tree(script: &str) -> Tree {
+    let good = installer(true);
+    let put = "out=${OUTPUT:-bin/openshift-install}; mkdir -p \"$(dirname \"$out\")\"";
+    scripted(&format!("{script}\n{put} && cp '{}' \"$out\"", good.display()))
 }
 
 fn processes_with(marker: &str) -> usize {
@@ -38,15 +50,15 @@ fn build_takes_a_checkout_that_is_not_the_current_folder() {
 #[test]
 fn build_env_overrides_the_environment_and_the_defaults() {
     let tree = tree(r#"echo "$MODE|$TAGS|$OUTPUT""#);
-    let run = tree.rr_patch(&["build", "--env", "MODE=release", "--env", "TAGS=", "--env", "OUTPUT=out/x"]).exits(0);
-    run.prints(&["release||out/x\n", "/out/x` in "]);
+    let run = tree.rr_patch(&["build", "--env", "TAGS=", "--env", "OUTPUT=out/x"]).exits(0);
+    run.prints(&["dev||out/x\n", "/out/x` in "]);
     tree.rr_patch(&["build", "--env", "nothing"]).exits(2).says(&["expected NAME=VALUE"]);
 }
 
 #[test]
 fn build_refuses_an_unpatched_checkout_unless_told() {
-    let tree = Tree::new("installer");
-    tree.write("hack/build.sh", "#!/bin/sh\necho built\n");
+    let tree = tree("echo built");
+    tree.rr_patch(&["revert"]).exits(0);
     tree.rr_patch(&["build"]).refuses().says(&["is not patched", "hint: `rr-patch apply`", "--unpatched"]);
     tree.rr_patch(&["build", "--unpatched"]).exits(0).prints(&["built\n"]);
 }
@@ -69,7 +81,7 @@ fn build_takes_a_patched_checkout_with_edits_elsewhere() {
 fn build_refuses_a_checkout_without_the_script_and_names_one_that_is_not_executable() {
     let tree = tree("echo built");
     tree.chmod("hack/build.sh", 0o644);
-    tree.rr_patch(&["build"]).exits(1).says(&["cannot run", "chmod +x"]);
+    tree.refuses(&["build"]).says(&["`hack/build.sh` is not executable", "chmod +x"]);
     tree.remove("hack/build.sh");
     tree.rr_patch(&["build"]).refuses().says(&["`hack/build.sh` is missing"]);
 }
@@ -77,7 +89,7 @@ fn build_refuses_a_checkout_without_the_script_and_names_one_that_is_not_executa
 #[test]
 fn build_names_the_step_that_failed_with_its_last_lines_the_status_and_the_log() {
     let script = "set -x\necho first\necho compiling aws >&2\nsh -c 'echo broken; exit 7'";
-    let run = tree(&format!("{script}\n")).rr_patch(&["build"]).exits(1);
+    let run = scripted(script).rr_patch(&["build"]).exits(1);
     let run = run.says(&[
         "error: the build failed with exit status 7 after ",
         "in step: sh -c echo broken; exit 7",
@@ -104,7 +116,7 @@ fn build_keeps_the_log_and_the_one_before() {
 #[test]
 fn build_shows_a_line_before_the_next_one_is_there() {
     let tree = tree("echo one\nwhile [ ! -e go-on ]; do sleep 0.02; done\necho two");
-    let mut child = tree.tool().arg("build").stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = tree.tool().arg("build").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "one");
     tree.write("go-on", "");
@@ -123,7 +135,7 @@ fn build_format_json_prints_one_document_and_the_build_on_stderr() {
 
 /// Starts a build, waits for its children, signals the tool, and returns what it said.
 fn interrupted(script: &str, marker: &str, signals: &[&str]) -> (Option<i32>, String, Duration) {
-    let tree = tree(script);
+    let tree = scripted(script);
     let child = tree.tool().arg("build").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let began = Instant::now();
     while processes_with(marker) == 0 {
@@ -168,4 +180,191 @@ fn build_kills_a_group_that_ignores_sigterm_at_the_second_ctrl_c() {
     assert_eq!(code, Some(1));
     assert!(said.contains("interrupted by signal 2 (SIGINT)"), "{said}");
     assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+/// A folder with some of the programs that are in PATH.
+fn path_with(tree: &Tree, programs: &[&str]) -> String {
+    let folder = tree.beside("programs");
+    fs::create_dir_all(&folder).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    for program in programs {
+        let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
+        symlink(found.unwrap_or_else(|| panic!("no {program} in PATH")), folder.join(program)).unwrap();
+    }
+    folder.to_string_lossy().into_owned()
+}
+
+#[test]
+fn build_names_all_that_is_missing_at_once_with_the_command_that_installs_it() {
+    let tree = Tree::patched("installer");
+    tree.edit("hack/build.sh", "minimum_go_version=1.23", "minimum_go_version=99.1");
+    let path = path_with(&tree, &["go", "git", "sed"]);
+    let run = tree.rr_patch(&["build", "--link", "dynamic", "--env", &format!("PATH={path}")]).refuses();
+    let run = run.says(&["error: this machine lacks what the build needs", "needed: `make`, which hack/build.sh runs"]);
+    let run = run.says(&["needed: `zip`, which hack/build-cluster-api.sh runs", "found: it is not in PATH", "fix: "]);
+    let run = run.says(&["needed: Go 99.1 or newer, as hack/build.sh states", "found: go1."]);
+    let run = run.says(&["needed: a C compiler with the C library's headers, for `--link dynamic`"]);
+    assert!(!run.stderr.contains("`git`") && !run.stderr.contains("`curl`"), "{}", run.stderr);
+    if fs::read_to_string("/etc/os-release").unwrap_or_default().contains("debian") {
+        run.says(&["apt-get install make`", "apt-get install zip`", "apt-get install gcc libc6-dev`"]);
+    }
+}
+
+#[test]
+fn build_without_go_says_so_and_how_to_get_it() {
+    let tree = Tree::patched("installer");
+    let path = path_with(&tree, &["make", "git", "sed", "zip"]);
+    let run = tree.refuses(&["build", "--env", &format!("PATH={path}")]);
+    let run = run.says(&["needed: Go 1.23 or newer, as hack/build.sh states", "cannot run `go`"]);
+    assert!(!run.stderr.contains("`zip`"), "{}", run.stderr);
+}
+
+#[test]
+fn build_needs_curl_only_where_envtest_is_fetched() {
+    let tree = tree("if [ \"$SKIP_ENVTEST\" != y ]; then curl --version; fi");
+    let path = path_with(&tree, &["go", "make", "git", "sh", "cp", "mkdir", "dirname"]);
+    let path = format!("PATH={path}");
+    tree.refuses(&["build", "--env", &path]).says(&["needed: `curl`, which hack/build.sh runs", "`--skip-envtest`"]);
+    tree.rr_patch(&["build", "--skip-envtest", "--env", &path]).exits(0);
+}
+
+#[test]
+fn build_takes_no_mode_that_cannot_be_debugged() {
+    let run = tree("echo built").rr_patch(&["build", "--env", "MODE=release"]).exits(2);
+    run.says(&["`MODE=release` makes an installer that cannot be debugged", "hint: leave MODE out"]);
+}
+
+#[test]
+fn build_hands_its_options_on_as_the_variables_of_build_sh_and_make() {
+    let tree = tree("echo \"$SKIP_ENVTEST|$SKIP_GENERATION|$OUTPUT|$MAKEFLAGS|$GOCACHEPROG|$CGO_ENABLED\"");
+    let options = ["--skip-envtest", "--skip-generation", "--jobs", "3", "--platform", "azure", "--output", "x/y"];
+    let run = tree.rr_patch_in("pkg", &[&["build", "--env", "MAKEFLAGS=k"], &options[..]].concat()).exits(0);
+    let output = tree.path("pkg/x/y");
+    run.prints(&[&format!("y|y|{}|-j3 -k PROVSUBDIRS=azure\\ azureaso||\n", output.display())]);
+    let mut tool = tree.tool();
+    tool.args(["build", "--env", "MAKEFLAGS=-j7"]).env("GOCACHEPROG", "").env("SKIP_ENVTEST", "n");
+    Run::of(tool.output().unwrap()).exits(0).prints(&["n|||-j7||\n"]);
+}
+
+#[test]
+fn build_refuses_a_platform_that_is_not_known_and_lists_those_that_are() {
+    let run = tree("echo built").refuses(&["build", "--platform", "aws,vsphere", "--platform", "nutanix"]);
+    let run = run.says(&["no such platform in this checkout: `vsphere`, `nutanix`"]);
+    run.says(&["known: aws (built from aws)\n", "known: azure (built from azure, azureaso)\n"]);
+}
+
+#[test]
+fn build_dry_run_says_what_it_would_do_and_does_nothing() {
+    let tree = Tree::patched("installer");
+    tree.write("cluster-api/bin/.keep", "");
+    let before = tree.snapshot();
+    let run = tree.rr_patch(&["build", "--dry-run", "--platform", "aws", "--link", "static"]).exits(0);
+    run.prints(&["would build cluster-api, cluster-api-provider-aws (statically linked, ", "(--dry-run)\n"]);
+    assert!(before == tree.snapshot(), "something was written");
+}
+
+#[test]
+fn build_is_the_only_one_of_its_checkout_and_names_itself_to_others() {
+    let tree = tree("echo begun\nwhile [ ! -e go-on ]; do sleep 0.02; done");
+    let mut first =
+        tree.tool().args(["build", "--skip-envtest"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(first.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "begun");
+    let held = format!("held by: process {}, for ", first.id());
+    let kill = format!("or end it: `kill {}`", first.id());
+    for arguments in [&["build"][..], &["build", "--dry-run"], &["apply"], &["revert"]] {
+        let run = tree.rr_patch(arguments).refuses();
+        run.says(&["is being built", &held, "build --skip-envtest`", &kill]);
+    }
+    tree.rr_patch(&["status"]).exits(0);
+    tree.write("go-on", "");
+    lines.for_each(drop);
+    assert!(first.wait().unwrap().success());
+    tree.rr_patch(&["build"]).exits(0);
+}
+
+#[test]
+fn build_is_refused_while_the_processes_of_a_killed_one_still_run() {
+    let sleep = marker(4714);
+    let tree = scripted(&format!("echo begun\nsleep {sleep}"));
+    let mut first = tree.tool().arg("build").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(first.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "begun");
+    kill("KILL", first.id());
+    first.wait().unwrap();
+    let run = tree.rr_patch(&["build"]).refuses();
+    let run = run.says(&["an earlier build of", "still runs, though its rr-patch is gone", "hint: wait for it to end"]);
+    let group: i32 = run.stderr.split("`kill -- -").nth(1).unwrap().split('`').next().unwrap().parse().unwrap();
+    let ended = std::process::Command::new("sh").args(["-c", &format!("kill -s KILL -- -{group}")]).status().unwrap();
+    assert!(ended.success());
+    tree.write("hack/build.sh", "#!/bin/sh\necho again\n");
+    tree.rr_patch(&["build"]).exits(1).prints(&["again\n"]).says(&["there is no installer at"]);
+}
+
+#[test]
+fn build_fails_where_the_script_leaves_no_installer_or_an_old_one() {
+    let tree = scripted("echo built");
+    tree.rr_patch(&["build"]).exits(1).says(&["went through, and yet there is no installer at", "hint: `--output"]);
+    fs::create_dir_all(tree.path("bin")).unwrap();
+    fs::copy(installer(true), tree.path("bin/openshift-install")).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    tree.rr_patch(&["build"]).exits(1).says(&["is from an earlier build", "hint: `rm "]);
+}
+
+#[test]
+fn build_fails_where_the_installer_does_not_carry_the_patch() {
+    let tree = scripted(&format!("mkdir -p bin; cp '{}' bin/openshift-install", installer(false).display()));
+    let run = tree.rr_patch(&["build"]).exits(1);
+    let run = run
+        .says(&["was built, and is not fit for debugging", "openshift-install: it does not carry rr-patch's change"]);
+    run.says(&["hint: `rr-patch apply`"]);
+    tree.rr_patch(&["build", "--unpatched"]).exits(0);
+}
+
+#[test]
+fn build_timings_writes_one_page_that_loads_nothing() {
+    let tree = tree("set -x\nzip --version >/dev/null 2>&1\nsleep 0.3\necho '<&>' >/dev/null");
+    tree.rr_patch(&["build", "--timings"]).exits(0).prints(&["timings: ", "bin/openshift-install.timings.html\n"]);
+    let page = tree.text("bin/openshift-install.timings.html");
+    assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
+    for part in ["<svg ", "Processors in use", "Memory", "Slowest packages", "<td>zip</td>", "</style>"] {
+        assert!(page.contains(part), "{part}");
+    }
+    for link in ["http:", "https:", "src=", "href=", "url(", "@import", "<script"] {
+        assert!(!page.contains(link), "the page has `{link}`");
+    }
+    tree.rr_patch_in("pkg", &["build", "--timings=here.html"]).exits(0);
+    assert!(tree.path("pkg/here.html").is_file());
+}
+
+#[test]
+fn build_on_a_terminal_shows_phases_and_leaves_the_lines_to_the_log() {
+    let tree = tree("set -x\nzip --version\nsleep 0.5\necho an-ordinary-line");
+    let tool = env!("CARGO_BIN_EXE_rr-patch");
+    let terminal = |options: &str| {
+        let mut script = crate::harness::command("script");
+        script.args([
+            "--quiet",
+            "--return",
+            "--command",
+            &format!("stty cols 100; {tool} build {options}"),
+            "/dev/null",
+        ]);
+        let mut child = script.current_dir(tree.root()).env("TERM", "xterm").stdout(Stdio::piped()).spawn().ok()?;
+        let mut shown = Vec::new();
+        child.stdout.take().unwrap().read_to_end(&mut shown).unwrap();
+        assert!(child.wait().unwrap().success());
+        Some(String::from_utf8_lossy(&shown).into_owned())
+    };
+    let Some(shown) = terminal("") else {
+        eprintln!("skipped: no script(1) here makes a terminal");
+        return;
+    };
+    for part in ["building, ", " so far; 0 of 4 controllers; ", "processors, ", "  zip ", "built `"] {
+        assert!(shown.contains(part), "`{part}` is not in\n{shown}");
+    }
+    assert!(!shown.contains("\nan-ordinary-line"), "{shown}");
+    assert!(tree.text(".git/rr-patch/checkout/build.log").contains("\nan-ordinary-line\n"));
+    let shown = terminal("--verbose").unwrap();
+    assert!(shown.contains("an-ordinary-line\r\n") && !shown.contains("processors, "), "{shown}");
 }

@@ -60,6 +60,12 @@ fn patched() -> &'static Build {
     })
 }
 
+/// An installer of the fixture, built for other tests: a patched one, or one that is not.
+pub fn installer(with_patch: bool) -> PathBuf {
+    let build = if with_patch { patched() } else { only_wrapped() };
+    build.root.join("bin/openshift-install")
+}
+
 /// The fixture as it is, but for the command line: what a hand would do first.
 fn only_wrapped() -> &'static Build {
     static BUILD: OnceLock<Build> = OnceLock::new();

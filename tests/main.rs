@@ -12,6 +12,7 @@ mod check;
 mod clones;
 mod commit;
 mod delve;
+mod controllers;
 mod diff;
 mod doctor;
 mod end_to_end;

@@ -1,27 +1,77 @@
 //! `rr-patch build`: run the installer's own build for debugging.
 
-use std::io::{self, Write};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::Result;
-use clap::Args;
+use anyhow::{Context, Result};
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::Where;
-use crate::build::{build, seconds};
+use crate::binary::{Facts, hash, hash_file};
+use crate::build::{Built, Link, Phase, Prepared, Removed, Request, View, bytes, seconds};
 use crate::checkout::Checkout;
 use crate::error::Error;
-use crate::journal::Journal;
+use crate::journal::{self, Journal, Seen};
+use crate::plan::{Plan, Rewrite};
 use crate::process::Environment;
-use crate::report::{Format, Report, carries};
+use crate::provenance::{self, Artefact, Statement};
+use crate::report::{Format, Report, carries, count, diff};
 
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub struct Build {
     #[command(flatten)]
     pub place: Where,
 
-    /// Set a variable for build.sh (repeatable); MODE=dev and TAGS=release unless set here
+    /// Build only the providers of these platforms, and the core controller (repeatable)
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub platform: Vec<String>,
+
+    /// How many controllers make builds side by side [default: as processors and free memory allow]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+
+    /// How controllers are linked: rr records dynamic ones many times faster
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Link::Auto)]
+    pub link: Link,
+
+    /// Where the installer goes [default: bin/openshift-install]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Leave out the control plane's programs, which are downloaded
+    #[arg(long)]
+    pub skip_envtest: bool,
+
+    /// Leave out `go generate ./data`
+    #[arg(long)]
+    pub skip_generation: bool,
+
+    /// Set a variable for build.sh (repeatable); MODE=dev is set, and TAGS=release unless set here
     #[arg(long, value_name = "K=V", value_parser = assignment)]
     pub env: Vec<(String, String)>,
+
+    /// Remove first what earlier builds made: controllers, their zip, the installer
+    #[arg(long)]
+    pub clean: bool,
+
+    /// Say what would be removed and built, and do neither
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Write a page that shows where the time went [default: the installer's name with .timings.html]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub timings: Option<Option<PathBuf>>,
+
+    /// Show all that the build prints on a terminal too
+    #[arg(long, short)]
+    pub verbose: bool,
 
     /// Build a checkout that is not patched
     #[arg(long)]
@@ -32,6 +82,20 @@ pub struct Build {
     pub arguments: Vec<String>,
 }
 
+impl ValueEnum for Link {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto, Self::Dynamic, Self::Static]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Auto => PossibleValue::new("auto").help("Dynamically where there is a C compiler for the target"),
+            Self::Dynamic => PossibleValue::new("dynamic").help("By make and cgo, before build.sh finds them made"),
+            Self::Static => PossibleValue::new("static").help("As build.sh does it"),
+        })
+    }
+}
+
 fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
@@ -39,29 +103,224 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     }
 }
 
+const SCHEMA: &str = "rr-patch/build/1";
+
 impl Build {
     pub fn run(&self, format: Format) -> Result<Report> {
         let checkout = self.place.checkout()?;
-        if !self.unpatched {
-            refuse_unpatched(&checkout)?;
+        let request = self.request()?;
+        // No apply or revert may be halfway while the build begins; from then on its own lock holds them off.
+        let changing = journal::Lock::take(&checkout)?;
+        let patch = if self.unpatched { None } else { Some(patch(&checkout)?) };
+        let prepared = Prepared::new(&checkout, &request)?;
+        drop(changing);
+        for note in &prepared.notes {
+            eprintln!("note: {note}");
         }
-        let environment: Environment = self.env.iter().cloned().collect();
+        if self.dry_run {
+            let text = format!("{}nothing was removed or built (--dry-run)\n", prepared.told());
+            let data = json!({
+                "installer": prepared.installer, "removed": prepared.removed, "left_out": prepared.aside,
+                "controllers": prepared.to_be_made, "jobs": prepared.jobs, "dry_run": true,
+            });
+            return Ok(Report::new(SCHEMA, text, data));
+        }
+        for Removed { path, why } in &prepared.removed {
+            eprintln!("removed: {path}: {why}");
+        }
         // What the build prints is no part of a JSON document.
         let mut live: Box<dyn Write> = match format {
             Format::Text => Box::new(io::stdout()),
             Format::Json => Box::new(io::stderr()),
         };
-        let built = build(&checkout, &self.arguments, &environment, &mut live)?;
-        let text =
-            format!("built `{}` in {}; log: {}\n", built.installer.display(), seconds(built.took), built.log.display());
-        let data = json!({
-            "installer": built.installer, "log": built.log, "seconds": built.took.as_secs_f64(), "patched": !self.unpatched,
+        let terminal = io::stderr().is_terminal() && (format == Format::Json || io::stdout().is_terminal());
+        let view = if terminal && !self.verbose { View::bars()? } else { View::Lines(&mut live) };
+        let built = prepared.run(view)?;
+        let page = self.timings.as_ref().map(|page| write_page(&built, page.as_deref())).transpose()?;
+        let statement = self.write_statement(&checkout, patch, &built)?;
+        Ok(report(&built, page.as_deref(), statement.as_deref(), !self.unpatched))
+    }
+
+    /// Writes where the installer comes from into a file beside it.
+    fn write_statement(&self, checkout: &Checkout, patch: Option<Patch>, built: &Built) -> Result<Option<PathBuf>> {
+        let Some(installer) = &built.installer else { return Ok(None) };
+        let mut environment: Environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        environment.extend(built.environment.clone());
+        if !self.platform.is_empty() {
+            environment.insert("PROVSUBDIRS".into(), built.providers.join(" "));
+        }
+        let phase = |phase: &Phase| provenance::Phase {
+            name: phase.name.clone(),
+            started: built.began + Duration::from_secs_f64(phase.began),
+            seconds: phase.seconds,
+        };
+        let (patch, options) = patch.map_or((None, json!(null)), |patch| (Some(patch.sha256), patch.options));
+        let statement = Statement::new(&provenance::Built {
+            base: checkout.head().map(str::to_owned),
+            remote: checkout.remote(),
+            patch,
+            options,
+            platforms: &self.platform,
+            arguments: &self.arguments,
+            environment: &environment,
+            tool: env!("CARGO_PKG_VERSION"),
+            go: Some(built.go.clone()),
+            artefacts: Artefact::all(&built.path, installer),
+            phases: built.phases.iter().map(phase).collect(),
+            byproducts: vec![("build.log".into(), "text/plain", hash_file(&built.log)?.0)],
+            started: built.began,
+            finished: built.began + built.took,
         });
-        Ok(Report::new("rr-patch/build/1", text, data))
+        let beside = provenance::path_of(&built.path);
+        statement.write(&beside)?;
+        Ok(Some(beside))
+    }
+
+    fn request(&self) -> Result<Request> {
+        let mut environment: Environment = self.env.iter().cloned().collect();
+        if let Some(output) = &self.output {
+            // build.sh runs in the checkout; the user may not.
+            let output = std::path::absolute(output).context("`--output` takes a file")?;
+            environment.insert("OUTPUT".into(), output.to_string_lossy().into_owned());
+        }
+        for (set, name) in [(self.skip_envtest, "SKIP_ENVTEST"), (self.skip_generation, "SKIP_GENERATION")] {
+            if set {
+                environment.insert(name.into(), "y".into());
+            }
+        }
+        Ok(Request {
+            arguments: self.arguments.clone(),
+            environment,
+            platforms: self.platform.iter().map(|name| name.trim().to_owned()).collect(),
+            jobs: self.jobs.map(usize::from),
+            link: self.link,
+            patched: !self.unpatched,
+            clean: self.clean,
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+        })
     }
 }
 
-fn refuse_unpatched(checkout: &Checkout) -> Result<()> {
+/// The installer and its programs, a line each: how it is linked, and by which Go.
+fn programs(built: &Built) -> String {
+    let Some(installer) = &built.installer else {
+        return "the result is not for Linux, and was not looked at\n".into();
+    };
+    let line = |name: &str, facts: &Facts| {
+        let linked = match (facts.dynamic, facts.glibc) {
+            (false, _) => "static".to_owned(),
+            (true, None) => "dynamic".to_owned(),
+            (true, Some((major, minor))) => format!("dynamic, glibc {major}.{minor} or newer"),
+        };
+        format!("  {name:<34} {:<10} {linked}\n", facts.go.as_deref().unwrap_or("not Go"))
+    };
+    let mut text = String::from("debug information, -N -l and sources are there:\n");
+    text.push_str(&line("openshift-install", &installer.facts));
+    let mut entries: Vec<_> = installer.entries.iter().filter(|entry| entry.controller()).collect();
+    entries.sort_by_key(|entry| &entry.name);
+    for (entry, facts) in entries.into_iter().filter_map(|entry| Some((entry, entry.facts()?))) {
+        text.push_str(&line(&entry.name, facts));
+    }
+    text
+}
+
+fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched: bool) -> Report {
+    let mut text =
+        format!("built `{}` in {}; log: {}\n", built.path.display(), seconds(built.took), built.log.display());
+    if !built.phases.is_empty() {
+        let _ = writeln!(text, "\n  {:<20} {:>14} {:>14}", "phase", "began after", "took");
+        for phase in &built.phases {
+            let told = |s: f64| seconds(Duration::from_secs_f64(s));
+            let _ = writeln!(text, "  {:<20} {:>14} {:>14}", phase.name, told(phase.began), told(phase.seconds));
+        }
+    }
+    let processors = built.cpu / built.took.as_secs_f64().max(0.001);
+    let _ = writeln!(
+        text,
+        "\n{} of processor time ({processors:.1} processors), at most {} of memory, {} at once\n",
+        seconds(Duration::from_secs_f64(built.cpu)),
+        bytes(built.peak_memory),
+        count(built.jobs, "controller"),
+    );
+    text.push_str(&programs(built));
+    if !built.serves.is_empty() || !built.lacks.is_empty() {
+        let list = |names: &[String]| if names.is_empty() { "no platform".to_owned() } else { names.join(", ") };
+        let _ = write!(text, "has the controllers of: {}", list(&built.serves));
+        let _ = writeln!(
+            text,
+            "{}",
+            if built.lacks.is_empty() { String::new() } else { format!("; not of: {}", list(&built.lacks)) }
+        );
+    }
+    let embedded: BTreeSet<&str> =
+        built.installer.iter().flat_map(|installer| &installer.entries).map(|entry| entry.name.as_str()).collect();
+    let lacks_control_plane =
+        built.needs_control_plane && !["etcd", "kube-apiserver"].iter().all(|name| embedded.contains(name));
+    if lacks_control_plane {
+        text.push_str(
+            "has no etcd and kube-apiserver of its own: it cannot start the control plane that controllers need\n",
+        );
+    }
+    if let Some(statement) = statement {
+        let _ = writeln!(text, "where it comes from: {}", statement.display());
+    }
+    if let Some(page) = page {
+        let _ = writeln!(text, "timings: {}", page.display());
+    }
+    let embedded = |facts: &Facts, name: &str| {
+        json!({
+            "name": name, "go": facts.go, "dynamic": facts.dynamic, "glibc": facts.glibc.map(|(a, b)| format!("{a}.{b}")),
+            "build_id": facts.build_id, "sha256": facts.sha256, "size": facts.size,
+        })
+    };
+    let programs: Vec<_> = built
+        .installer
+        .iter()
+        .flat_map(|installer| {
+            let controllers = installer.entries.iter().filter(|entry| entry.controller());
+            let controllers = controllers.filter_map(|entry| Some(embedded(entry.facts()?, &entry.name)));
+            [embedded(&installer.facts, "openshift-install")].into_iter().chain(controllers)
+        })
+        .collect();
+    let data = json!({
+        "installer": built.path, "log": built.log, "seconds": built.took.as_secs_f64(), "patched": patched,
+        "phases": built.phases, "processor_seconds": built.cpu, "peak_memory": built.peak_memory, "jobs": built.jobs,
+        "go": built.go, "programs": programs, "removed": built.removed, "left_out": built.aside,
+        "platforms": built.serves, "without": built.lacks, "control_plane": !lacks_control_plane, "timings": page,
+        "provenance": statement,
+    });
+    Report::new(SCHEMA, text, data)
+}
+
+/// Writes the page of `--timings`.
+fn write_page(built: &Built, file: Option<&Path>) -> Result<PathBuf> {
+    let path = match file {
+        Some(file) => std::path::absolute(file).context("`--timings` takes a file")?,
+        None => PathBuf::from(format!("{}.timings.html", built.path.display())),
+    };
+    let about = vec![
+        ("Processor time", seconds(Duration::from_secs_f64(built.cpu))),
+        ("Most memory", bytes(built.peak_memory)),
+        ("Go", built.go.clone()),
+        ("Controllers at once", built.jobs.to_string()),
+        ("Platforms", if built.serves.is_empty() { "none".into() } else { built.serves.join(", ") }),
+    ];
+    fs::write(&path, built.page(about).html()).with_context(|| format!("cannot write `{}`", path.display()))?;
+    Ok(path)
+}
+
+/// What the checkout carries.
+struct Patch {
+    /// Of the difference that `rr-patch diff` would print, edits made since included.
+    sha256: String,
+    options: serde_json::Value,
+}
+
+/// # Errors
+/// A refusal where the checkout does not carry the whole patch.
+fn patch(checkout: &Checkout) -> Result<Patch> {
     let refusal = |message: String| {
         Error::refused(message).hint("`rr-patch apply` patches it; `rr-patch build --unpatched` builds it as it is")
     };
@@ -75,9 +334,12 @@ fn refuse_unpatched(checkout: &Checkout) -> Result<()> {
     let seen = journal.look(checkout)?;
     let undone: Vec<&str> =
         seen.iter().filter(|seen| !carries(&journal, seen)).map(|seen| seen.rewrite.path.as_str()).collect();
-    if undone.is_empty() {
-        return Ok(());
+    if !undone.is_empty() {
+        let error = refusal(format!("`{}` is only partly patched", checkout.root().display()));
+        return Err(undone.into_iter().fold(error, |error, path| error.detail(format!("not patched: {path}"))).into());
     }
-    let error = refusal(format!("`{}` is only partly patched", checkout.root().display()));
-    Err(undone.into_iter().fold(error, |error, path| error.detail(format!("not patched: {path}"))).into())
+    let now = |seen: &Seen| Rewrite { after: seen.current.clone(), ..seen.rewrite.clone() };
+    let plan = Plan { rewrites: seen.iter().map(now).collect(), ..journal.plan.clone() };
+    let sha256 = hash(&diff(checkout.below_top(), &plan, false)?);
+    Ok(Patch { sha256, options: json!(journal.about.options) })
 }

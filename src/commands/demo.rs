@@ -11,7 +11,7 @@ use include_dir::{Dir, DirEntry, include_dir};
 use serde_json::json;
 
 use super::{Changes, Where, apply::Apply, revert::Revert};
-use crate::build::{build, seconds};
+use crate::build::{Prepared, Request, View, seconds};
 use crate::checkout::Checkout;
 use crate::error::Error;
 use crate::process::{Child, Environment};
@@ -98,12 +98,13 @@ fn play(folder: &Path, stage: &mut Stage) -> Result<(&'static str, Vec<String>)>
     let version = [("SOURCE_GIT_COMMIT", "demo"), ("BUILD_VERSION", "demo"), ("SKIP_ENVTEST", "y")];
     let version = version.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let mut live = Steps { stage, line: Vec::new() };
-    let built = build(&checkout, &[], &Environment::from(version), &mut live)?;
-    stage.show(format!("built {} in {}", built.installer.display(), seconds(built.took)).as_bytes())?;
+    let request = Request { environment: version.into(), patched: true, command: "demo".into(), ..Request::default() };
+    let built = Prepared::new(&checkout, &request)?.run(View::Lines(&mut live))?;
+    stage.show(format!("built {} in {}", built.path.display(), seconds(built.took)).as_bytes())?;
 
     stage.step("The installer runs: it starts a core controller and one provider, and records the provider")?;
     let (recorder, path) = recorder(folder, stage)?;
-    let traces = run(folder, &built.installer, &path, stage)?;
+    let traces = run(folder, &built.path, &path, stage)?;
 
     stage.step("The trace: rr could close it, so it can be replayed")?;
     let mut names = Vec::new();
