@@ -21,7 +21,7 @@ use crate::journal::{self, Journal, Seen};
 use crate::plan::{Plan, Rewrite};
 use crate::process::Environment;
 use crate::provenance::{self, Artefact, Statement};
-use crate::report::{Format, Report, carries, count, diff};
+use crate::report::{Around, Format, Report, carries, count, diff};
 
 #[derive(Args, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
@@ -340,6 +340,6 @@ fn patch(checkout: &Checkout) -> Result<Patch> {
     }
     let now = |seen: &Seen| Rewrite { after: seen.current.clone(), ..seen.rewrite.clone() };
     let plan = Plan { rewrites: seen.iter().map(now).collect(), ..journal.plan.clone() };
-    let sha256 = hash(&diff(checkout.below_top(), &plan, false)?);
-    Ok(Patch { sha256, options: json!(journal.about.options) })
+    let sha256 = hash(&diff(checkout.below_top(), &plan, Around::Lines(3), false)?);
+    Ok(Patch { sha256, options: json!(journal.about.how) })
 }
