@@ -109,7 +109,7 @@ const HOMES: [(&str, &[&str]); 28] = [
     ("duct", &["src/process.rs"]),
     ("flate2", &["src/bundle/elf.rs"]),
     ("gimli", &["src/binary/", "src/bundle/elf.rs"]),
-    ("git2", &["src/checkout.rs", "src/patchfile.rs"]),
+    ("git2", &["src/checkout", "src/patchfile.rs"]),
     ("include_dir", &["src/rules.rs", "src/commands/demo.rs"]),
     ("indicatif", &["src/commands/check.rs", "src/commands/traces.rs", "src/build/"]),
     ("jiff", &["src/commands/check.rs", "src/provenance.rs", "src/trace/"]),
