@@ -11,6 +11,8 @@ pub mod journal;
 pub mod plan;
 pub mod rules;
 pub mod build;
+pub mod editor;
+pub mod host;
 pub mod bundle;
 pub mod trace;
 pub mod host;
