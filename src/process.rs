@@ -1,5 +1,7 @@
 //! Running a child in a folder, and how it ended. The only module that knows duct and signals.
 
+mod attended;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -18,6 +20,8 @@ use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use crate::error::Error;
+
+pub use attended::{Attended, Event, Relative, Streams, adopt, descendants, end_descendants, signal};
 
 /// What a child's environment has beyond ours.
 pub type Environment = BTreeMap<String, String>;
