@@ -11,6 +11,7 @@ pub mod journal;
 pub mod plan;
 pub mod rules;
 pub mod build;
+pub mod replay;
 pub mod editor;
 pub mod host;
 pub mod bundle;

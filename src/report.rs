@@ -42,6 +42,11 @@ impl Report {
         Self { text: text.into(), data, schema, exit: Exit::Done }
     }
 
+    /// Nothing more: what there was to say was printed when it was known.
+    pub fn said() -> Self {
+        Self::new("", Vec::new(), Value::Null)
+    }
+
     /// The same, where something was found that is not in order.
     pub fn found(self) -> Self {
         Self { exit: Exit::Found, ..self }
@@ -51,6 +56,7 @@ impl Report {
     pub fn print(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
         let written = match format {
             Format::Text => out.write_all(&self.text),
+            Format::Json if self.data.is_null() => Ok(()),
             Format::Json => {
                 let mut document = json!({ "schema": self.schema });
                 if let (Some(all), Value::Object(data)) = (document.as_object_mut(), &self.data) {

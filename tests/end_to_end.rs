@@ -17,8 +17,8 @@ use crate::recorder::{self, Trace, traces};
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A built installer: a tree of its own under the target folder, since a build takes a while.
-struct Build {
-    root: PathBuf,
+pub struct Build {
+    pub root: PathBuf,
 }
 
 impl Build {
@@ -51,7 +51,7 @@ impl Build {
 }
 
 /// The fixture, patched with the defaults.
-fn patched() -> &'static Build {
+pub fn patched() -> &'static Build {
     static BUILD: OnceLock<Build> = OnceLock::new();
     BUILD.get_or_init(|| {
         let build = Build::tree("patched", "installer");

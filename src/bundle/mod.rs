@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 
 pub use elf::{About, about};
 pub use pack::{LEVELS, Packing, pack};
-pub use unpack::{Unpacked, Unpacking, unpack};
+pub use unpack::{Unpacked, Unpacking, target_name, unpack};
 
 use crate::trace::Trace;
 

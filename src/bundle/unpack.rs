@@ -108,7 +108,7 @@ fn cannot_write(path: &Path) -> String {
 }
 
 /// The bundle's name without what it ends with.
-fn target_name(file: &Path, name: Option<&str>) -> Result<String> {
+pub fn target_name(file: &Path, name: Option<&str>) -> Result<String> {
     let own = file.file_name().unwrap_or_default().to_string_lossy();
     let own =
         [".age", ".zst", ".tar"].into_iter().fold(own.as_ref(), |name, end| name.strip_suffix(end).unwrap_or(name));

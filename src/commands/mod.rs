@@ -7,6 +7,7 @@ pub mod demo;
 pub mod diff;
 pub mod doctor;
 pub mod inspect;
+pub mod replay;
 pub mod revert;
 pub mod status;
 pub mod traces;

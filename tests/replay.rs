@@ -1,0 +1,630 @@
+//! `rr-patch replay`: Delve is started, waited for and ended; what fails is met with its cause; editors
+//! get their configurations. Delve and rr are stand-ins but for the tests that say otherwise.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rr_patch::trace::Sidecar;
+use serde_json::{Value, json};
+
+use crate::debugger::{self, ask};
+use crate::delve;
+use crate::end_to_end::{patched, real_rr};
+use crate::harness::{Run, command, copy, fixtures, kill};
+use crate::recorder;
+use crate::streams::{self, Layout, program};
+
+const AWS: &str = "cluster-api-provider-aws";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A store of traces, and a folder that an editor has open.
+struct Desk {
+    _folder: tempfile::TempDir,
+    root: PathBuf,
+}
+
+impl Desk {
+    /// With the traces of the fixture of rr 5.9.
+    fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("rr-patch-replay").tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        copy(&fixtures().join("traces/5.9"), &root.join("rr"));
+        fs::create_dir(root.join("open")).unwrap();
+        // Its program is gone: it would be the newest.
+        let vsphere = "cluster-api-provider-vsphere-0";
+        fs::create_dir(root.join("gone")).unwrap();
+        fs::rename(root.join("rr").join(vsphere), root.join("gone").join(vsphere)).unwrap();
+        Self { _folder: folder, root }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// A complete trace of a program that lies in it as a copy.
+    fn trace_of(&self, name: &str, file: &Path) -> PathBuf {
+        let trace = self.path("rr").join(name);
+        fs::create_dir_all(&trace).unwrap();
+        let copied = format!("mmap_copy_3_{AWS}");
+        fs::copy(file, trace.join(&copied)).unwrap();
+        streams::complete(&trace, Layout::Rr59, &[file.to_str().unwrap()], &[program(file, &copied)]);
+        trace
+    }
+
+    fn note(&self, name: &str, software_counters: bool, rr_version: &str) {
+        let sidecar =
+            Sidecar { controller: AWS.into(), software_counters, rr_version: rr_version.into(), ..Sidecar::default() };
+        sidecar.write(&self.path("rr").join(name)).unwrap();
+    }
+
+    /// `rr-patch replay` in the editor's folder with the stand-ins in PATH.
+    fn replay(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+        let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
+        let path = format!("{}:{}:/usr/bin:/bin", debugger::folder().display(), recorder::folder().display());
+        tool.current_dir(self.path("open"))
+            .env("PATH", path)
+            .env("_RR_TRACE_DIR", self.path("rr"))
+            // A real Delve makes its folder there.
+            .env("HOME", self.path("home"))
+            .env("DLV_STAND_IN_LOG", self.path("calls"))
+            .envs(variables.iter().copied())
+            .arg("replay")
+            .args(arguments);
+        tool
+    }
+
+    fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Run {
+        Run::of(self.replay(arguments, variables).output().unwrap())
+    }
+
+    fn serve(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Server {
+        let mut tool = self.replay(&[&["--port", "0"], arguments].concat(), variables);
+        let mut child = tool.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Server { child, lines, shown: String::new(), store: self.path("rr") }
+    }
+}
+
+/// A replay that serves.
+struct Server {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    shown: String,
+    store: PathBuf,
+}
+
+impl Server {
+    /// Reads what is shown up to a line that begins so, and returns that. The trace is open then.
+    #[track_caller]
+    fn until(&mut self, start: &str) -> String {
+        loop {
+            let mut line = String::new();
+            if self.lines.read_line(&mut line).unwrap() == 0 {
+                let output = Run::of(
+                    std::mem::replace(&mut self.child, Command::new("true").spawn().unwrap())
+                        .wait_with_output()
+                        .unwrap(),
+                );
+                panic!("no `{start}` in\n{}\nstderr:\n{}", self.shown, output.stderr);
+            }
+            self.shown.push_str(&line);
+            if line.starts_with(start) {
+                return line.trim_end().to_owned();
+            }
+        }
+    }
+
+    /// Waits until the trace is open, and returns the address.
+    #[track_caller]
+    fn address(&mut self) -> String {
+        let line = self.until("`");
+        self.until("Ctrl-C ends it");
+        line.rsplit(' ').next().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    fn ends(mut self, code: i32) -> Run {
+        let began = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let run = Run::of(self.child.wait_with_output().unwrap()).exits(code);
+        assert_eq!(of_trace(&self.store), [] as [String; 0], "{}", run.stderr);
+        run
+    }
+}
+
+/// The command lines of processes that name a store.
+fn of_trace(store: &Path) -> Vec<String> {
+    let lines = fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.contains(store.to_str().unwrap())).collect()
+}
+
+/// The provider that the fixture's build made, with its debug information.
+fn provider() -> PathBuf {
+    let mut folders = vec![patched().root.join("cluster-api/bin")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            match entry.is_dir() {
+                true => folders.push(entry),
+                false if entry.ends_with(AWS) => return entry,
+                false => {}
+            }
+        }
+    }
+    panic!("the fixture's build made no {AWS}")
+}
+
+#[test]
+fn replay_opens_the_newest_complete_trace_and_says_how_to_connect() {
+    let desk = Desk::new();
+    let mut server = desk.serve(&[], &[]);
+    let address = server.address();
+    let opened = format!("`{AWS}-0` is open in Delve 1.27.1 at {address}\n");
+    for part in [opened.as_str(), "dlv connect 127.0.0.1:", "VS Code", "GoLand", "Zed", "nvim-dap", "ssh -N -L "] {
+        assert!(server.shown.contains(part), "{part} is not in\n{}", server.shown);
+    }
+    assert!(ask(&address, "GetVersion").contains("1.27.1"), "clients come and go");
+    kill("INT", server.child.id());
+    server.ends(0).says(&["Delve has ended, and its rr with it"]);
+    let trace = desk.path("rr").join(format!("{AWS}-0"));
+    let call = format!(
+        "replay --listen=127.0.0.1:0 --headless=true --api-version=2 --accept-multiclient {} DELVE_RR_REPLAY_FLAGS=\n",
+        trace.display()
+    );
+    assert!(desk.text("calls").ends_with(&call), "{}", desk.text("calls"));
+}
+
+#[test]
+fn replay_waits_until_the_trace_is_open_and_not_for_the_port() {
+    let desk = Desk::new();
+    let began = Instant::now();
+    let mut server = desk.serve(&[], &[("DLV_STAND_IN_SECONDS", "2")]);
+    server.address();
+    assert!(began.elapsed() >= Duration::from_secs(2), "it listens at once, and opens the trace later");
+    kill("TERM", server.child.id());
+    server.ends(0);
+}
+
+#[test]
+fn replay_ends_at_a_signal_while_delve_still_opens_the_trace() {
+    let desk = Desk::new();
+    let began = Instant::now();
+    let server = desk.serve(&[], &[("DLV_STAND_IN_SECONDS", "50")]);
+    while !desk.text("calls").contains("headless") {
+        assert!(began.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    kill("INT", server.child.id());
+    server.ends(0);
+}
+
+#[test]
+fn replay_ends_the_rr_that_an_old_delve_leaves_behind() {
+    let desk = Desk::new();
+    let mut server = desk.serve(&[], &[("DLV_STAND_IN", "leaves-rr")]);
+    server.address();
+    kill("INT", server.child.id());
+    server.ends(0).says(&["ended what Delve had left behind: rr ("]);
+}
+
+#[test]
+fn replay_ends_a_delve_that_is_deaf_to_sigint_and_kills_one_that_hears_nothing() {
+    let desk = Desk::new();
+    let mut server = desk.serve(&[], &[("DLV_STAND_IN", "deaf")]);
+    server.address();
+    // The second is impatience: SIGTERM at once.
+    kill("INT", server.child.id());
+    std::thread::sleep(Duration::from_millis(200));
+    kill("INT", server.child.id());
+    server.ends(0);
+    let mut server = desk.serve(&[], &[("DLV_STAND_IN", "killed")]);
+    server.address();
+    for _ in 0..3 {
+        kill("INT", server.child.id());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    server.ends(1).says(&["error: Delve had to be killed"]);
+}
+
+#[test]
+fn replay_ends_when_a_client_ends_delve() {
+    let desk = Desk::new();
+    let mut server = desk.serve(&[], &[]);
+    let address = server.address();
+    ask(&address, "Detach");
+    server.ends(0).says(&["a client has ended Delve"]);
+}
+
+#[test]
+fn replay_format_json_prints_one_document_as_soon_as_the_trace_is_open() {
+    let desk = Desk::new();
+    desk.note(&format!("{AWS}-0"), true, "5.9.0");
+    let mut server = desk.serve(&["aws", "--format", "json"], &[]);
+    server.until("}");
+    let document: Value = serde_json::from_str(&server.shown).unwrap();
+    assert_eq!(document["schema"], "rr-patch/replay/1");
+    assert_eq!(document["trace"], format!("{AWS}-0"));
+    assert_eq!(document["rr"]["flags"], json!(["-W"]));
+    assert!(ask(document["address"].as_str().unwrap(), "GetVersion").contains("1.27.1"));
+    kill("INT", server.child.id());
+    assert_eq!(server.ends(0).stdout, "", "and nothing after it");
+}
+
+#[test]
+fn replay_print_shows_the_commands_and_runs_nothing() {
+    let desk = Desk::new();
+    desk.note(&format!("{AWS}-0"), true, "5.9.0");
+    let run = desk.run(&["--print", "--port", "4711"], &[("DELVE_RR_REPLAY_FLAGS", "-q")]).exits(0);
+    let dlv = debugger::folder().join("dlv");
+    let trace = desk.path("rr").join(format!("{AWS}-0"));
+    let expected = format!(
+        "DELVE_RR_REPLAY_FLAGS='-W -q' {0} replay --listen=127.0.0.1:4711 --headless=true --api-version=2 \
+         --accept-multiclient {1}\n{0} connect 127.0.0.1:4711\n",
+        dlv.display(),
+        trace.display()
+    );
+    assert_eq!(run.stdout, expected);
+    let run = desk.run(&["--print", "--terminal"], &[]).exits(0);
+    assert_eq!(run.stdout, format!("DELVE_RR_REPLAY_FLAGS=-W {} replay {}\n", dlv.display(), trace.display()));
+    assert!(!desk.text("calls").contains("replay"), "{}", desk.text("calls"));
+}
+
+#[test]
+fn replay_terminal_gives_delve_the_terminal() {
+    let desk = Desk::new();
+    let mut tool = desk.replay(&["--terminal", "aws"], &[]);
+    let mut child = tool.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"break main.main\nexit\n").unwrap();
+    let run = Run::of(child.wait_with_output().unwrap()).exits(0);
+    run.prints(&["(dlv) the stand-in was told: break main.main\n"]).says(&["`rev next` goes back"]);
+    assert_eq!(of_trace(&desk.path("rr")), [] as [String; 0]);
+    desk.run(&["--terminal"], &[("DLV_STAND_IN", "says:could not read debug info")]).exits(1).says(&[
+        "could not read debug info\n",
+        "error: the recorded program has no debug information",
+        "hint: ",
+    ]);
+    desk.run(&["--terminal", "--format", "json"], &[]).exits(2).says(&["has no JSON form"]);
+    desk.run(&["--terminal", "--port", "1"], &[]).exits(2);
+}
+
+#[test]
+fn replay_says_who_has_the_port() {
+    let desk = Desk::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let run = desk.run(&["--port", &port], &[]).exits(1);
+    let holder = format!("(pid {})", std::process::id());
+    run.says(&[&format!("error: port {port} is taken"), &holder, "hint: `--port 0` takes any that is free"]);
+    // Taken between our look and Delve's own.
+    let said = [("DLV_STAND_IN", "says:couldn't start listener: listen tcp 127.0.0.1:1: bind: address already in use")];
+    desk.run(&["--port", "0"], &said).exits(1).says(&["is taken", "hint: `--port 0`"]);
+}
+
+#[test]
+fn replay_listens_elsewhere_only_when_told_and_warns_of_it() {
+    let desk = Desk::new();
+    let run = desk.run(&["--print", "--listen", ":4711"], &[]).exits(0);
+    run.says(&["warning: whoever can reach 0.0.0.0:4711 can run programs as you"]).prints(&["--listen=0.0.0.0:4711 "]);
+    let run = desk.run(&["--print", "--listen", "[::1]:4711"], &[]).exits(0);
+    assert!(!run.stderr.contains("whoever"), "{}", run.stderr);
+    desk.run(&["--listen", "4711"], &[]).exits(2).says(&["expected HOST:PORT"]);
+    desk.run(&["--listen", ":1", "--port", "1"], &[]).exits(2);
+}
+
+#[test]
+fn replay_does_not_begin_with_a_trace_that_cannot_be_replayed() {
+    let desk = Desk::new();
+    let cases = [
+        ("cluster-api-provider-aws-1", "rr was killed or died before it closed the trace"),
+        ("cluster-api-provider-azure-0", "rr gave up as it started"),
+        ("no-such-program-0", "its program could not be started"),
+        ("../gone/cluster-api-provider-vsphere-0", "cluster-api-provider-vsphere` is gone, and rr kept only its path"),
+    ];
+    for (trace, why) in cases {
+        let run = desk.run(&[trace], &[]).exits(1);
+        run.says(&["` cannot be replayed\n", why, "hint: `rr-patch traces` lists the others"]);
+    }
+    desk.run(&["gcp"], &[]).exits(1).says(&["no complete one of such a controller"]);
+    assert_eq!(desk.text("calls"), "", "Delve was not asked");
+}
+
+#[test]
+fn replay_says_that_rr_or_delve_is_missing() {
+    let desk = Desk::new();
+    let only = |folder: &Path| [("PATH", folder.to_str().unwrap().to_owned())];
+    let without_rr = only(debugger::folder());
+    let run = desk.run(&[], &[("PATH", &without_rr[0].1)]).exits(1);
+    run.says(&["the recorder `rr` was not found in PATH", "Delve has no command `replay` where `rr` is not in PATH"]);
+    let without_delve = only(recorder::folder());
+    let run = desk.run(&[], &[("PATH", &without_delve[0].1)]).exits(1);
+    run.says(&["Delve (`dlv`) was not found in PATH", "hint: `rr-patch doctor` says how to install it"]);
+}
+
+#[test]
+fn replay_does_not_begin_with_a_delve_that_is_too_old() {
+    let desk = Desk::new();
+    // Debian's, which hangs on what rr 5.9 prints.
+    let run = desk.run(&[], &[("DLV_STAND_IN_VERSION", "1.20.2")]).exits(1);
+    run.says(&["Delve 1.20.2 cannot replay with rr 5.9.0: 1.24.1 or newer is needed", "hint: `go install "]);
+    desk.trace_of("newer-0", &provider());
+    let run = desk.run(&["newer-0"], &[("DLV_STAND_IN_VERSION", "1.24.1")]).exits(1);
+    run.says(&["Delve 1.24.1 is too old for Go 1.", "the recorded program was built with Go 1.", "hint: `go install "]);
+    assert!(!desk.text("calls").contains("replay"), "{}", desk.text("calls"));
+}
+
+#[test]
+fn replay_adds_w_for_a_trace_that_was_recorded_with_software_counters() {
+    let desk = Desk::new();
+    desk.note(&format!("{AWS}-0"), true, "5.9.0");
+    let mut server = desk.serve(&[], &[]);
+    server.address();
+    kill("INT", server.child.id());
+    server.ends(0);
+    assert!(desk.text("calls").ends_with("DELVE_RR_REPLAY_FLAGS=-W\n"), "{}", desk.text("calls"));
+    let run = desk.run(&[], &[("RR_STAND_IN_COUNTERS", "hardware")]).exits(1);
+    run.says(&[
+        "error: this trace was recorded with software counters",
+        "hint: put the rr that recorded it first in PATH",
+    ]);
+    // Set by hand for a trace that does not know it, and by a recorder that has none.
+    desk.note(&format!("{AWS}-0"), false, "5.9.0");
+    let variables = [("RR_STAND_IN_COUNTERS", "hardware"), ("DELVE_RR_REPLAY_FLAGS", "-W")];
+    desk.run(&["--port", "0"], &variables)
+        .exits(1)
+        .says(&["delve: Invalid option -W", "error: rr 5.9.0 cannot count in software"]);
+}
+
+#[test]
+fn replay_uses_the_recorder_that_rr_patch_record_names() {
+    let desk = Desk::new();
+    let elsewhere = desk.path("elsewhere/rr");
+    fs::create_dir(elsewhere.parent().unwrap()).unwrap();
+    fs::copy(recorder::folder().join("rr"), &elsewhere).unwrap();
+    let line = format!("{} record -W --wait", elsewhere.display());
+    let run = desk.run(&["--print"], &[("RR_PATCH_RECORD", &line)]).exits(0);
+    let folder = elsewhere.parent().unwrap().display();
+    run.prints(&[&format!("PATH={folder}:\"$PATH\" DELVE_RR_REPLAY_FLAGS=-W ")]);
+}
+
+/// What Delve or rr say, as seen or as in their sources, and the cause. The other texts are in the
+/// tests of `src/replay/explain.rs`.
+#[test]
+fn replay_meets_what_rr_and_delve_say_with_the_cause() {
+    let desk = Desk::new();
+    let by_rr = [
+        (
+            "[FATAL src/ReplaySession.cc:252:ReplaySession()] Trace was recorded on a machine that defines ticks differently\nto this machine; replay will not work.",
+            "error: the trace was recorded with software counters, and rr was not told to use them",
+            "hint: set DELVE_RR_REPLAY_FLAGS=-W",
+        ),
+        (
+            "Trace was recorded on a machine with different CPUID values and CPUID faulting is not enabled; replay will not work.",
+            "error: the trace was recorded on a CPU that differs from this one",
+            "hint: replay it on the machine that recorded it",
+        ),
+        (
+            "[FATAL src/util.cc:1:stat()] Failed to stat /i/aws: replay is impossible",
+            "error: `/i/aws` is gone, and the trace has no copy of it",
+            "hint: put the same file back",
+        ),
+        (
+            "Unable to open performance counter with 'perf_event_open'; are hardware perf events available?",
+            "error: rr cannot use this machine's performance counters",
+            "hint: `rr-patch doctor`",
+        ),
+    ];
+    for (said, error, hint) in by_rr {
+        let run = desk.run(&["--port", "0"], &[("RR_STAND_IN_REPLAY_SAYS", said)]).exits(1);
+        let first = format!("delve: {}", said.lines().next().unwrap());
+        run.says(&[&first, "delve: EOF", error, hint, "Delve ended with exit status 1", "last lines:"]);
+    }
+    let by_delve = [
+        ("rr needs /proc/sys/kernel/perf_event_paranoid <= 1, but it is 2", "at 1 or less, and it is 2", "sysctl -w"),
+        ("Failed to parse debugger request", "does not understand what rr 5.9.0 prints", "go install"),
+        ("a word that nobody knows", "Delve could not open the trace", "rr-patch doctor"),
+    ];
+    for (said, error, hint) in by_delve {
+        let run = desk.run(&["--port", "0"], &[("DLV_STAND_IN", &format!("says:{said}"))]).exits(1);
+        run.says(&[&format!("delve: {said}"), error, hint]);
+    }
+}
+
+#[test]
+fn replay_warns_of_a_program_without_debug_information() {
+    let desk = Desk::new();
+    let stripped = desk.path("stripped");
+    let build = ["build", "-ldflags", "-s -w", "-o", stripped.to_str().unwrap(), "."];
+    let mut go = command("go");
+    assert!(go.current_dir(fixtures().join("debugger")).args(build).status().unwrap().success());
+    desk.trace_of("stripped-0", &stripped);
+    let run = desk.run(&["stripped-0", "--print"], &[]).exits(0);
+    run.says(&["warning: the program has no debug information (it was linked with -s -w)", "`rr-patch build`"]);
+    desk.trace_of("whole-0", &provider());
+    let run = desk.run(&["whole-0", "--print"], &[]).exits(0);
+    assert_eq!(run.stderr, "", "a program that can be debugged needs no warning");
+}
+
+#[test]
+fn replay_unpacks_a_packed_trace_and_finds_it_again() {
+    let desk = Desk::new();
+    desk.trace_of("packed-0", &provider());
+    let mut pack = command(env!("CARGO_BIN_EXE_rr-patch"));
+    let bundle = desk.path("packed.tar.zst");
+    pack.env("_RR_TRACE_DIR", desk.path("rr")).args(["traces", "pack", "packed-0", "-o", bundle.to_str().unwrap()]);
+    Run::of(pack.output().unwrap()).exits(0);
+    let file = bundle.to_str().unwrap();
+    let elsewhere = [("_RR_TRACE_DIR", desk.path("other").to_str().unwrap().to_owned())];
+    let elsewhere = [(elsewhere[0].0, elsewhere[0].1.as_str())];
+    let run = desk.run(&[file, "--print"], &elsewhere).exits(0);
+    run.says(&["verified and unpacked `"]).prints(&[&format!("{}/packed/packed-0\n", desk.path("other").display())]);
+    let run = desk.run(&[file, "--print"], &elsewhere).exits(0);
+    run.says(&["was unpacked before: `"]).prints(&["/packed/packed-0\n"]);
+    // The sources that it brought are offered, since the folder in the editor has none.
+    let run = desk.run(&[file, "--print", "--editor", "vscode"], &elsewhere).exits(0);
+    run.prints(&["\"to\": \"/\"", "/packed/sources\""]);
+    let wrong = desk.path("open/notes.tar.zst");
+    fs::write(&wrong, "no bundle").unwrap();
+    desk.run(&[wrong.to_str().unwrap()], &elsewhere).exits(3);
+}
+
+#[test]
+fn replay_editor_writes_a_configuration_that_opens_the_trace() {
+    let desk = Desk::new();
+    desk.note(&format!("{AWS}-0"), true, "5.9.0");
+    let run = desk.run(&["--editor", "vscode"], &[]).exits(0);
+    run.prints(&["wrote `", "/open/.vscode/launch.json`", "press F5", "in the editor's PATH"]);
+    let expected = json!({
+        "version": "0.2.0",
+        "configurations": [{
+            "name": format!("Replay {AWS} (rr-patch)"), "type": "go", "request": "launch", "mode": "replay",
+            "traceDirPath": desk.path("rr").join(format!("{AWS}-0")), "env": { "DELVE_RR_REPLAY_FLAGS": "-W" },
+            "stopOnEntry": true,
+        }],
+    });
+    let written = desk.text("open/.vscode/launch.json");
+    assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), expected);
+    assert!(written.ends_with("}\n") && written.contains("\n  \"configurations\": [\n    {\n"), "{written}");
+    let run = desk.run(&["--editor", "nvim"], &[]).exits(0);
+    run.prints(&["launch.json` holds it already", "nvim-dap reads .vscode/launch.json"]);
+    assert_eq!(desk.text("open/.vscode/launch.json"), written);
+    assert!(!desk.text("calls").contains("headless"), "the editor starts Delve");
+}
+
+#[test]
+fn replay_editor_keeps_all_that_the_file_has_byte_for_byte() {
+    let desk = Desk::new();
+    let theirs = "// mine\r\n{\r\n\t\"version\": \"0.2.0\", // keep\r\n\t\"configurations\": [\r\n\t\t/* first */ { \"name\" : \"Launch\", \"type\": \"go\", },\r\n\t\t// last\r\n\t],\r\n}\r\n";
+    desk.write("open/.vscode/launch.json", theirs);
+    desk.run(&["--editor", "vscode"], &[]).exits(0).prints(&["merged into `", "all else in it is as it was"]);
+    let merged = desk.text("open/.vscode/launch.json");
+    let (start, end) = theirs.split_at(theirs.find("\t\t// last").unwrap());
+    let added = merged.strip_prefix(start).and_then(|rest| rest.strip_suffix(end)).expect(&merged);
+    assert!(added.starts_with("\t\t{\r\n\t\t\t\"name\": \"Replay ") && added.ends_with("\t\t},\r\n"), "{added:?}");
+    desk.run(&["--editor", "vscode"], &[]).exits(0).prints(&["holds it already"]);
+    assert_eq!(desk.text("open/.vscode/launch.json"), merged);
+    // A newer trace of the same controller takes the place of the older one.
+    let newer = desk.path("rr/newer");
+    fs::create_dir_all(&newer).unwrap();
+    copy(&fixtures().join(format!("traces/5.9/{AWS}-0")), &newer.join(format!("{AWS}-0")));
+    desk.run(&[newer.join(format!("{AWS}-0")).to_str().unwrap(), "--editor", "vscode"], &[]).exits(0);
+    let again = desk.text("open/.vscode/launch.json");
+    assert_eq!(again, merged.replace(&format!("/rr/{AWS}-0"), &format!("/rr/newer/{AWS}-0")));
+}
+
+#[test]
+fn replay_editor_refuses_a_file_that_does_not_parse_by_line_and_column() {
+    let desk = Desk::new();
+    let broken = "{\n  \"configurations\": [\n    { \"name\" \"x\" }\n  ]\n}\n";
+    desk.write("open/.vscode/launch.json", broken);
+    let run = desk.run(&["--editor", "vscode"], &[]).refuses();
+    run.says(&["launch.json:3:", "expected: JSON, with comments and trailing commas", "`--print` show"]);
+    assert_eq!(desk.text("open/.vscode/launch.json"), broken);
+    desk.write("open/.zed/debug.json", "{}");
+    desk.run(&["--editor", "zed"], &[]).refuses().says(&["expected: a list of configurations"]);
+    assert_eq!(desk.text("open/.zed/debug.json"), "{}");
+    desk.write(&format!("open/.run/rr-patch {AWS}.run.xml"), "<component/>");
+    desk.run(&["--editor", "goland", "--port", "4711"], &[]).refuses();
+}
+
+#[test]
+fn replay_editor_writes_through_a_link_and_leaves_it_one() {
+    let desk = Desk::new();
+    desk.write("dotfiles/launch.json", "{}\n");
+    fs::create_dir_all(desk.path("open/.vscode")).unwrap();
+    std::os::unix::fs::symlink(desk.path("dotfiles/launch.json"), desk.path("open/.vscode/launch.json")).unwrap();
+    desk.run(&["--editor", "vscode"], &[]).exits(0);
+    assert!(desk.path("open/.vscode/launch.json").is_symlink());
+    assert!(desk.text("dotfiles/launch.json").contains("traceDirPath"));
+}
+
+#[test]
+fn replay_editor_print_shows_the_configuration_and_writes_nothing() {
+    let desk = Desk::new();
+    let run = desk.run(&["--editor", "zed", "--print"], &[]).exits(0);
+    run.prints(&["/open/.zed/debug.json\n[\n", "\"adapter\": \"Delve\"", "\"mode\": \"replay\""]);
+    let run = desk.run(&["--editor", "goland", "--print"], &[]).exits(0);
+    run.prints(&[
+        "type=\"GoRemoteDebugConfigurationType\" factoryName=\"Go Remote\" port=\"2345\"",
+        " --listen=127.0.0.1:2345 ",
+    ]);
+    assert_eq!(fs::read_dir(desk.path("open")).unwrap().count(), 0);
+}
+
+#[test]
+fn replay_editor_attach_starts_delve_and_writes_where_it_listens() {
+    let desk = Desk::new();
+    desk.run(&["--editor", "goland", "--port", "0"], &[]).exits(2).says(&["give `--port N`"]);
+    for (editor, path, parts) in [
+        ("vscode", "open/.vscode/launch.json".to_owned(), ["\"mode\": \"remote\"", "\"debugAdapter\": \"dlv-dap\""]),
+        ("zed", "open/.zed/debug.json".to_owned(), ["\"tcp_connection\": {", "\"mode\": \"remote\""]),
+        (
+            "goland",
+            format!("open/.run/rr-patch {AWS}.run.xml"),
+            ["Go Remote", "<option name=\"disconnectOption\" value=\"LEAVE\" />"],
+        ),
+    ] {
+        // Free a moment ago.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let mut tool = desk.replay(&["--editor", editor, "--attach", "--port", &port], &[]);
+        let mut child = tool.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        let mut server = Server { child, lines, shown: String::new(), store: desk.path("rr") };
+        let opened = server.until("`");
+        assert!(opened.ends_with(&format!(" at 127.0.0.1:{port}")), "{opened}");
+        server.until("  start: ");
+        let written = desk.text(&path);
+        let port = if editor == "goland" { format!("port=\"{port}\"") } else { format!("\"port\": {port}") };
+        for part in parts.iter().copied().chain([port.as_str()]) {
+            assert!(written.contains(part), "{part} is not in\n{written}");
+        }
+        kill("INT", server.child.id());
+        server.ends(0);
+    }
+}
+
+#[test]
+fn replay_editor_maps_the_sources_to_a_checkout_that_is_elsewhere() {
+    let desk = Desk::new();
+    desk.trace_of("moved-0", &provider());
+    copy(&fixtures().join("installer"), &desk.path("open"));
+    desk.run(&["moved-0", "--editor", "vscode"], &[]).exits(0).prints(&["  sources: built in `"]);
+    let written: Value = serde_json::from_str(&desk.text("open/.vscode/launch.json")).unwrap();
+    let mapped = &written["configurations"][0]["substitutePath"];
+    assert_eq!(*mapped, json!([{ "from": desk.path("open"), "to": patched().root.canonicalize().unwrap() }]));
+    // Where they were built, nothing is to be mapped.
+    let built = patched().root.to_str().unwrap();
+    let run = desk.run(&["moved-0", "--editor", "vscode", "--editor-dir", built, "--print"], &[]).exits(0);
+    assert!(!run.stdout.contains("substitutePath"), "{}", run.stdout);
+    desk.run(&["--editor", "vscode", "--editor-dir", "../nowhere"], &[]).exits(2).says(&["is not a folder"]);
+}
+
+/// A real Delve and the rr of this machine, where one of them refuses: no PMU, or perf_event_paranoid at 2.
+#[test]
+fn a_real_delve_and_rr_that_cannot_replay_here_are_met_with_a_cause() {
+    let (Some(dlv), Some((rr, None))) = (delve::delve(), real_rr()) else {
+        eprintln!("skipped: there is no Delve, or no rr that refuses to work here");
+        return;
+    };
+    let desk = Desk::new();
+    let path = format!("{}:{}", dlv.parent().unwrap().display(), rr.parent().unwrap().display());
+    let run = desk.run(&["--port", "0"], &[("PATH", &path)]).exits(1);
+    assert!(!run.stderr.contains("Delve could not open the trace"), "{}", run.stderr);
+    run.says(&["\nerror: ", "Delve ended with exit status 1", "\nhint: "]);
+}
