@@ -4,8 +4,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply::Apply, build::Build, check::Check, demo::Demo, diff::Diff, doctor::Doctor, inspect::Inspect, replay::Replay,
-    revert::Revert, status::Status, traces::Traces,
+    apply::Apply, build::Build, check::Check, demo::Demo, diff::Diff, doctor::Doctor, inspect::Inspect, record::Record,
+    replay::Replay, revert::Revert, status::Status, traces::Traces,
 };
 use crate::report::{Format, Report};
 
@@ -44,6 +44,8 @@ pub enum Command {
     Traces(Traces),
     /// Say whether this machine can record and replay, and what to type where it cannot
     Doctor(Doctor),
+    /// Run a patched installer, and stay until the traces of its controllers are closed
+    Record(Record),
     /// Open a trace in Delve, and lead an editor there
     Replay(Replay),
     /// Show the whole way on a small installer in a temporary folder
@@ -62,6 +64,7 @@ impl Cli {
             Command::Status(status) => status.run(),
             Command::Traces(traces) => traces.run(),
             Command::Doctor(doctor) => doctor.run(),
+            Command::Record(record) => record.run(self.format),
             Command::Replay(replay) => replay.run(self.format),
             Command::Demo(demo) => demo.run(self.format),
         }

@@ -12,6 +12,7 @@ pub mod plan;
 pub mod rules;
 pub mod build;
 pub mod replay;
+pub mod record;
 pub mod editor;
 pub mod host;
 pub mod bundle;

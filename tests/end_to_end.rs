@@ -67,7 +67,7 @@ pub fn installer(with_patch: bool) -> PathBuf {
 }
 
 /// The fixture as it is, but for the command line: what a hand would do first.
-fn only_wrapped() -> &'static Build {
+pub fn only_wrapped() -> &'static Build {
     static BUILD: OnceLock<Build> = OnceLock::new();
     BUILD.get_or_init(|| {
         let build = Build::tree("only-wrapped", "installer").with_controllers(patched());

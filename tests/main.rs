@@ -26,6 +26,7 @@ mod patch_merges;
 mod patch_misfits;
 mod inspect;
 mod provenance;
+mod record;
 mod recorder;
 mod refusals;
 mod replay;

@@ -615,6 +615,18 @@ fn replay_editor_maps_the_sources_to_a_checkout_that_is_elsewhere() {
     desk.run(&["--editor", "vscode", "--editor-dir", "../nowhere"], &[]).exits(2).says(&["is not a folder"]);
 }
 
+/// One call of a real Delve's.
+fn call(address: &str, method: &str, parameters: Value) -> Value {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let request = json!({ "method": format!("RPCServer.{method}"), "params": [parameters], "id": 1 });
+    writeln!(stream, "{request}").unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["error"], Value::Null, "{method}: {answer}");
+    answer["result"].clone()
+}
+
 /// A real Delve and the rr of this machine, where one of them refuses: no PMU, or perf_event_paranoid at 2.
 #[test]
 fn a_real_delve_and_rr_that_cannot_replay_here_are_met_with_a_cause() {
@@ -627,4 +639,46 @@ fn a_real_delve_and_rr_that_cannot_replay_here_are_met_with_a_cause() {
     let run = desk.run(&["--port", "0"], &[("PATH", &path)]).exits(1);
     assert!(!run.stderr.contains("Delve could not open the trace"), "{}", run.stderr);
     run.says(&["\nerror: ", "Delve ended with exit status 1", "\nhint: "]);
+}
+
+/// The whole way with real programs: recorded, opened, stopped at a breakpoint in a controller, and back.
+#[test]
+fn a_real_recording_is_replayed_to_a_breakpoint_and_back() {
+    let paranoid = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
+    let allowed = paranoid.trim().parse().unwrap_or(0) <= 1;
+    let (Some(dlv), Some((rr, Some(options))), true) = (delve::delve(), real_rr(), allowed) else {
+        eprintln!("skipped: no Delve, no rr that can record here, or perf_event_paranoid above 1");
+        return;
+    };
+    let desk = Desk::new();
+    let place = desk.path("install");
+    desk.write("install/metadata.json", "{\"platform\":\"aws\"}");
+    let line = format!("{} record {} --wait", rr.display(), options.join(" "));
+    let path = format!("{}:{}:/usr/bin:/bin", dlv.parent().unwrap().display(), rr.parent().unwrap().display());
+    let variables = [("PATH", path.as_str()), ("RR_PATCH_RECORD", line.as_str())];
+    let store = desk.path("rr");
+    let mut record = command(env!("CARGO_BIN_EXE_rr-patch"));
+    record.envs(variables).arg("record").arg(patched().root.join("bin/openshift-install"));
+    record
+        .args(["--unchecked", "--trace-dir", store.to_str().unwrap(), "--", "create", "cluster", "--dir"])
+        .arg(&place);
+    Run::of(record.output().unwrap()).exits(0);
+
+    // Without RR_PATCH_RECORD: the trace itself says whether it needs -W.
+    let mut server = desk.serve(&[], &variables[..1]);
+    let address = server.address();
+    let work = "github.com/openshift/installer/cluster-api/controller.(*controller).work";
+    call(&address, "CreateBreakpoint", json!({ "Breakpoint": { "functionName": work, "line": -1 } }));
+    let stopped = call(&address, "Command", json!({ "name": "continue" }));
+    let place = &stopped["State"]["currentThread"];
+    assert_eq!(place["function"]["name"], work, "{stopped}");
+    let line = place["line"].as_i64().unwrap();
+    let there = call(&address, "Command", json!({ "name": "next" }));
+    assert!(there["State"]["currentThread"]["line"].as_i64().unwrap() > line, "{there}");
+    let back = call(&address, "Command", json!({ "name": "reverseNext" }));
+    assert_eq!(back["State"]["currentThread"]["line"], line, "{back}");
+    let scope = json!({ "Scope": { "GoroutineID": -1 }, "Expr": "c.name", "Cfg": { "MaxStringLen": 64 } });
+    assert_eq!(call(&address, "Eval", scope)["Variable"]["value"], AWS);
+    kill("INT", server.child.id());
+    server.ends(0).says(&["Delve has ended, and its rr with it"]);
 }

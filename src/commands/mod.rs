@@ -8,6 +8,7 @@ pub mod diff;
 pub mod doctor;
 pub mod inspect;
 pub mod replay;
+pub mod record;
 pub mod revert;
 pub mod status;
 pub mod traces;

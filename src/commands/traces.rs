@@ -149,7 +149,7 @@ impl Traces {
 }
 
 /// A name from a disk, that may hold anything, for a terminal.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
@@ -161,7 +161,7 @@ fn length(trace: &Trace) -> Option<Duration> {
 }
 
 /// Of a dead one the last thing that rr wrote tells how long it was recorded at least.
-fn shown_length(trace: &Trace) -> String {
+pub(super) fn shown_length(trace: &Trace) -> String {
     match (trace.state, length(trace)) {
         (State::Starting | State::Junk, _) | (_, None) => "-".into(),
         (State::Dead, Some(length)) => format!("> {}", seconds(length)),
@@ -181,7 +181,7 @@ fn row(trace: &Trace) -> [String; 6] {
 }
 
 /// Rows under a head, each column as wide as its widest; sizes and lengths to the right.
-fn table(head: [&str; 6], rows: &[[String; 6]]) -> String {
+pub(super) fn table(head: [&str; 6], rows: &[[String; 6]]) -> String {
     let width = |n: usize| rows.iter().map(|row| row[n].chars().count()).chain([head[n].len()]).max().unwrap_or(0);
     let widths: [usize; 6] = std::array::from_fn(width);
     let mut text = String::new();

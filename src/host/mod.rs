@@ -58,6 +58,12 @@ impl Host {
         Self { root: root.into(), environment, kernel }
     }
 
+    /// The same host with a variable set.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
     /// Where a path of this host lies on the machine that we run on.
     pub fn locate(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();

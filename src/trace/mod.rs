@@ -452,6 +452,11 @@ pub fn rfc3339(time: SystemTime) -> String {
     Timestamp::try_from(time).map_or_else(|_| "?".into(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
+/// The same with its fraction of a second, for what is computed with.
+pub fn rfc3339_exact(time: SystemTime) -> String {
+    Timestamp::try_from(time).map_or_else(|_| "?".into(), |time| time.to_string())
+}
+
 /// A time for people, where they are.
 pub fn local(time: SystemTime) -> String {
     let time = Timestamp::try_from(time).map(|time| time.to_zoned(TimeZone::system()));

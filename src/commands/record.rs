@@ -1,0 +1,385 @@
+//! `rr-patch record`: run a patched installer, and stay until the traces of its controllers are closed.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::traces::{plain, shown_length, table};
+use crate::binary::{REBUILD, carries_patch, embedded};
+use crate::build::seconds;
+use crate::checkout::Checkout;
+use crate::error::{Error, Exit};
+use crate::host::{Finding, Host, Level, Purpose, Question, Recorder, delve, examine, recorder};
+use crate::journal::Journal;
+use crate::process::{Child, Environment};
+use crate::record::{Outcome, Run, folder_below, make_latest};
+use crate::replay::quoted;
+use crate::report::{Format, Report, count};
+use crate::trace::{Sidecar, State, Store, Trace, bytes};
+
+/// The variable that a patched installer takes its recorder from.
+const RECORDER: &str = "RR_PATCH_RECORD";
+
+/// Reading an installer of more bytes takes its time, and whoever waits is told.
+const LARGE: u64 = 100 << 20;
+
+/// What the general codes mean here.
+const EXIT_CODES: &str =
+    "Exit codes: 0 the installer ended with 0, and every trace is complete; 1 the installer did not,
+its own status is in the message; 3 not started, it would record nothing; 4 the installer ended
+with 0, and yet a trace is not complete, or there is none.";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub struct Record {
+    /// The installer, or a folder of the checkout whose bin/openshift-install it is [default: the current folder]
+    #[arg(value_name = "REPO|BINARY")]
+    pub installer: Option<PathBuf>,
+
+    /// Put the traces into this folder [default: a new one for this run below rr's own]
+    #[arg(long, value_name = "DIR")]
+    pub trace_dir: Option<PathBuf>,
+
+    /// Run an installer that does not carry rr-patch's changes
+    #[arg(long)]
+    pub unpatched: bool,
+
+    /// Start the installer although doctor's checks say that this machine cannot record
+    #[arg(long)]
+    pub unchecked: bool,
+
+    /// What the installer is to do, like `create cluster --dir D`
+    #[arg(last = true, required = true, value_name = "ARGS")]
+    pub arguments: Vec<String>,
+}
+
+/// Tells on stderr what we do among the lines of the installer. That nobody reads it is no failure.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "rr-patch: {line}");
+}
+
+impl Record {
+    pub fn run(&self, format: Format) -> Result<Report> {
+        let (installer, checkout) = self.installer()?;
+        let size = fs::metadata(&installer).map_or(0, |seen| seen.len());
+        if size > LARGE {
+            say(&format!("looking into `{}` ({})", installer.display(), bytes(size)));
+        }
+        self.refuse_unpatched(&installer)?;
+        warn_of_what_delve_would_lack(&installer);
+        let (recorder, environment) = self.recorder(checkout.as_ref())?;
+        let own = Store::of(&|name| std::env::var_os(name));
+        let store = Store::at(match &self.trace_dir {
+            Some(folder) => std::path::absolute(folder).context("there is no current folder")?,
+            None => folder_below(&own, SystemTime::now()),
+        });
+        // As rr makes its own.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(store.root());
+        made.with_context(|| format!("cannot make the trace folder `{}`", store.root().display()))?;
+        let sidecar = Sidecar {
+            tool: format!("rr-patch {}", env!("CARGO_PKG_VERSION")),
+            rr_version: recorder.said(),
+            software_counters: counts_in_software(&recorder, &environment),
+            flags: flags(&recorder, &environment),
+            delve_version: delve(&Host::here()).ok().map(|delve| delve.version.to_string()),
+            installer_commit: commit(&installer),
+            installer_remote: checkout.as_ref().and_then(remote),
+            ..Sidecar::default()
+        };
+        say(&format!("traces go to `{}`", store.root().display()));
+        let run = Run {
+            installer: &installer,
+            arguments: &self.arguments,
+            store: &store,
+            environment: &environment,
+            quiet: format == Format::Json,
+            sidecar,
+        };
+        let outcome = run.start(&mut say)?;
+        if self.trace_dir.is_none() {
+            match outcome.traces.iter().filter(|trace| trace.state == State::Complete).max_by_key(|trace| trace.started)
+            {
+                Some(trace) => make_latest(&own, trace)?,
+                // Nothing was recorded: all that rr may have left is its lock file.
+                None if outcome.traces.is_empty() => {
+                    let _ = fs::remove_file(store.root().join("cpu_lock"));
+                    let _ = fs::remove_dir(store.root());
+                }
+                None => {}
+            }
+        }
+        Ok(self.report(&installer, &own, &store, &outcome))
+    }
+
+    /// The installer that is meant, and the checkout that it was built in if that is known.
+    fn installer(&self) -> Result<(PathBuf, Option<Checkout>)> {
+        if let Some(file) = self.installer.as_ref().filter(|path| path.is_file()) {
+            let file = file.canonicalize().with_context(|| format!("cannot read `{}`", file.display()))?;
+            let checkout = Checkout::discover(file.parent(), None).ok();
+            return executable(file).map(|file| (file, checkout));
+        }
+        let checkout = Checkout::discover(self.installer.as_deref(), None)?;
+        let installer = checkout.locate("bin/openshift-install");
+        if !installer.is_file() {
+            return Err(Error::refused(format!("`{}` is not built", installer.display()))
+                .detail("expected: an installer that `rr-patch build` made")
+                .hint("`rr-patch build` makes it; `rr-patch record BINARY -- …` runs one from elsewhere")
+                .into());
+        }
+        executable(installer).map(|installer| (installer, Some(checkout)))
+    }
+
+    fn refuse_unpatched(&self, installer: &Path) -> Result<()> {
+        if self.unpatched || carries_patch(installer)? {
+            return Ok(());
+        }
+        Err(Error::refused(format!("`{}` is not patched: it would record nothing", installer.display()))
+            .detail("expected: the functions that rr-patch adds to package process")
+            .hint("`rr-patch apply`, then `rr-patch build`; `rr-patch inspect` says what an installer is")
+            .hint("`--unpatched` runs it all the same, say with a patch that was made by hand")
+            .into())
+    }
+
+    /// The recorder that the installer will start, and what has to be in its environment for that.
+    fn recorder(&self, checkout: Option<&Checkout>) -> Result<(Recorder, Environment)> {
+        let here = Host::here();
+        if here.variable(RECORDER).is_some_and(|told| told.trim() == "off") {
+            return Err(Error::usage(format!("{RECORDER} is `off`: nothing would be recorded"))
+                .hint(format!("`unset {RECORDER}`, or run the installer itself"))
+                .into());
+        }
+        // RR_PATCH_RECORD goes before what was given to `apply --rr`.
+        let told = here.variable(RECORDER).is_some();
+        let journal = checkout.and_then(|checkout| Journal::load(checkout).ok().flatten());
+        let baked = journal.and_then(|journal| journal.about.options.rr).filter(|_| !told);
+        let recorder = recorder(&here, baked.as_deref())?;
+        let question = |rr: Option<String>| Question {
+            rr,
+            install_dir: Some(install_dir(&self.arguments)),
+            purpose: Some(Purpose::Record),
+            ..Question::default()
+        };
+        let findings = examine(&here, &question(baked.clone()), false);
+        if trouble(&findings).next().is_none() || told || !recorder.software_counters {
+            return self.pass(&findings).map(|()| (recorder, Environment::new()));
+        }
+        // A recorder with software counters needs none of the machine's.
+        let line = format!("{} record -W --wait", baked.as_deref().unwrap_or("rr"));
+        self.pass(&examine(&here.with(RECORDER, &line), &question(None), false))?;
+        let why: Vec<String> =
+            trouble(&findings).map(|finding| format!("{}: {}", finding.what, finding.found)).collect();
+        say(&format!("{RECORDER}=\"{line}\", since rr cannot use this machine's counters ({})", why.join("; ")));
+        Ok((recorder, Environment::from([(RECORDER.to_owned(), line)])))
+    }
+
+    /// Says the warnings.
+    ///
+    /// # Errors
+    /// What would not work, each with the commands that mend it.
+    fn pass(&self, findings: &[Finding]) -> Result<()> {
+        let line = |finding: &Finding| format!("{}: {} (needs {})", finding.what, finding.found, finding.needed);
+        let worth_saying = |level: Level| level == Level::Warning || (self.unchecked && level == Level::Trouble);
+        for finding in findings.iter().filter(|finding| worth_saying(finding.level)) {
+            say(&format!("warning: {}", line(finding)));
+        }
+        if self.unchecked || trouble(findings).next().is_none() {
+            return Ok(());
+        }
+        let error = Error::failed("this machine cannot record as it is: the installer was not started");
+        let error = trouble(findings).fold(error, |error, finding| error.detail(line(finding)));
+        let mut hints: Vec<String> = Vec::new();
+        for finding in trouble(findings) {
+            let commands = finding.fix.iter().map(|command| format!("`{command}`"));
+            for hint in finding.advice.iter().cloned().chain(commands) {
+                if !hints.contains(&hint) {
+                    hints.push(hint);
+                }
+            }
+        }
+        let error = hints.into_iter().fold(error, Error::hint);
+        let doctor = "`rr-patch doctor` looks at everything, and with --fix runs such commands";
+        Err(error.hint(doctor).hint("--unchecked starts the installer all the same").into())
+    }
+
+    fn report(&self, installer: &Path, own: &Store, store: &Store, outcome: &Outcome) -> Report {
+        let Outcome { end, asked, traces, lost, took } = outcome;
+        let complete = traces.iter().filter(|trace| trace.state == State::Complete).count();
+        let exit = |trace: &Trace| trace.sidecar.as_ref().and_then(|sidecar| sidecar.exit.clone());
+        let mut text = String::new();
+        if !traces.is_empty() {
+            let row = |trace: &Trace| {
+                [
+                    plain(trace.controller()),
+                    trace.state.word().to_owned(),
+                    exit(trace).unwrap_or_else(|| "not known".into()),
+                    shown_length(trace),
+                    bytes(trace.size),
+                    plain(&trace.name),
+                ]
+            };
+            let rows: Vec<_> = traces.iter().map(row).collect();
+            text.push_str(&table(["controller", "state", "exit", "length", "size", "trace"], &rows));
+            text.push('\n');
+        }
+        let stopped = if *asked > 0 { ", as it was asked to," } else { "" };
+        let _ = writeln!(text, "the installer ended{stopped} with {end} after {}", seconds(*took));
+        let _ = match (traces.len(), complete) {
+            (0, _) => writeln!(text, "nothing was recorded: what the installer printed says whether it came to that"),
+            (all, complete) if all == complete => {
+                writeln!(text, "{} in `{}`, complete", count(all, "trace"), store.root().display())
+            }
+            (all, complete) => writeln!(
+                text,
+                "{} in `{}`, of which {complete} can be replayed{}",
+                count(all, "trace"),
+                store.root().display(),
+                if *lost { ": a recorder did not close its trace and had to be killed" } else { "" }
+            ),
+        };
+        let next = traces.iter().find(|trace| trace.state == State::Complete).map(|trace| {
+            // By its name in rr's own folder, or with the folder that was given.
+            match trace.path.strip_prefix(own.root()) {
+                Ok(below) if self.trace_dir.is_none() => {
+                    format!("rr-patch replay {}", quoted(&below.to_string_lossy()))
+                }
+                _ => format!("rr-patch replay {}", quoted(&trace.path.to_string_lossy())),
+            }
+        });
+        if let Some(next) = &next {
+            let _ = writeln!(text, "next: `{next}`");
+        }
+        let all: Vec<Value> = traces
+            .iter()
+            .map(|trace| {
+                json!({
+                    "controller": trace.controller(), "trace": trace.name, "path": trace.path, "state": trace.state,
+                    "size": trace.size, "exit": exit(trace),
+                })
+            })
+            .collect();
+        let data = json!({
+            "installer": installer, "end": end.to_string(), "seconds": took.as_secs_f64(), "asked_to_stop": asked,
+            "folder": store.root(), "traces": all, "next": next,
+        });
+        let report = Report::new("rr-patch/record/1", text, data);
+        if !end.success() {
+            say(&format!("error: the installer ended with {end}"));
+            return Report { exit: Exit::Failed, ..report };
+        }
+        if traces.is_empty() || complete < traces.len() { report.found() } else { report }
+    }
+}
+
+fn executable(file: PathBuf) -> Result<PathBuf> {
+    let mode = fs::metadata(&file).map_or(0, |seen| seen.permissions().mode());
+    if mode & 0o111 == 0 {
+        return Err(Error::refused(format!("`{}` is not executable", file.display()))
+            .hint(format!("make it so: `chmod +x {}`", quoted(&file.to_string_lossy())))
+            .into());
+    }
+    Ok(file)
+}
+
+/// Says which controllers could be recorded and not be debugged. That no controllers were found is for
+/// the installer to say.
+fn warn_of_what_delve_would_lack(installer: &Path) {
+    for (name, facts) in embedded(installer).unwrap_or_default() {
+        for (what, remedy) in facts.lacks(REBUILD) {
+            say(&format!("warning: `{name}` {what}: {remedy}"));
+        }
+    }
+}
+
+/// The folder that the installer works in, as it is told by its own `--dir`.
+fn install_dir(arguments: &[String]) -> PathBuf {
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if argument == "--dir" {
+            return arguments.next().map_or_else(|| ".".into(), PathBuf::from);
+        }
+        if let Some(folder) = argument.strip_prefix("--dir=") {
+            return folder.into();
+        }
+    }
+    ".".into()
+}
+
+fn trouble(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
+    findings.iter().filter(|finding| finding.level == Level::Trouble)
+}
+
+fn counts_in_software(recorder: &Recorder, environment: &Environment) -> bool {
+    recorder.counts_in_software() || flags(recorder, environment).iter().any(|flag| flag == "-W")
+}
+
+/// The recorder's options as far as they are known before it runs.
+fn flags(recorder: &Recorder, environment: &Environment) -> Vec<String> {
+    let words = match environment.get(RECORDER) {
+        Some(line) => line.split_whitespace().skip(1).map(str::to_owned).collect(),
+        None => recorder.arguments.clone(),
+    };
+    words.into_iter().filter(|word| word != "record").collect()
+}
+
+/// The commit that an installer was built from, as it says itself.
+fn commit(installer: &Path) -> Option<String> {
+    let arguments = ["version".to_owned()];
+    let none = Environment::new();
+    let child = Child {
+        program: &installer.to_string_lossy(),
+        arguments: &arguments,
+        folder: Path::new("/"),
+        environment: &none,
+    };
+    let (_, said) = child.capture().ok().filter(|(end, _)| end.success())?;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    said.lines().find_map(|line| Some(line.strip_prefix("built from commit ")?.trim().to_owned()))
+}
+
+/// Where the checkout was cloned from, without who cloned it.
+fn remote(checkout: &Checkout) -> Option<String> {
+    let arguments = ["config", "--get", "remote.origin.url"].map(str::to_owned);
+    let none = Environment::new();
+    let child = Child { program: "git", arguments: &arguments, folder: checkout.root(), environment: &none };
+    let (_, said) = child.capture().ok().filter(|(end, _)| end.success())?;
+    Some(without_user(String::from_utf8_lossy(&said).trim()))
+}
+
+/// A URL without the name and the password that may stand in it.
+fn without_user(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));
+            let host = host.rsplit('@').next().unwrap_or(host);
+            path.map_or_else(|| format!("{scheme}://{host}"), |path| format!("{scheme}://{host}/{path}"))
+        }
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remote_is_noted_without_who_may_read_it() {
+        assert_eq!(without_user("https://me:s3cret@example.com/a/b@c"), "https://example.com/a/b@c");
+        assert_eq!(without_user("git@example.com:a/b"), "git@example.com:a/b");
+        assert_eq!(without_user("ssh://git@example.com"), "ssh://example.com");
+    }
+
+    #[test]
+    fn the_folder_of_the_install_is_read_from_the_installers_own_arguments() {
+        let dir = |line: &str| install_dir(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(dir("create cluster --dir a"), Path::new("a"));
+        assert_eq!(dir("create cluster --dir=/b --log-level debug"), Path::new("/b"));
+        assert_eq!(dir("create cluster"), Path::new("."));
+    }
+}

@@ -1,0 +1,499 @@
+//! `rr-patch record`: the installer runs, every trace is closed whatever happens, and the report says so.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::end_to_end::{only_wrapped, patched, real_rr};
+use crate::harness::{Run, command, kill};
+use crate::recorder::{self, Trace};
+
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(90);
+const AWS: &str = "cluster-api-provider-aws-0";
+const HOLD: (&str, &str) = ("FIXTURE_WORK_SECONDS", "60");
+const SECRET: &str = "hunter2";
+
+/// A place for one install of a platform, with what was recorded.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new(platform: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("rr-patch-record").tempdir().unwrap();
+        fs::create_dir(folder.path().join("install")).unwrap();
+        fs::write(folder.path().join("install/metadata.json"), format!("{{\"platform\":\"{platform}\"}}")).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What a word of the arguments stands for: `@` is the folder of this place.
+    fn arguments(&self, arguments: &[&str]) -> Vec<String> {
+        let folder = self.folder.path().to_str().unwrap();
+        let install = ["--", "create", "cluster", "--dir", "@/install"];
+        arguments.iter().chain(&install).map(|argument| argument.replace('@', folder)).collect()
+    }
+
+    /// `rr-patch record` with the stand-in in PATH, rr's own folder here, and a secret in the environment.
+    /// Tests run in containers that the checks of a machine may not like.
+    fn record(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+        let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
+        self.environment(&mut tool, variables);
+        tool.args(["record", "--unchecked"]).args(self.arguments(arguments));
+        tool
+    }
+
+    fn environment(&self, tool: &mut Command, variables: &[(&str, &str)]) {
+        let path = std::env::var("PATH").unwrap();
+        tool.current_dir(self.folder.path())
+            .env("PATH", format!("{}:{path}", recorder::folder().display()))
+            .env("XDG_DATA_HOME", self.folder.path())
+            .env("RR_STAND_IN_LOG", self.path("calls"))
+            .env("FIXTURE_SIGNAL_LOG", self.path("signals"))
+            .env("AWS_SECRET_ACCESS_KEY", SECRET)
+            .envs(variables.iter().copied());
+    }
+
+    fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Run {
+        Run::of(self.record(arguments, variables).output().unwrap())
+    }
+
+    /// The folder that this run made below rr's own.
+    fn traces(&self) -> PathBuf {
+        let entries = fs::read_dir(self.path("rr")).unwrap().map(|entry| entry.unwrap());
+        let mut found = entries.filter(|entry| entry.file_type().unwrap().is_dir()).map(|entry| entry.path());
+        let folder = found.next().expect("a folder for the run");
+        assert!(found.next().is_none(), "one folder for each run");
+        folder
+    }
+
+    #[track_caller]
+    fn leaves_complete(&self, names: &[&str]) {
+        let expected: Vec<_> = names.iter().map(|name| ((*name).to_owned(), Trace::Complete)).collect();
+        assert_eq!(recorder::traces(&self.traces()), expected);
+        self.leaves_no_process();
+    }
+
+    #[track_caller]
+    fn leaves_no_process(&self) {
+        let folder = self.folder.path().to_str().unwrap();
+        let lines =
+            fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
+        let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+        assert_eq!(lines.filter(|line| line.contains(folder)).collect::<Vec<_>>(), [] as [String; 0]);
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+}
+
+fn repo() -> &'static str {
+    patched().root.to_str().unwrap()
+}
+
+/// A run that goes on, and what it has said so far on both streams.
+struct Session {
+    child: Child,
+    said: Arc<Mutex<String>>,
+}
+
+fn listen(mut from: impl Read + Send + 'static, said: &Arc<Mutex<String>>) {
+    let said = Arc::clone(said);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(n @ 1..) = from.read(&mut buffer) {
+            said.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..n]));
+        }
+    });
+}
+
+impl Session {
+    fn start(mut tool: Command) -> Self {
+        let mut child = tool.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = Arc::default();
+        listen(child.stdout.take().unwrap(), &said);
+        listen(child.stderr.take().unwrap(), &said);
+        Self { child, said }
+    }
+
+    fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    #[track_caller]
+    fn until(&mut self, part: &str) {
+        let began = Instant::now();
+        while !self.said().contains(part) {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none() && began.elapsed() < PATIENCE, "no `{part}` ({ended:?}) in:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        kill(name, self.child.id());
+    }
+
+    #[track_caller]
+    fn ends(&mut self, code: i32) -> String {
+        let began = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < PATIENCE, "it does not end:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // What the threads still have to hand over.
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(self.child.wait().unwrap().code(), Some(code), "{}", self.said());
+        self.said()
+    }
+}
+
+#[test]
+fn record_runs_the_checkouts_installer_and_reports_each_controllers_trace() {
+    let place = Place::new("azure");
+    let run = place.run(&[repo()], &[]).exits(0);
+    let run = run.says(&["Fixture cluster complete", "rr-patch: traces go to `"]);
+    let folder = place.traces();
+    assert!(folder.file_name().unwrap().to_str().unwrap().starts_with("install-2"), "{}", folder.display());
+    place.leaves_complete(&["cluster-api-provider-azure-0", "cluster-api-provider-azureaso-0"]);
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert!(lines[0].starts_with("controller  "), "{}", run.stdout);
+    assert!(lines[1].starts_with("cluster-api-provider-azure ") && lines[1].contains("  complete  "), "{}", run.stdout);
+    assert!(lines[2].starts_with("cluster-api-provider-azureaso ") && lines[2].contains("  complete  "));
+    let next = format!("next: `rr-patch replay {}/cluster-api", folder.file_name().unwrap().to_str().unwrap());
+    run.prints(&["the installer ended with exit status 0 after ", "2 traces in `", &next]);
+    let latest = fs::read_link(place.path("rr/latest-trace")).unwrap();
+    assert!(place.path("rr").join(latest).join("version").is_file(), "whoever replays the latest gets one of these");
+}
+
+#[test]
+fn record_notes_in_each_trace_how_it_was_made_and_no_value_of_the_environment() {
+    let place = Place::new("aws");
+    let line = format!("rr record -W --env=TOKEN={SECRET} --wait");
+    let run = place.run(&[repo()], &[("RR_PATCH_RECORD", &line)]).exits(0);
+    let trace = place.traces().join(AWS);
+    let sidecar = fs::read_to_string(trace.join("rr-patch.json")).unwrap();
+    let noted: serde_json::Value = serde_json::from_str(&sidecar).unwrap();
+    assert_eq!(noted["controller"], "cluster-api-provider-aws");
+    assert_eq!(noted["rr_version"], "5.9.0");
+    assert_eq!(noted["software_counters"], true);
+    assert_eq!(noted["flags"], serde_json::json!(["-W", "--env=TOKEN=…", "--wait"]));
+    assert_eq!(noted["installer_commit"], "0", "as the fixture is built");
+    assert_eq!(noted["tool"], format!("rr-patch {}", env!("CARGO_PKG_VERSION")));
+    // The stand-in logs what it was started with: the value is there, and nowhere else.
+    assert!(place.text("calls").contains(SECRET));
+    for text in [&sidecar, &run.stdout, &run.stderr.lines().filter(|line| line.contains("rr-patch")).collect()] {
+        assert!(!text.contains(SECRET), "{text}");
+    }
+}
+
+#[test]
+fn record_takes_a_binary_and_a_trace_folder_of_ones_own() {
+    let place = Place::new("aws");
+    let binary = patched().root.join("bin/openshift-install");
+    let run = place.run(&[binary.to_str().unwrap(), "--trace-dir", "@/mine"], &[]).exits(0);
+    assert_eq!(recorder::traces(&place.path("mine")), [(AWS.to_owned(), Trace::Complete)]);
+    let trace = place.path("mine").join(AWS);
+    run.prints(&[&format!("next: `rr-patch replay {}`", trace.display())]);
+    assert!(!place.path("rr").exists(), "rr's own folder is none of its business");
+    // A second run into the same folder speaks of its own trace only.
+    let run = place.run(&[binary.to_str().unwrap(), "--trace-dir", "@/mine"], &[]).exits(0);
+    run.prints(&["1 trace in `", "cluster-api-provider-aws-1`"]);
+}
+
+#[test]
+fn record_ends_with_1_when_the_installer_fails_and_still_reports_the_traces() {
+    let place = Place::new("aws");
+    let run = place.run(&[repo()], &[("FIXTURE_BEHAVIOUR", "cluster-api-provider-aws=exit-early")]).exits(1);
+    run.says(&["rr-patch: error: the installer ended with exit status 1"]).prints(&[
+        "the installer ended with exit status 1 after",
+        "1 trace in `",
+        "`, complete",
+    ]);
+    place.leaves_complete(&[AWS]);
+}
+
+#[test]
+fn record_ends_with_4_when_a_trace_is_lost_or_nothing_was_recorded() {
+    let place = Place::new("aws");
+    let wrapped = only_wrapped().root.to_str().unwrap();
+    let run = place.run(&[wrapped, "--unpatched"], &[]).exits(4);
+    run.prints(&["1 trace in `", "of which 0 can be replayed", "  dead  "]);
+    place.leaves_no_process();
+
+    let place = Place::new("aws");
+    let run = place.run(&[repo()], &[("RR_PATCH_RECORD", "env FIXTURE_NOT_RECORDED=1")]).exits(1);
+    assert!(run.stderr.contains("does not answer as rr does"), "{}", run.stderr);
+    let plain = Place::new("none");
+    let script = plain.path("openshift-install");
+    fs::copy("/bin/true", &script).unwrap();
+    let run = plain.run(&["@/openshift-install", "--unpatched"], &[]).exits(4);
+    run.prints(&["nothing was recorded"]);
+    assert!(fs::read_dir(plain.path("rr")).unwrap().next().is_none(), "no empty folder is left");
+}
+
+#[test]
+fn record_refuses_an_installer_that_would_record_nothing() {
+    let place = Place::new("aws");
+    place.run(&["@"], &[]).exits(3).says(&["is not an installer checkout"]);
+    let wrapped = only_wrapped().root.to_str().unwrap();
+    place.run(&[wrapped], &[]).refuses().says(&["is not patched", "`rr-patch apply`", "--unpatched"]);
+    place.run(&[repo()], &[("RR_PATCH_RECORD", "off")]).exits(2).says(&["RR_PATCH_RECORD is `off`"]);
+    let tree = crate::harness::Tree::patched("installer");
+    let run = place.run(&[tree.root().to_str().unwrap()], &[]).refuses();
+    run.says(&["bin/openshift-install` is not built", "`rr-patch build` makes it"]);
+    assert!(!place.path("rr").exists());
+}
+
+#[test]
+fn record_does_not_start_where_the_machine_cannot_record() {
+    let place = Place::new("aws");
+    let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
+    place.environment(&mut tool, &[("PATH", "/nonexistent")]);
+    tool.arg("record").args(place.arguments(&[repo()]));
+    let run = Run::of(tool.output().unwrap()).exits(1);
+    run.says(&["the recorder `rr` was not found in PATH", "hint: "]);
+    assert!(!place.path("install/cluster-api").exists() && !place.path("rr").exists());
+}
+
+#[test]
+fn record_chooses_software_counters_where_the_machine_has_no_others() {
+    let place = Place::new("aws");
+    let run = place.run(&[repo()], &[]).exits(0);
+    let chosen = run.stderr.contains("rr-patch: RR_PATCH_RECORD=\"rr record -W --wait\", since ");
+    assert_eq!(place.text("calls").contains("record -W --wait"), chosen, "{}", run.stderr);
+    let sidecar = fs::read_to_string(place.traces().join(AWS).join("rr-patch.json")).unwrap();
+    assert_eq!(sidecar.contains("\"software_counters\": true"), chosen, "{sidecar}");
+    // Without that, nothing is chosen on any machine.
+    let place = Place::new("aws");
+    let run = place.run(&[repo()], &[("RR_STAND_IN_COUNTERS", "hardware")]).exits(0);
+    assert!(!run.stderr.contains("rr-patch: RR_PATCH_RECORD="), "{}", run.stderr);
+}
+
+#[test]
+fn record_format_json_prints_one_document_and_the_installer_on_stderr() {
+    let place = Place::new("aws");
+    let run = place.run(&["--format", "json", repo()], &[]).exits(0);
+    let document = run.json();
+    assert_eq!(document["schema"], "rr-patch/record/1");
+    assert_eq!(document["end"], "exit status 0");
+    assert_eq!(document["traces"][0]["state"], "complete");
+    assert_eq!(document["traces"][0]["controller"], "cluster-api-provider-aws");
+    assert!(document["next"].as_str().unwrap().starts_with("rr-patch replay install-"));
+    run.says(&["Fixture cluster complete"]);
+}
+
+#[test]
+fn record_passes_one_sigint_on_and_waits_for_the_traces() {
+    for signal in ["INT", "TERM", "HUP"] {
+        let place = Place::new("aws");
+        let mut session = Session::start(place.record(&[repo()], &[HOLD]));
+        session.until("Holding for");
+        session.signal(signal);
+        let said = session.ends(1);
+        assert_eq!(said.matches("Got signal \\\"interrupt\\\", cleaning up").count(), 1, "{said}");
+        assert!(said.contains(&format!("(SIG{signal}): the installer stops its controllers")), "{said}");
+        assert!(said.contains("the installer ended, as it was asked to, with exit status 8"), "{said}");
+        place.leaves_complete(&[AWS]);
+    }
+}
+
+#[test]
+fn record_answers_a_second_request_with_what_is_lost_and_only_a_later_third_ends_the_controllers() {
+    let place = Place::new("aws");
+    // The core controller is not recorded, and the installer waits for it; the recorder kills the other one after 5 s.
+    let slow = ("FIXTURE_BEHAVIOUR", "cluster-api=slow-stop:80,cluster-api-provider-aws=stubborn");
+    let mut session = Session::start(place.record(&[repo()], &[HOLD, slow]));
+    session.until("Holding for");
+    session.signal("INT");
+    session.until("asking again tells what would be lost");
+    for _ in 0..3 {
+        session.signal("INT");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    session.until("asked a third time");
+    let said = session.said();
+    assert!(said.contains(&format!("still being recorded: {AWS}")), "{said}");
+    assert_eq!(said.matches("asked a third time").count(), 1, "impatience is not answered again: {said}");
+    assert!(!said.contains("ending the controllers"), "nor carried out: {said}");
+    session.until("ended with signal: killed");
+    std::thread::sleep(Duration::from_secs(2));
+    session.signal("INT");
+    session.until("ending the controllers where they are");
+    let said = session.ends(1);
+    assert!(said.contains("the installer has not ended by itself, and is killed"), "{said}");
+    assert!(said.contains("with signal 9 (SIGKILL)"), "{said}");
+    place.leaves_complete(&[AWS]);
+}
+
+#[test]
+fn record_closes_the_traces_of_a_third_request_while_controllers_still_run() {
+    let place = Place::new("aws");
+    let stubborn = ("FIXTURE_BEHAVIOUR", "cluster-api-provider-aws=stubborn");
+    let mut session = Session::start(place.record(&[repo()], &[HOLD, stubborn]));
+    session.until("Holding for");
+    let began = Instant::now();
+    for wait in [100, 2200, 0] {
+        session.signal("INT");
+        std::thread::sleep(Duration::from_millis(wait));
+    }
+    session.until("ended with signal: killed");
+    assert!(began.elapsed() < Duration::from_secs(5), "the recorder would have killed it itself after that");
+    let said = session.ends(1);
+    assert!(said.contains("ending the controllers where they are"), "{said}");
+    assert!(said.contains("aws infrastructure provider (pid") && said.contains("ended with signal: killed"), "{said}");
+    place.leaves_complete(&[AWS]);
+}
+
+/// The installer's process.
+fn installer_of(place: &Place) -> u32 {
+    let wanted = format!("cluster\0--dir\0{}", place.path("install").display());
+    let entries = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap());
+    let mut pids = entries.filter_map(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).into_owned();
+        (line.contains("bin/openshift-install\0create") && line.contains(&wanted))
+            .then(|| entry.file_name().to_str().unwrap().parse().unwrap())
+    });
+    pids.next().expect("the installer runs")
+}
+
+#[test]
+fn record_closes_the_traces_of_an_installer_that_was_killed() {
+    let place = Place::new("azure");
+    let slow = ("FIXTURE_BEHAVIOUR", "cluster-api-provider-azure=slow-stop:1");
+    let mut session = Session::start(place.record(&[repo()], &[HOLD, slow]));
+    session.until("Holding for");
+    kill("KILL", installer_of(&place));
+    let said = session.ends(1);
+    assert!(said.contains("the installer has ended and left recordings behind: "), "{said}");
+    assert!(said.contains("with signal 9 (SIGKILL)"), "{said}");
+    place.leaves_complete(&["cluster-api-provider-azure-0", "cluster-api-provider-azureaso-0"]);
+    let signals = place.text("signals");
+    for controller in ["cluster-api-provider-azure ", "cluster-api-provider-azureaso "] {
+        assert_eq!(signals.lines().filter(|line| line.starts_with(controller)).count(), 1, "{signals}");
+    }
+}
+
+#[test]
+fn record_leaves_a_trace_that_knows_its_needs_even_if_it_is_killed_itself() {
+    let place = Place::new("aws");
+    let line = ("RR_PATCH_RECORD", "rr record -W --wait");
+    let mut session = Session::start(place.record(&[repo()], &[HOLD, line]));
+    session.until("Holding for");
+    let sidecar = place.traces().join(AWS).join("rr-patch.json");
+    let began = Instant::now();
+    while !sidecar.exists() {
+        assert!(began.elapsed() < PATIENCE, "{}", session.said());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let installer = installer_of(&place);
+    kill("KILL", session.child.id());
+    let noted: serde_json::Value = serde_json::from_str(&fs::read_to_string(&sidecar).unwrap()).unwrap();
+    assert_eq!((&noted["software_counters"], &noted["controller"]), (&true.into(), &"cluster-api-provider-aws".into()));
+    // The installer knows how to close its traces.
+    kill("INT", installer);
+    while !place.traces().join(AWS).join("version").exists() {
+        assert!(began.elapsed() < PATIENCE, "the trace is not closed");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    while fs::metadata(format!("/proc/{installer}/exe")).is_ok() {
+        assert!(began.elapsed() < PATIENCE, "the installer does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A session on a terminal of its own: a shell runs the tool, then reads a line.
+fn on_a_terminal(place: &Place, variables: &[(&str, &str)]) -> (Session, File) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = || File::options().read(true).write(true).open(&name).unwrap();
+    let mut tool = command("setsid");
+    place.environment(&mut tool, variables);
+    let script = "trap : INT; \"$@\"; echo \"status $?\"; read -r line; echo \"the shell read $line\"";
+    tool.args(["--ctty", "--wait", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_rr-patch"), "record", "--unchecked"]);
+    tool.args(place.arguments(&[repo()])).stdin(terminal()).stdout(terminal()).stderr(terminal());
+    let child = tool.spawn().unwrap();
+    let said = Arc::default();
+    let master: OwnedFd = master;
+    let master = File::from(master);
+    listen(master.try_clone().unwrap(), &said);
+    (Session { child, said }, master)
+}
+
+#[test]
+fn record_on_a_terminal_lets_one_ctrl_c_through_and_shields_the_installer_from_the_next() {
+    let place = Place::new("aws");
+    let slow = ("FIXTURE_BEHAVIOUR", "cluster-api=slow-stop:4");
+    let (mut session, mut keys) = on_a_terminal(&place, &[HOLD, slow]);
+    session.until("Holding for");
+    keys.write_all(b"\x03").unwrap();
+    session.until("asking again tells what would be lost");
+    for _ in 0..3 {
+        keys.write_all(b"\x03").unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    session.until("status 1");
+    keys.write_all(b"a line\n").unwrap();
+    let said = session.ends(0);
+    assert_eq!(said.matches("Got signal").count(), 1, "{said}");
+    assert!(said.contains("asked a third time"), "{said}");
+    // A second SIGINT would have ended the installer at once, with 1.
+    assert!(said.contains("the installer ended, as it was asked to, with exit status 8"), "{said}");
+    assert!(said.contains("the shell read a line"), "the terminal is the shell's again: {said}");
+    place.leaves_complete(&[AWS]);
+}
+
+#[test]
+fn record_on_a_terminal_passes_on_a_signal_that_the_terminal_did_not_send() {
+    let place = Place::new("aws");
+    let (mut session, mut keys) = on_a_terminal(&place, &[HOLD]);
+    session.until("Holding for");
+    let wanted = format!("record\0--unchecked\0{}", repo());
+    let entries = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let install = place.path("install").display().to_string();
+    let tool = entries.filter_map(|process| Some((process.clone(), fs::read(process.join("cmdline")).ok()?)));
+    let mut tool = tool.filter(|(_, line)| {
+        let line = String::from_utf8_lossy(line);
+        line.contains(&wanted) && line.contains(&install) && line.starts_with(env!("CARGO_BIN_EXE_rr-patch"))
+    });
+    let (process, _) = tool.next().expect("the tool runs");
+    kill("INT", process.file_name().unwrap().to_str().unwrap().parse().unwrap());
+    session.until("status 1");
+    keys.write_all(b"\n").unwrap();
+    let said = session.ends(0);
+    assert_eq!(said.matches("Got signal").count(), 1, "{said}");
+    assert!(said.contains("with exit status 8"), "{said}");
+    place.leaves_complete(&[AWS]);
+}
+
+#[test]
+fn record_with_a_real_rr_notes_how_each_controller_ended() {
+    let Some((rr, Some(options))) = real_rr() else {
+        eprintln!("skipped: no rr of this machine can record here");
+        return;
+    };
+    let place = Place::new("aws");
+    let line = format!("{} record {} --wait", rr.display(), options.join(" "));
+    let run = place.run(&[repo()], &[("RR_PATCH_RECORD", &line)]).exits(0);
+    run.prints(&["  complete  exit status 0  "]);
+    let sidecar = fs::read_to_string(place.traces().join(AWS).join("rr-patch.json")).unwrap();
+    let noted: serde_json::Value = serde_json::from_str(&sidecar).unwrap();
+    assert_eq!(noted["exit"], "exit status 0");
+    assert_eq!(noted["software_counters"], options.contains(&"-W"));
+    assert!(noted["go_version"].as_str().unwrap().starts_with("go1."), "{sidecar}");
+    place.leaves_complete(&[AWS]);
+}
