@@ -17,7 +17,6 @@ pub mod editor;
 pub mod host;
 pub mod bundle;
 pub mod trace;
-pub mod host;
 pub mod go;
 pub mod provenance;
 pub mod binary;

@@ -18,6 +18,7 @@ use crate::checkout::Checkout;
 use crate::error::{Error, Exit};
 use crate::host::{Finding, Host, Level, Purpose, Question, Recorder, delve, examine, recorder};
 use crate::journal::Journal;
+use crate::plan::How;
 use crate::process::{Child, Environment};
 use crate::record::{Outcome, Run, folder_below, make_latest};
 use crate::replay::quoted;
@@ -158,7 +159,10 @@ impl Record {
         // RR_PATCH_RECORD goes before what was given to `apply --rr`.
         let told = here.variable(RECORDER).is_some();
         let journal = checkout.and_then(|checkout| Journal::load(checkout).ok().flatten());
-        let baked = journal.and_then(|journal| journal.about.options.rr).filter(|_| !told);
+        let baked = match journal.map(|journal| journal.about.how) {
+            Some(How::Structural { options }) if !told => options.rr,
+            _ => None,
+        };
         let recorder = recorder(&here, baked.as_deref())?;
         let question = |rr: Option<String>| Question {
             rr,
