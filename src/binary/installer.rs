@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result};
@@ -22,6 +24,9 @@ use crate::error::Error;
 
 /// What the names of all controllers begin with: so says the Makefile that builds them.
 const CONTROLLER: &str = "cluster-api";
+
+/// How many programs are in memory at a time: each may have 200 MB.
+const AT_ONCE: usize = 4;
 
 /// No program in the zip is larger; a damaged directory may say so.
 const LARGEST: u64 = 2 << 30;
@@ -84,7 +89,7 @@ impl Entry {
 }
 
 impl Installer {
-    /// Reads an installer and unpacks what it embeds, one program at a time and in memory.
+    /// Reads an installer and unpacks what it embeds, a few programs at a time and in memory.
     ///
     /// # Errors
     /// A file that is no whole ELF. What is wrong with an embedded program is told by its entry.
@@ -199,32 +204,47 @@ impl Zip {
         Ok(memmem::find(&directory, CONTROLLER.as_bytes()).is_some())
     }
 
-    /// Unpacks it, one file at a time.
+    /// Unpacks it, a few files at a time, in the order of its directory.
     fn entries(&self, file: &File) -> Vec<Entry> {
-        let broken = |name: String, why: String| Entry { name, content: Content::Broken(why) };
-        let mut archive = match ZipArchive::new(BufReader::new(Window::new(file, self.start, self.end))) {
-            Ok(archive) => archive,
+        let open = || ZipArchive::new(BufReader::new(Window::new(file, self.start, self.end)));
+        let count = match open() {
+            Ok(archive) => archive.len(),
             Err(error) => return vec![broken(format!("{CONTROLLER}.zip"), error.to_string())],
         };
-        let mut entries = Vec::with_capacity(archive.len());
-        for number in 0..archive.len() {
-            let mut packed = match archive.by_index(number) {
-                Ok(packed) if packed.is_dir() => continue,
-                Ok(packed) => packed,
-                Err(error) => {
-                    entries.push(broken(format!("{CONTROLLER}.zip, file {}", number + 1), error.to_string()));
-                    continue;
-                }
-            };
-            let name = String::from_utf8_lossy(packed.name_raw()).into_owned();
-            let size = packed.size();
-            entries.push(match unpack(&mut packed, size) {
-                Err(why) => broken(name, why),
-                Ok(bytes) => Entry { content: content(&bytes), name },
-            });
-        }
-        entries
+        let (next, entries) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(count)));
+        let work = || {
+            // What was opened a moment ago can be opened again.
+            let Ok(mut archive) = open() else { return };
+            while let Some(number) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < count) {
+                let entry = entry(&mut archive, number);
+                entries.lock().unwrap_or_else(PoisonError::into_inner).push((number, entry));
+            }
+        };
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(AT_ONCE).min(count);
+        thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+        let mut entries = entries.into_inner().unwrap_or_else(PoisonError::into_inner);
+        entries.sort_by_key(|(number, _)| *number);
+        entries.into_iter().filter_map(|(_, entry)| entry).collect()
     }
+}
+
+fn broken(name: String, why: String) -> Entry {
+    Entry { name, content: Content::Broken(why) }
+}
+
+/// One file of a zip; nothing for a folder.
+fn entry(archive: &mut ZipArchive<impl Read + Seek>, number: usize) -> Option<Entry> {
+    let mut packed = match archive.by_index(number) {
+        Ok(packed) if packed.is_dir() => return None,
+        Ok(packed) => packed,
+        Err(error) => return Some(broken(format!("{CONTROLLER}.zip, file {}", number + 1), error.to_string())),
+    };
+    let name = String::from_utf8_lossy(packed.name_raw()).into_owned();
+    let size = packed.size();
+    Some(match unpack(&mut packed, size) {
+        Err(why) => broken(name, why),
+        Ok(bytes) => Entry { content: content(&bytes), name },
+    })
 }
 
 /// The bytes of a packed file, of which the directory says how many they are.
