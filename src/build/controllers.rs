@@ -104,11 +104,11 @@ impl<'a> Controllers<'a> {
         &self,
         linked: Linked,
         environment: &Environment,
+        toolchains: &mut Toolchains,
         unfinished: Option<Unfinished>,
         providers: &BTreeSet<String>,
     ) -> Result<Vec<Removed>> {
         let folder = self.checkout.locate(&self.folder());
-        let mut toolchains = Toolchains::default();
         let mut stale = Vec::new();
         for name in names_in(&folder)? {
             let path = folder.join(&name);
@@ -117,7 +117,7 @@ impl<'a> Controllers<'a> {
                 Some(left) if left.killed => Some("an earlier build was ended while it wrote this".to_owned()),
                 Some(_) if !controller => Some("an earlier build failed after it began to write this".to_owned()),
                 _ if !controller => None,
-                _ => self.reason(&name, &path, linked, environment, &mut toolchains, providers)?,
+                _ => self.reason(&name, &path, linked, environment, toolchains, providers)?,
             };
             stale.extend(why.map(|why| Removed { path: format!("{}/{name}", self.folder()), why }));
         }

@@ -117,7 +117,8 @@ impl Lock {
     /// From here on the build writes: what is newer is not trusted until it is known to be whole.
     pub fn writes(&mut self) -> Result<()> {
         self.done = false;
-        self.wrote()
+        self.wrote()?;
+        self.sync()
     }
 
     /// All that was written until now is whole.
@@ -133,7 +134,8 @@ impl Lock {
             return Ok(());
         }
         self.holder.generates = now;
-        self.write()
+        self.write()?;
+        if now { self.sync() } else { Ok(()) }
     }
 
     /// The process group that does the work now.
@@ -159,8 +161,12 @@ impl Lock {
             .rewind()
             .and_then(|()| self.file.set_len(0))
             .and_then(|()| self.file.write_all(text.as_bytes()))
-            .and_then(|()| self.file.sync_data())
             .with_context(|| format!("cannot write `{}`", self.path.display()))
+    }
+
+    /// Makes it outlive a crash. What is then only in memory would tell of less to distrust.
+    fn sync(&self) -> Result<()> {
+        self.file.sync_data().with_context(|| format!("cannot write `{}`", self.path.display()))
     }
 }
 

@@ -106,8 +106,7 @@ impl<'a> Prepared<'a> {
             ),
             names => platforms.providers_for(names)?,
         };
-        let (toolchain, linking) = tools(checkout, request, &scripts, &environment)?;
-        let controllers = Controllers::survey(checkout, toolchain.target(), &selected);
+        let (toolchain, linking, controllers) = tools(checkout, request, &scripts, &environment, &selected)?;
         let installer = value(&environment, "OUTPUT").filter(|path| !path.is_empty());
         let installer = checkout.root().join(installer.unwrap_or_else(|| "bin/openshift-install".into()));
 
@@ -116,7 +115,9 @@ impl<'a> Prepared<'a> {
             aside = controllers.there()?;
             aside.retain(|name| name.strip_prefix(PROVIDER).is_some_and(|name| !selected.contains(name)));
         }
-        let stale = controllers.stale(linking.linked, &environment, unfinished, &platforms.providers)?;
+        let mut toolchains = Toolchains::knowing(checkout.root(), &toolchain);
+        let (linked, providers) = (linking.linked, &platforms.providers);
+        let stale = controllers.stale(linked, &environment, &mut toolchains, unfinished, providers)?;
         let removed = what_goes(checkout, request, &installer, unfinished, stale, &mut aside)?;
         let to_be_made: Vec<String> = controllers.to_be_made(&removed).into_iter().map(str::to_owned).collect();
 
@@ -125,7 +126,7 @@ impl<'a> Prepared<'a> {
         let told = (request.jobs.is_some() || !sets_jobs(&given)).then_some(jobs);
         environment.insert("MAKEFLAGS".into(), make_flags(&given, told, &request.platforms, &selected));
 
-        let (mut toolchains, mut go) = (Toolchains::default(), BTreeMap::new());
+        let mut go = BTreeMap::new();
         for name in controllers.sources().keys() {
             let of = toolchains.of(&checkout.locate(&module(name)), &environment)?;
             go.insert(name.clone(), of.version().to_owned());
@@ -236,21 +237,30 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// The Go that builds and how controllers are linked, if all is there that the scripts run.
-fn tools(
-    checkout: &Checkout,
+/// The Go that builds, how controllers are linked, and what they are made of: if all is there that the
+/// scripts run.
+fn tools<'a>(
+    checkout: &'a Checkout,
     request: &Request,
     scripts: &Scripts,
     environment: &Environment,
-) -> Result<(Toolchain, Linking)> {
+    selected: &BTreeSet<String>,
+) -> Result<(Toolchain, Linking, Controllers<'a>)> {
     let packages = Packages::here();
     let asked = Toolchain::ask(checkout.root(), environment);
     let mut missing: Vec<_> = needs::go(scripts, &asked, packages).into_iter().collect();
     missing.extend(needs::programs(scripts, environment, packages));
     // Without Go nobody knows for which system the C compiler would have to be.
     let Ok(toolchain) = asked else { return Err(needs::refusal(&missing).into()) };
-    match Linking::choose(request.link, scripts, &toolchain, checkout.root(), environment, packages) {
-        Ok(linking) => needs::refuse(&missing).map(|()| (toolchain, linking)).map_err(Into::into),
+    // The compiler is tried while the sources are looked at.
+    let (linking, controllers) = thread::scope(|scope| {
+        let choose = || Linking::choose(request.link, scripts, &toolchain, checkout.root(), environment, packages);
+        let linking = scope.spawn(choose);
+        let controllers = Controllers::survey(checkout, toolchain.target(), selected);
+        (linking.join().expect("no thread panics"), controllers)
+    });
+    match linking {
+        Ok(linking) => needs::refuse(&missing).map(|()| (toolchain, linking, controllers)).map_err(Into::into),
         Err(need) => {
             missing.push(need);
             Err(needs::refusal(&missing).into())

@@ -209,7 +209,8 @@ impl Prepared<'_> {
     /// own make finds them made.
     fn steps(&self) -> Vec<Step<'static>> {
         let mut steps = Vec::new();
-        if self.linking.linked == Linked::Dynamic {
+        // Where all are made, build.sh's make has nothing to do either.
+        if self.linking.linked == Linked::Dynamic && !self.to_be_made.is_empty() {
             let mut environment = self.environment.clone();
             environment.insert("CGO_ENABLED".into(), "1".into());
             let arguments = ["-C", "cluster-api", "all"].map(str::to_owned).to_vec();

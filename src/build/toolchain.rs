@@ -102,19 +102,29 @@ pub struct Toolchains {
 }
 
 impl Toolchains {
+    /// The answer of one module is known.
+    pub fn knowing(module: &Path, toolchain: &Toolchain) -> Self {
+        Self { known: BTreeMap::from([(wanted(module), toolchain.clone())]) }
+    }
+
     /// That of a module. Modules whose go.mod asks for the same share an answer.
     pub fn of(&mut self, module: &Path, environment: &Environment) -> Result<&Toolchain> {
-        let text = fs::read_to_string(module.join("go.mod")).unwrap_or_default();
-        let line = |word: &str| {
-            let value = |line: &str| Some(line.trim().strip_prefix(word)?.strip_prefix(' ')?.trim().to_owned());
-            text.lines().find_map(value).unwrap_or_default()
-        };
-        let key = (line("go"), line("toolchain"));
+        let key = wanted(module);
         if !self.known.contains_key(&key) {
             self.known.insert(key.clone(), Toolchain::ask(module, environment)?);
         }
         Ok(&self.known[&key])
     }
+}
+
+/// What a go.mod says of the toolchain: its lines `go` and `toolchain`.
+fn wanted(module: &Path) -> (String, String) {
+    let text = fs::read_to_string(module.join("go.mod")).unwrap_or_default();
+    let line = |word: &str| {
+        let value = |line: &str| Some(line.trim().strip_prefix(word)?.strip_prefix(' ')?.trim().to_owned());
+        text.lines().find_map(value).unwrap_or_default()
+    };
+    (line("go"), line("toolchain"))
 }
 
 /// The folders beside a module that its go.mod takes packages from: `replace x => ../y`.
