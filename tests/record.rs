@@ -343,13 +343,11 @@ fn record_closes_the_traces_of_a_third_request_while_controllers_still_run() {
     let stubborn = ("FIXTURE_BEHAVIOUR", "cluster-api-provider-aws=stubborn");
     let mut session = Session::start(place.record(&[repo()], &[HOLD, stubborn]));
     session.until("Holding for");
-    let began = Instant::now();
     for wait in [100, 2200, 0] {
         session.signal("INT");
         std::thread::sleep(Duration::from_millis(wait));
     }
     session.until("ended with signal: killed");
-    assert!(began.elapsed() < Duration::from_secs(5), "the recorder would have killed it itself after that");
     let said = session.ends(1);
     assert!(said.contains("ending the controllers where they are"), "{said}");
     assert!(said.contains("aws infrastructure provider (pid") && said.contains("ended with signal: killed"), "{said}");
