@@ -192,6 +192,20 @@ fn a_build_links_controllers_dynamically_where_there_is_a_c_compiler_and_says_wh
 }
 
 #[test]
+fn a_build_writes_where_the_installer_comes_from_and_inspect_reads_it() {
+    let tree = built();
+    for (given, options) in [(&["apply"][..], "the defaults"), (&["apply", "--signal", "rr"], "--signal rr")] {
+        tree.rr_patch(given).exits(0);
+        build(&tree, &[]);
+        tree.rr_patch(&["inspect", "bin/openshift-install"]).exits(0).prints(&[
+            "`bin/openshift-install` is a recording installer, and Delve can debug it and its 4 controllers\n",
+            "`openshift-install.rr-patch.json` fits it\n",
+            &format!("  options:   {options}\n"),
+        ]);
+    }
+}
+
+#[test]
 fn a_build_without_a_c_compiler_says_that_recording_will_be_slow() {
     let tree = Tree::patched("installer");
     let run = tree.rr_patch(&["build", "--skip-envtest", "--env", "CC=no-such-compiler"]).exits(0);

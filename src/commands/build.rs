@@ -18,7 +18,7 @@ use crate::build::{Built, Link, Phase, Prepared, Removed, Request, View, bytes, 
 use crate::checkout::Checkout;
 use crate::error::Error;
 use crate::journal::{self, Journal, Seen};
-use crate::plan::{Plan, Rewrite};
+use crate::plan::{How, Plan, Rewrite};
 use crate::process::Environment;
 use crate::provenance::{self, Artefact, Statement};
 use crate::report::{Around, Format, Report, carries, count, diff};
@@ -341,5 +341,9 @@ fn patch(checkout: &Checkout) -> Result<Patch> {
     let now = |seen: &Seen| Rewrite { after: seen.current.clone(), ..seen.rewrite.clone() };
     let plan = Plan { rewrites: seen.iter().map(now).collect(), ..journal.plan.clone() };
     let sha256 = hash(&diff(checkout.below_top(), &plan, Around::Lines(3), false)?);
-    Ok(Patch { sha256, options: json!(journal.about.how) })
+    let options = match &journal.about.how {
+        How::Structural { options } => json!(options),
+        classic @ How::Classic { .. } => json!(classic),
+    };
+    Ok(Patch { sha256, options })
 }
