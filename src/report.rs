@@ -148,6 +148,11 @@ pub fn options(options: &Options) -> String {
     words.join(" ")
 }
 
+/// A commit's or a blob's name, or a hash, as short as people say it.
+pub fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
 /// `1 file`, `2 files`.
 pub fn count(number: usize, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
@@ -160,11 +165,11 @@ pub fn status(checkout: &Checkout, journal: &Journal, seen: &[Seen]) -> (String,
     let _ = writeln!(
         text,
         "by:      rr-patch {tool}{}",
-        base.as_ref().map_or(String::new(), |base| format!(" on {}", &base[..12.min(base.len())]))
+        base.as_ref().map_or(String::new(), |base| format!(" on {}", short(base)))
     );
     if let Some(commit) = commit {
         let gone = if checkout.is_at(commit) { "" } else { ", which is not what is checked out" };
-        let _ = writeln!(text, "commit:  {}{gone}", &commit.id[..12.min(commit.id.len())]);
+        let _ = writeln!(text, "commit:  {}{gone}", short(&commit.id));
     }
     match how {
         How::Structural { options: given } => {
@@ -174,7 +179,7 @@ pub fn status(checkout: &Checkout, journal: &Journal, seen: &[Seen]) -> (String,
         }
         How::Classic { patches } => {
             for Label { name, hash } in patches {
-                let _ = writeln!(text, "patch:   {name}, git blob {}", &hash[..12.min(hash.len())]);
+                let _ = writeln!(text, "patch:   {name}, git blob {}", short(hash));
             }
             text.push('\n');
         }

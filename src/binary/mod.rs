@@ -27,6 +27,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
+pub use elf::hex;
+pub use goinfo::GoInfo;
 pub use installer::{Content, Entry, Installer, carries_patch, embedded};
 pub use scan::{Patch, hash, hash_file};
 pub use verdict::{Finding, REBUILD, REBUILD_OTHER};

@@ -10,9 +10,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use flate2::read::ZlibDecoder;
-use gimli::{AttributeValue, DebugLine, DebugLineOffset, DebugLineStr, DebugStr, LittleEndian, Reader as _};
+use gimli::{AttributeValue, DebugLine, DebugLineOffset, DebugLineStr, DebugStr, LittleEndian};
 use object::read::elf::ElfFile64;
 use object::{CompressionFormat, Object, ObjectSection, ReadCache};
+
+use crate::binary::GoInfo;
 
 /// Larger than the line program of any unit of Go.
 const LARGEST_UNIT: u64 = 64 << 20;
@@ -156,34 +158,13 @@ fn add_sources(unit: &[u8], names: &Names, sources: &mut BTreeSet<String>) -> Re
     Ok(())
 }
 
-/// What the linker notes in every Go program since 1.18: 32 bytes of head, then Go's version and the
-/// build's settings, each preceded by its length. The settings stand between two marks of 16 bytes.
+/// What the linker notes in every Go program since 1.18.
 fn build_info(note: &[u8], about: &mut About) {
-    let Some((head, rest)) = note.split_at_checked(32) else { return };
-    let inline = head.starts_with(b"\xff Go buildinf:") && head[15] & 2 != 0;
-    let mut rest = if inline { rest } else { return };
-    let mut next = || {
-        let mut input = gimli::EndianSlice::new(rest, LittleEndian);
-        let length = usize::try_from(input.read_uleb128().ok()?).ok()?;
-        let (text, after) = input.slice().split_at_checked(length)?;
-        rest = after;
-        Some(text)
-    };
-    about.go = next().and_then(|text| String::from_utf8(text.to_vec()).ok()).filter(|text| !text.is_empty());
-    let Some(settings) = next().filter(|text| text.len() > 33).and_then(|text| text.get(16..text.len() - 16)) else {
-        return;
-    };
-    for line in String::from_utf8_lossy(settings).lines() {
-        match line.split_once('\t') {
-            Some(("path", package)) => about.package = Some(package.into()),
-            Some(("build", setting)) => match setting.split_once('=') {
-                Some(("vcs.revision", revision)) => about.revision = Some(revision.into()),
-                Some(("vcs.modified", modified)) => about.modified = modified == "true",
-                _ => {}
-            },
-            _ => {}
-        }
-    }
+    let Some(GoInfo { go, package, settings, .. }) = GoInfo::parse(note) else { return };
+    about.go = Some(go).filter(|go| !go.is_empty());
+    about.package = package;
+    about.revision = settings.get("vcs.revision").cloned();
+    about.modified = settings.get("vcs.modified").is_some_and(|modified| modified == "true");
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub use elf::{About, about};
 pub use pack::{LEVELS, Packing, pack};
 pub use unpack::{Unpacked, Unpacking, target_name, unpack};
 
+use crate::binary::hex;
 use crate::trace::Trace;
 
 /// The first entry.
@@ -131,7 +132,7 @@ impl<'a, R: Read> Hashing<'a, R> {
     }
 
     fn sum(self, path: &str) -> Sum {
-        let sha256 = self.hash.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        let sha256 = hex(&self.hash.finalize());
         Sum { path: path.into(), size: self.size, sha256 }
     }
 }

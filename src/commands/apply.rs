@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::journal::{About, Journal, Lock, Seen, State, carry_out};
 use crate::patchfile::Label;
 use crate::plan::{How, Plan, Rewrite, reversed};
-use crate::report::{self, Report, kept};
+use crate::report::{self, Report, kept, short};
 use crate::verify;
 
 #[derive(Args, Debug)]
@@ -190,11 +190,6 @@ fn message(about: &About, plan: &Plan) -> String {
         report::by(&about.how, plan),
         about.base.as_deref().unwrap_or("none")
     )
-}
-
-/// A commit's name, as short as people say it.
-fn short(id: &str) -> &str {
-    &id[..12.min(id.len())]
 }
 
 /// Says on stderr what runs now.

@@ -9,11 +9,8 @@ use serde_json::{Value, json};
 
 use crate::binary::{Content, Entry, Facts, Finding, Installer, Patch, REBUILD, REBUILD_OTHER, first_bytes};
 use crate::provenance::{self, Statement};
-use crate::report::{Report, count, options};
+use crate::report::{Report, count, options, short};
 use crate::rules::Options;
-
-/// How much of a hash is shown.
-const SHORT: usize = 12;
 
 #[derive(Args, Debug)]
 pub struct Inspect {
@@ -426,10 +423,6 @@ fn said_options(given: &Value) -> String {
 fn words(list: &Value) -> String {
     let words = list.as_array().into_iter().flatten().filter_map(Value::as_str);
     words.collect::<Vec<_>>().join(" ")
-}
-
-fn short(hash: &str) -> &str {
-    hash.get(..SHORT).unwrap_or(hash)
 }
 
 fn file_name(path: &Path) -> String {

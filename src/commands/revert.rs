@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Where;
 use crate::checkout::{Commit, Undone};
 use crate::journal::{Journal, Lock, carry_out};
-use crate::report::{Report, count};
+use crate::report::{Report, count, short};
 
 #[derive(Args, Debug)]
 pub struct Revert {
@@ -67,7 +67,7 @@ impl Revert {
             files.push(json!({ "path": rewrite.path, "done": word.trim(), "backup": backup }));
         }
         if let (Some(Commit { id, branch, .. }), Some(undone)) = (commit, &undone) {
-            let short = &id[..12.min(id.len())];
+            let short = short(&id);
             let _ = match (undone, branch) {
                 (Undone::Gone, Some(branch)) => writeln!(text, "commit {short} is gone, and branch `{branch}` with it"),
                 (Undone::Gone, None) => writeln!(text, "commit {short} is gone"),

@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags};
 
 use super::stream::{Blocks, Fields, read};
+use crate::binary::hex;
 use crate::error::Error;
 
 /// The only version of rr's format since 2017.
@@ -188,7 +189,7 @@ impl Header {
         let uname = fields.fields(2)?;
         let text = |bytes: &[u8]| (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned());
         Ok(Self {
-            uuid: fields.bytes(0)?.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")),
+            uuid: hex(fields.bytes(0)?),
             ok: fields.bit(33, true),
             cpu: Some(fields.i32(0)).filter(|&cpu| cpu >= 0),
             compatibility: fields.i32(12),
