@@ -161,7 +161,7 @@ fn marker(number: u32) -> String {
 #[test]
 fn build_ends_its_whole_process_group_at_ctrl_c_and_says_so() {
     let sleep = marker(4711);
-    let (code, said, _) = interrupted(&format!("set -x\n(sleep {sleep}) &\nsleep {sleep}"), &sleep, &["INT"]);
+    let (code, said, _) = interrupted(&format!("(sleep {sleep}) &\nset -x\nsleep {sleep}"), &sleep, &["INT"]);
     assert_eq!(code, Some(1));
     let error = "error: the build was interrupted by signal 2 (SIGINT): its process group was ended";
     assert!(said.contains(error), "{said}");
