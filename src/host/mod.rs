@@ -27,9 +27,9 @@ use crate::binary::Facts;
 use crate::error::Error;
 use crate::process::{Answer, End, ask, attend};
 
-use distribution::Distribution;
 use processor::Processor;
 
+pub use distribution::Distribution;
 pub use kernel::{BRANCHES, Event, Kernel};
 pub use programs::{Delve, Recorder, Version, delve, delve_takes_go, delve_takes_rr, oldest_delve_for, recorder};
 pub use smoke::SMOKE_TEST;

@@ -27,7 +27,7 @@ fn looked_for(examination: &Examination) -> String {
 }
 
 fn install_rr(examination: &Examination, finding: Finding) -> Finding {
-    let (commands, note) = examination.distribution.install("rr");
+    let (commands, note) = examination.distribution.install_rr();
     let finding = finding.fix(commands);
     note.into_iter().fold(finding, Finding::advise).advise(RR_PACKAGES)
 }
