@@ -127,8 +127,27 @@ fn check_names_the_blob_that_a_partial_clone_lacks() {
     tree.git(&["config", "uploadpack.allowFilter", "true"]);
     let (url, clone) = (format!("file://{}", tree.root().display()), tree.beside("partial"));
     tree.git(&["clone", "--quiet", "--filter=blob:none", "--no-checkout", &url, clone.to_str().unwrap()]);
-    let run = check_in(&clone, &["--rev", "HEAD"]).refuses();
-    run.says(&[&format!("`{PROCESS}` of `HEAD` is not in this repository"), "a partial clone leaves blobs out"]);
+    let run = check_in(&clone, &["--rev", "HEAD"]).exits(4);
+    run.prints(&[
+        &format!("`{PROCESS}` of `HEAD` is not in this repository"),
+        "\n  hint: a partial clone leaves blobs out",
+    ]);
+}
+
+#[test]
+fn check_looks_at_all_others_where_one_revision_cannot_be_read() {
+    let tree = repository();
+    tree.git(&["checkout", "--quiet", "--force", "-b", "linked", "main"]);
+    std::fs::remove_file(tree.path(SYSTEM)).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", tree.path(SYSTEM)).unwrap();
+    tree.commit("a link");
+    let run = tree.rr_patch(&["check", "--rev", "linked", "--rev", "main", "--rev", "p2"]).exits(4);
+    run.prints(&[
+        &format!("linked    2026-01-01         `{SYSTEM}` is not a regular file in `linked`\n"),
+        "main      2026-01-01  P1+S6  ok\n",
+        "p2        2026-01-01  P2+S6  ok\n",
+        "\n3 revisions, 3 sets of sources: 2 ok, 1 failed, 0 with nothing to patch\n",
+    ]);
 }
 
 #[test]

@@ -41,6 +41,9 @@ pub struct Check {
     pub changes: Changes,
 }
 
+/// The files of a revision that are to be patched.
+type Sources = BTreeMap<String, Content>;
+
 /// What became of a set of sources.
 enum Outcome {
     Fits {
@@ -49,11 +52,22 @@ enum Outcome {
     Refused {
         why: String,
         details: Vec<String>,
+        hints: Vec<String>,
     },
     /// A revision from before there was anything to patch.
     Nothing {
         why: &'static str,
     },
+}
+
+impl Outcome {
+    fn refused(error: &anyhow::Error) -> Self {
+        let (details, hints) = error
+            .downcast_ref::<Error>()
+            .map(|known| (known.details().to_vec(), known.hints().to_vec()))
+            .unwrap_or_default();
+        Self::Refused { why: error.to_string(), details, hints }
+    }
 }
 
 impl Check {
@@ -75,20 +89,21 @@ impl Check {
             Recipe::Classic(patches) => patches.iter().flat_map(PatchFile::paths).map(str::to_owned).collect(),
         };
         let mut sets: BTreeMap<Vec<Entry>, usize> = BTreeMap::new();
-        let mut sources: Vec<BTreeMap<String, Content>> = Vec::new();
+        let mut sources: Vec<Result<Sources>> = Vec::new();
         let mut set_of = Vec::new();
         for revision in &revisions {
-            let entries = history.entries(revision, &paths)?;
-            let number = match sets.get(&entries) {
-                Some(&number) => number,
-                None => {
-                    let read = |entry: &Entry| Ok((entry.path.clone(), history.read(entry, revision)?));
-                    sources.push(entries.iter().map(read).collect::<Result<_>>()?);
-                    sets.insert(entries, sources.len() - 1);
-                    sources.len() - 1
-                }
-            };
-            set_of.push(number);
+            // One revision that cannot be read does not keep the others from being looked at.
+            let entries = history.entries(revision, &paths);
+            let known = entries.as_ref().ok().and_then(|entries| sets.get(entries).copied());
+            set_of.push(known.unwrap_or(sources.len()));
+            if known.is_none() {
+                let read = |entry: &Entry| Ok((entry.path.clone(), history.read(entry, revision)?));
+                sources.push(entries.and_then(|entries| {
+                    let set = entries.iter().map(read).collect();
+                    sets.insert(entries, sources.len());
+                    set
+                }));
+            }
         }
         let outcomes = plan_all(&sources, &recipe)?;
         Ok(report(&revisions, &set_of, &outcomes, &self.rev))
@@ -105,7 +120,7 @@ impl Check {
 }
 
 /// Plans every set of sources, on all processors.
-fn plan_all(sources: &[BTreeMap<String, Content>], recipe: &Recipe) -> Result<Vec<Outcome>> {
+fn plan_all(sources: &[Result<Sources>], recipe: &Recipe) -> Result<Vec<Outcome>> {
     let bar = ProgressBar::with_draw_target(Some(sources.len() as u64), ProgressDrawTarget::stderr());
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} sets of sources")?);
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -113,7 +128,7 @@ fn plan_all(sources: &[BTreeMap<String, Content>], recipe: &Recipe) -> Result<Ve
         while let Some((number, set)) =
             Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, sources.get(n)?)))
         {
-            let outcome = plan(set, recipe);
+            let outcome = set.as_ref().map_or_else(Outcome::refused, |set| plan(set, recipe));
             outcomes.lock().expect("no thread panics").push((number, outcome));
             bar.inc(1);
         }
@@ -126,17 +141,14 @@ fn plan_all(sources: &[BTreeMap<String, Content>], recipe: &Recipe) -> Result<Ve
     Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
-fn plan(set: &BTreeMap<String, Content>, recipe: &Recipe) -> Outcome {
+fn plan(set: &Sources, recipe: &Recipe) -> Outcome {
     let structural = matches!(recipe, Recipe::Structural(_));
     match recipe.plan(&|path| Ok(set.get(path).cloned()), None) {
         Ok(plan) => Outcome::Fits { shape: if structural { plan.shape } else { "-".into() } },
         // Not before it was tried: a patch may do without any file that is there.
         Err(_) if set.is_empty() && structural => Outcome::Nothing { why: "no Cluster API supervisor in it" },
         Err(_) if set.is_empty() => Outcome::Nothing { why: "none of the files to be patched in it" },
-        Err(error) => {
-            let details = error.downcast_ref::<Error>().map(|known| known.details().to_vec()).unwrap_or_default();
-            Outcome::Refused { why: error.to_string(), details }
-        }
+        Err(error) => Outcome::refused(&error),
     }
 }
 
@@ -148,33 +160,36 @@ fn report(revisions: &[Revision], set_of: &[usize], outcomes: &[Outcome], named:
     for (revision, &set) in revisions.iter().zip(set_of) {
         let Revision { name, commit, time } = revision;
         let date = Timestamp::from_second(*time).map_or_else(|_| "?".into(), |at| at.strftime("%Y-%m-%d").to_string());
-        let (shape, said, details) = match &outcomes[set] {
+        let (shape, said, details, hints) = match &outcomes[set] {
             Outcome::Fits { shape } => {
                 fitting += 1;
-                (shape.as_str(), "ok", &[][..])
+                (shape.as_str(), "ok", &[][..], &[][..])
             }
-            Outcome::Refused { why, details } => {
+            Outcome::Refused { why, details, hints } => {
                 failed += 1;
-                refused.entry(set).or_insert((name, why, details));
-                ("", why.as_str(), details.as_slice())
+                refused.entry(set).or_insert((name, why, details, hints));
+                ("", why.as_str(), details.as_slice(), hints.as_slice())
             }
             Outcome::Nothing { why } => {
                 nothing += 1;
                 // Asked for by name, it is a failure; a branch from before 2023-11 is none.
                 failed += usize::from(named.contains(name));
-                ("", *why, &[][..])
+                ("", *why, &[][..], &[][..])
             }
         };
         let _ = writeln!(text, "{name:width$}  {date:10}  {shape:5}  {said}");
         rows.push(json!({
             "revision": name, "commit": commit, "date": date, "shape": shape, "ok": said == "ok", "outcome": said,
-            "details": details,
+            "details": details, "hints": hints,
         }));
     }
-    for (name, why, details) in refused.values() {
+    for (name, why, details, hints) in refused.values() {
         let _ = writeln!(text, "\n{name}: {why}");
         for line in details.iter().flat_map(|detail| detail.lines()) {
             let _ = writeln!(text, "  {}", plain(line));
+        }
+        for hint in *hints {
+            let _ = writeln!(text, "  hint: {}", plain(hint));
         }
     }
     let _ = writeln!(
