@@ -70,11 +70,15 @@ pub struct Prepared<'a> {
     pub notes: Vec<String>,
 }
 
-/// What one of make's jobs may hold in memory, as far as it does not grow with the processors: a link,
-/// which took 1.2 GiB for a controller of 104 MB. Each compilation beside it comes on top, and Go runs
-/// one per processor: of the largest packages one took 0.7 GiB, of most 0.1.
+/// What one of make's jobs may hold in memory, as far as it does not grow with the processors: the link of a
+/// large controller, or its largest package, which took 2.0 and 1.6 GiB. Other compilations come on top,
+/// and Go runs one per processor: most took 0.1 GiB.
 const JOB: u64 = 2 << 30;
 const COMPILATION: u64 = 1 << 28;
+
+/// Processors that one of make's jobs keeps busy: somewhat fewer than the 5.8 of the whole, as links and the
+/// largest packages come when there is nothing beside them.
+const CORES_OF_A_JOB: usize = 4;
 
 impl<'a> Prepared<'a> {
     /// # Errors
@@ -175,7 +179,8 @@ impl<'a> Prepared<'a> {
         let zip = all * 2 / 5;
         let mut own = Sources::default();
         ["vendor", "pkg", "cmd", "data"].iter().for_each(|folder| survey(&self.checkout.locate(folder), &mut own));
-        let installer = binary_size(own.bytes) + zip;
+        let without_zip = binary_size(own.bytes);
+        let installer = without_zip + zip;
         let output = self.installer.parent().unwrap_or(self.checkout.root());
         let mut space = Space::default();
         space.want(self.checkout.root(), made, "controllers");
@@ -188,7 +193,8 @@ impl<'a> Prepared<'a> {
         let links = if self.to_be_made.is_empty() { 0 } else { largest * self.jobs as u64 };
         space.want(&work, installer + links, "Go's work folder");
         needs::refuse(&space.missing())?;
-        let (link, free) = (installer * LINK_PER_BYTE, free_memory());
+        let link = without_zip * LINK_PER_OWN_BYTE + zip * LINK_PER_EMBEDDED_BYTE;
+        let free = free_memory();
         if link > free {
             let (link, free) = (bytes(link), bytes(free));
             self.notes.push(format!("linking the installer takes about {link} of memory, and {free} are free"));
@@ -326,8 +332,10 @@ fn refuse_half_generated(unfinished: Option<Unfinished>, environment: &Environme
 /// the installer.
 const CACHE_PER_SOURCE: u64 = 14;
 
-/// What linking holds in memory for a byte of the program: 4.2 GiB for an installer of 477 MB.
-const LINK_PER_BYTE: u64 = 9;
+/// What linking the installer holds in memory for a byte of its own and for one of the embedded zip: 4.3 GiB
+/// with two controllers in it (405 and 72 MB), 5.0 GiB with ten (405 and 450 MB).
+const LINK_PER_OWN_BYTE: u64 = 11;
+const LINK_PER_EMBEDDED_BYTE: u64 = 2;
 
 /// How large a debug build gets: 61 MB of Go gave 89 MB, 66 MB gave 104 MB, 288 MB gave 405 MB. What is
 /// no one's own is Go's runtime.
@@ -339,10 +347,13 @@ fn memory_of_a_job(cores: usize) -> u64 {
     JOB + COMPILATION * cores as u64
 }
 
-/// As many of make's jobs as processors, controllers and memory allow.
+/// As many of make's jobs as processors, controllers and memory have work for.
+///
+/// One `go build` of a controller keeps several processors busy: 147 s of work lay on a path of 25 s. Two
+/// at once gain nothing on two processors: ten controllers took 15 min 16 s, and 14 min 52 s one by one.
 fn sensible_jobs(cores: usize, memory: u64, controllers: usize) -> usize {
     let fit = usize::try_from(memory / memory_of_a_job(cores)).unwrap_or(usize::MAX);
-    cores.min(controllers).min(fit).max(1)
+    cores.div_ceil(CORES_OF_A_JOB).min(controllers).min(fit).max(1)
 }
 
 /// The memory that is free to use, here and in the control group that we may be held in.
@@ -415,7 +426,8 @@ mod tests {
 
     #[test]
     fn jobs_fit_processors_controllers_and_memory() {
-        assert_eq!(sensible_jobs(2, 20 << 30, 10), 2);
+        assert_eq!(sensible_jobs(2, 20 << 30, 10), 1);
+        assert_eq!(sensible_jobs(6, 20 << 30, 10), 2);
         assert_eq!(sensible_jobs(16, 28 << 30, 10), 4);
         assert_eq!(sensible_jobs(16, 1 << 30, 10), 1);
         assert_eq!(sensible_jobs(16, 1 << 40, 3), 3);

@@ -33,7 +33,7 @@ pub struct Build {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub platform: Vec<String>,
 
-    /// How many controllers make builds side by side [default: as processors and free memory allow]
+    /// How many controllers make builds side by side [default: one for four processors, as memory allows]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
 
