@@ -11,7 +11,7 @@ use super::controllers::Linked;
 use super::needs::{Need, c_compiler, value};
 use super::script::Scripts;
 use super::toolchain::Toolchain;
-use crate::host::Host;
+use crate::host::Distribution;
 use crate::process::Environment;
 
 /// What is asked for.
@@ -40,7 +40,7 @@ impl Linking {
         toolchain: &Toolchain,
         folder: &Path,
         environment: &Environment,
-        host: &Host,
+        distribution: &Distribution,
     ) -> Result<Self, Need> {
         let fixed = link == Link::Static;
         let why_not = if fixed { None } else { obstacle(link, scripts, toolchain, folder, environment) };
@@ -48,7 +48,7 @@ impl Linking {
             let linked = if fixed { Linked::Static } else { Linked::Dynamic };
             return Ok(Self { linked, why_not: None });
         };
-        let need = c_compiler(why, host);
+        let need = c_compiler(why, distribution);
         match link {
             Link::Dynamic => Err(need),
             _ if compiler => Ok(Self { linked, why_not: Some(format!("{}; {}", need.found, need.fix)) }),

@@ -40,8 +40,7 @@ pub struct Need {
 }
 
 /// Looks for the programs that the scripts run.
-pub fn programs(scripts: &Scripts, environment: &Environment, host: &Host) -> Vec<Need> {
-    let distribution = Distribution::of(host);
+pub fn programs(scripts: &Scripts, environment: &Environment, host: &Host, distribution: &Distribution) -> Vec<Need> {
     let skips = value(environment, "SKIP_ENVTEST").is_some_and(|skip| skip == "y");
     let mut needs = Vec::new();
     for (program, dnf, apt) in PROGRAMS {
@@ -61,14 +60,14 @@ pub fn programs(scripts: &Scripts, environment: &Environment, host: &Host) -> Ve
 }
 
 /// Whether Go is there, and as new as build.sh wants it.
-pub fn go(scripts: &Scripts, toolchain: &anyhow::Result<Toolchain>, host: &Host) -> Option<Need> {
+pub fn go(scripts: &Scripts, toolchain: &anyhow::Result<Toolchain>, distribution: &Distribution) -> Option<Need> {
     let minimum = scripts.minimum_go();
     let wanted = minimum.as_ref().map_or("1.20", |(_, text)| text);
     let what = match &minimum {
         Some((_, text)) => format!("Go {text} or newer, as {SCRIPT} states"),
         None => "`go`".into(),
     };
-    let fix = Distribution::of(host).install_go(wanted);
+    let fix = distribution.install_go(wanted);
     match toolchain {
         Err(error) => {
             Some(Need { what, found: crate::error::render(error).replace("error: ", "").trim_end().into(), fix })
@@ -83,8 +82,8 @@ pub fn go(scripts: &Scripts, toolchain: &anyhow::Result<Toolchain>, host: &Host)
 }
 
 /// A C compiler that does not do.
-pub fn c_compiler(why: String, host: &Host) -> Need {
-    let install = Distribution::of(host).install("gcc glibc-devel", "gcc libc6-dev");
+pub fn c_compiler(why: String, distribution: &Distribution) -> Need {
+    let install = distribution.install("gcc glibc-devel", "gcc libc6-dev");
     Need {
         what: "a C compiler with the C library's headers, for `--link dynamic`".into(),
         found: why,

@@ -21,7 +21,7 @@ use super::view::bytes;
 use crate::binary::Facts;
 use crate::checkout::Checkout;
 use crate::error::{Error, Exit, exit};
-use crate::host::Host;
+use crate::host::{Distribution, Host};
 use crate::process::Environment;
 
 /// What is asked for.
@@ -255,14 +255,15 @@ fn tools<'a>(
 ) -> Result<(Toolchain, Linking, Controllers<'a>)> {
     // Programs are looked for where the build would find them.
     let host = &environment.iter().fold(Host::here(), |host, (name, value)| host.with(name, value));
+    let distribution = &Distribution::of(host);
     let asked = Toolchain::ask(checkout.root(), environment);
-    let mut missing: Vec<_> = needs::go(scripts, &asked, host).into_iter().collect();
-    missing.extend(needs::programs(scripts, environment, host));
+    let mut missing: Vec<_> = needs::go(scripts, &asked, distribution).into_iter().collect();
+    missing.extend(needs::programs(scripts, environment, host, distribution));
     // Without Go nobody knows for which system the C compiler would have to be.
     let Ok(toolchain) = asked else { return Err(needs::refusal(&missing).into()) };
     // The compiler is tried while the sources are looked at.
     let (linking, controllers) = thread::scope(|scope| {
-        let choose = || Linking::choose(request.link, scripts, &toolchain, checkout.root(), environment, host);
+        let choose = || Linking::choose(request.link, scripts, &toolchain, checkout.root(), environment, distribution);
         let linking = scope.spawn(choose);
         let controllers = Controllers::survey(checkout, toolchain.target(), selected);
         (linking.join().expect("no thread panics"), controllers)
