@@ -8,18 +8,15 @@
 //! The checkout must not be patched, and is left as it was. Machines are noisy: the ratio is of each
 //! pair, run one after the other.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+mod common;
+
+use std::process::Command;
 
 const ROUNDS: usize = 40;
 
 fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let checkout = match std::env::var_os("RR_PATCH_BENCH_CHECKOUT") {
-        Some(path) => PathBuf::from(path),
-        None => fixture(folder.path()),
-    };
+    let (checkout, _) = common::checkout(folder.path());
     let tool_with =
         |arguments: &[&str]| run(Command::new(env!("CARGO_BIN_EXE_rr-patch")).current_dir(&checkout).args(arguments));
     let tool = |command| tool_with(&[command]);
@@ -51,8 +48,7 @@ fn main() {
     let [apply, status, revert, patch, git_apply] = times;
     let ratio = |ours: &[f64]| ours.iter().zip(&git_apply).map(|(ours, theirs)| ours / theirs).collect();
     let ratios = (ratio(&apply), ratio(&patch));
-    println!("{:<28}{:>8}{:>8}{:>8}", "", "min", "median", "max");
-    let rows = [
+    common::table([
         ("rr-patch apply, ms", apply),
         ("rr-patch status, ms", status),
         ("rr-patch revert, ms", revert),
@@ -60,29 +56,11 @@ fn main() {
         ("git apply, ms", git_apply),
         ("apply / git apply", ratios.0),
         ("apply --patch / git apply", ratios.1),
-    ];
-    for (name, mut values) in rows {
-        values.sort_by(f64::total_cmp);
-        println!("{name:<28}{:>8.2}{:>8.2}{:>8.2}", values[0], values[values.len() / 2], values[values.len() - 1]);
-    }
+    ]);
 }
 
-/// Runs to the end, and returns the milliseconds it took and what it printed.
+/// The milliseconds that a command took, and what it printed.
 fn run(command: &mut Command) -> (f64, String) {
-    let began = Instant::now();
-    let output = command.stdin(Stdio::null()).output().expect("the program is there");
-    let took = began.elapsed().as_secs_f64() * 1000.0;
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    (took, String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn fixture(folder: &Path) -> PathBuf {
-    let checkout = folder.join("installer");
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/installer");
-    run(Command::new("cp").arg("-r").args([&from, &checkout]));
-    let identity = ["-c", "user.name=bench", "-c", "user.email=bench@example.com"];
-    for arguments in [&["init", "--quiet"][..], &["add", "."], &["commit", "--quiet", "--message", "fixture"]] {
-        run(Command::new("git").current_dir(&checkout).args(identity).args(arguments));
-    }
-    checkout
+    let (seconds, printed) = common::run(command, &[0]);
+    (seconds * 1000.0, String::from_utf8_lossy(&printed).into_owned())
 }

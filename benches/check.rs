@@ -9,9 +9,14 @@
 
 #![expect(clippy::cast_precision_loss, reason = "counts of revisions are small")]
 
+#[expect(dead_code, reason = "the other benchmarks need more of it")]
+mod common;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
+
+use common::median;
 
 const ROUNDS: usize = 10;
 const FILES: [&str; 2] = ["pkg/clusterapi/internal/process/process.go", "pkg/clusterapi/system.go"];
@@ -56,10 +61,6 @@ fn main() {
         with_files.len()
     );
     let mut ratios: Vec<f64> = times[0].iter().zip(&times[1]).map(|(ours, theirs)| ours / theirs).collect();
-    let median = |values: &mut Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
     let [mut ours, mut theirs] = times;
     let (ours, theirs) = (median(&mut ours), median(&mut theirs));
     println!("rr-patch check --all        {ours:>7.3} s, {:>7.0} revisions a second", rows.len() as f64 / ours);
@@ -82,12 +83,7 @@ fn by_hand(repository: &Path, commit: &str, tree: &Path, patch: &Path) -> bool {
     apply.expect("git is there").success()
 }
 
-/// Runs to the end, and returns the seconds it took and what it printed. `check` ends with 4 where a
-/// branch does not fit.
+/// `check` ends with 4 where a branch does not fit.
 fn run(command: &mut Command) -> (f64, Vec<u8>) {
-    let began = Instant::now();
-    let output = command.stdin(Stdio::null()).output().expect("the program is there");
-    let took = began.elapsed().as_secs_f64();
-    assert!(matches!(output.status.code(), Some(0 | 4)), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    (took, output.stdout)
+    common::run(command, &[0, 4])
 }

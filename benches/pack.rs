@@ -10,6 +10,8 @@
 
 #![expect(clippy::cast_precision_loss, reason = "sizes and times are small")]
 
+#[expect(dead_code, reason = "the other benchmarks need more of it")]
+mod common;
 #[path = "../tests/streams.rs"]
 #[expect(dead_code, reason = "the tests need more of it")]
 mod streams;
@@ -20,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::median;
 use streams::{Layout, complete, program};
 
 const ROUNDS: usize = 5;
@@ -66,7 +69,7 @@ fn main() {
     println!("{:.1} MB at level {level}, {ROUNDS} rounds, medians", bytes as f64 / 1e6);
     let mut ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours.0 / theirs.0).collect();
     let show = |what: &str, runs: Vec<(f64, u64)>, packed: Option<&Path>| {
-        let seconds = median(runs.iter().map(|run| run.0).collect());
+        let seconds = median(&mut runs.iter().map(|run| run.0).collect::<Vec<_>>());
         let peak = runs.iter().map(|run| run.1).max().unwrap_or_default();
         let packed = packed.map(|packed| format!(", {:.1} MB", size(packed) as f64 / 1e6)).unwrap_or_default();
         let speed = bytes as f64 / 1e6 / seconds;
@@ -76,8 +79,7 @@ fn main() {
     show("rr-patch traces pack", ours, Some(&bundle));
     show("tar | zstd -T0, sync", theirs, Some(&by_hand));
     show("rr-patch traces unpack", back, None);
-    ratios.sort_by(f64::total_cmp);
-    println!("pack / by hand           {:>7.3}", ratios[ratios.len() / 2]);
+    println!("pack / by hand           {:>7.3}", median(&mut ratios));
 }
 
 fn stand_in(folder: &Path) -> PathBuf {
@@ -111,11 +113,6 @@ fn size(path: &Path) -> u64 {
         return seen.len();
     }
     fs::read_dir(path).expect("a folder").map(|entry| size(&entry.expect("an entry").path())).sum()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Runs to the end, and returns the seconds it took and the most memory in kB that it had at once.
