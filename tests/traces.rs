@@ -415,8 +415,9 @@ fn traces_prune_never_touches_a_trace_that_rr_is_at() {
         "removed 2 traces",
     ]);
     assert_eq!(states(&traces(&store, &["--format", "json"]).json()).len(), before - 2);
-    // Taken between the look and the removal: the lock is asked for again.
-    drop(marker);
+    // Taken between the look and the removal: the lock is asked for again. Closing the file would leave the lock to
+    // whatever child another test has forked and not yet executed.
+    flock(&marker, FlockOperation::Unlock).unwrap();
     let dead = Trace::open(&store.join(name)).unwrap();
     let marker = File::open(store.join(name).join("incomplete")).unwrap();
     flock(&marker, FlockOperation::NonBlockingLockExclusive).unwrap();
