@@ -14,7 +14,7 @@ use rr_patch::report::Report;
 use tempfile::TempDir;
 
 use crate::delve;
-use crate::harness::{Run, command, copy, fixtures};
+use crate::harness::{Run, command, copy, fixtures, write_program};
 
 /// A host of `fixtures/hosts` in a folder of its own.
 struct Case {
@@ -356,7 +356,7 @@ fn doctor_keeps_the_environment_out_of_the_trace_of_its_smoke_test() {
     let log = case.root.join("environment-of-rr");
     let rr = fs::read_to_string(case.root.join("usr/bin/rr")).unwrap();
     let spy = rr.replacen("#!/bin/sh\n", &format!("#!/bin/sh\n[ \"$1\" != record ] || set >{}\n", log.display()), 1);
-    fs::write(case.root.join("usr/bin/rr"), spy).unwrap();
+    write_program(&case.root.join("usr/bin/rr"), spy);
     let mut environment: BTreeMap<String, OsString> =
         pairs("fedora", "environment").into_iter().map(|(key, value)| (key, value.into())).collect();
     environment.insert("AWS_SECRET_ACCESS_KEY".into(), "not-to-be-kept".into());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -154,8 +155,13 @@ impl Tree {
     }
 
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
-        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
-        fs::write(self.path(name), bytes).unwrap();
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        if path.metadata().is_ok_and(|seen| seen.permissions().mode() & 0o111 != 0) {
+            write_program(&path, bytes);
+        } else {
+            fs::write(path, bytes).unwrap();
+        }
     }
 
     /// Replaces the one place where `old` stands.
@@ -312,16 +318,31 @@ pub fn kill(signal: &str, pid: u32) {
     assert!(sent.success(), "kill -s {signal} {pid}");
 }
 
+/// A copy of a file, or of what is in a folder: by a process of its own, since the copy may be a program
+/// (see [`write_program`]).
+#[track_caller]
 pub fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), &target).unwrap();
-        }
+    let mut copy = command("cp");
+    if from.is_dir() {
+        fs::create_dir_all(to).unwrap();
+        copy.arg("-RL").arg(from.join("."));
+    } else {
+        copy.arg(from);
     }
+    let run = Run::of(copy.arg(to).output().unwrap());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+}
+
+/// Writes a file that is run soon after, by a process of its own. A file that this one has open for writing
+/// is open in every child too that another test forks meanwhile, until the child comes to its exec; and
+/// whoever runs a program that is open for writing is told ETXTBSY.
+#[track_caller]
+pub fn write_program(path: &Path, bytes: impl AsRef<[u8]>) {
+    let mut writer = command("dd");
+    writer.arg("status=none").arg(format!("of={}", path.display())).stdin(Stdio::piped());
+    let mut writer = writer.spawn().unwrap();
+    writer.stdin.take().unwrap().write_all(bytes.as_ref()).unwrap();
+    assert!(writer.wait().unwrap().success(), "{}", path.display());
 }
 
 fn collect(root: &Path, folder: &Path, files: &mut Snapshot) {

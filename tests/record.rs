@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::end_to_end::{only_wrapped, patched, real_rr};
-use crate::harness::{Run, command, kill};
+use crate::harness::{Run, command, copy, kill};
 use crate::recorder::{self, Trace};
 
 /// How long anything may take before a test gives up.
@@ -237,7 +237,7 @@ fn record_ends_with_4_when_a_trace_is_lost_or_nothing_was_recorded() {
     assert!(run.stderr.contains("does not answer as rr does"), "{}", run.stderr);
     let plain = Place::new("none");
     let script = plain.path("openshift-install");
-    fs::copy("/bin/true", &script).unwrap();
+    copy(Path::new("/bin/true"), &script);
     let run = plain.run(&["@/openshift-install", "--unpatched"], &[]).exits(4);
     run.prints(&["nothing was recorded"]);
     assert!(fs::read_dir(plain.path("rr")).unwrap().next().is_none(), "no empty folder is left");

@@ -396,7 +396,7 @@ fn replay_uses_the_recorder_that_rr_patch_record_names() {
     let desk = Desk::new();
     let elsewhere = desk.path("elsewhere/rr");
     fs::create_dir(elsewhere.parent().unwrap()).unwrap();
-    fs::copy(recorder::folder().join("rr"), &elsewhere).unwrap();
+    copy(&recorder::folder().join("rr"), &elsewhere);
     let line = format!("{} record -W --wait", elsewhere.display());
     let run = desk.run(&["--print"], &[("RR_PATCH_RECORD", &line)]).exits(0);
     let folder = elsewhere.parent().unwrap().display();
