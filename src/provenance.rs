@@ -42,7 +42,7 @@ const PATCH_SET: &str = "patch-set";
 
 /// The variables that change what is built. No other one is ever written down: an environment holds
 /// secrets. `SKIP_ENVTEST` and the like go by their beginning.
-const TELLING: [&str; 17] = [
+const TELLING: [&str; 18] = [
     "BUILD_VERSION",
     "CC",
     "CGO_ENABLED",
@@ -55,6 +55,7 @@ const TELLING: [&str; 17] = [
     "GOTOOLCHAIN",
     "LDFLAGS",
     "MODE",
+    "OPENSHIFT_INSTALL_CLUSTER_API",
     "OUTPUT",
     "PROVSUBDIRS",
     "SOURCE_GIT_COMMIT",

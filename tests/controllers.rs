@@ -430,3 +430,70 @@ fn build_fails_with_the_reason_where_the_linker_was_told_to_strip() {
     let run = run.says(&["was built, and is not fit for debugging", "openshift-install: it has no debug information"]);
     run.says(&["hint: leave `-s` and `-w` out of LDFLAGS"]);
 }
+
+/// A tree whose scripts are as those of early 2024: controllers only on request, Terraform first, and no
+/// way around envtest.
+fn older() -> Tree {
+    let tree = built();
+    let steps = "if [ \"${SKIP_TERRAFORM}\" != y ]; then\n\tmake -C terraform all\nfi\n\
+                 if [ -n \"${OPENSHIFT_INSTALL_CLUSTER_API}\" ]; then\n\
+                 \tbuild_controllers\n\tadd_envtest\n\tpack_controllers\nfi\n";
+    tree.edit("hack/build.sh", "build_controllers\nadd_envtest\npack_controllers\n", steps);
+    tree.edit("hack/build-cluster-api.sh", "if [ \"${SKIP_ENVTEST:-n}\" = y ]; then\n\t\treturn 0\n\tfi\n", ":\n");
+    let make = "all: bin/terraform-provider-ignition bin/terraform\n\
+                bin/terraform-provider-%:\n\tcd providers/$* && go build -mod=readonly -o ../../$@ .\n\
+                bin/terraform:\n\tcd terraform && go build -mod=readonly -o ../$@ .\n";
+    tree.write("terraform/Makefile", make);
+    for folder in ["terraform/providers/ignition", "terraform/terraform"] {
+        tree.write(&format!("{folder}/go.mod"), "module stand-in\n\ngo 1.23\n");
+        tree.write(&format!("{folder}/main.go"), "package main\n\nfunc main() {}\n");
+    }
+    tree
+}
+
+fn phases(json: &serde_json::Value) -> Vec<&str> {
+    json["phases"].as_array().unwrap().iter().map(|phase| phase["name"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_build_of_an_older_revision_asks_its_scripts_for_the_controllers() {
+    let tree = older();
+    by_hand(&tree, &[("MODE", "dev"), ("SKIP_TERRAFORM", "y")]);
+    assert!(!tree.path("pkg/clusterapi/mirror/cluster-api.zip").exists(), "by themselves they embed none");
+
+    let run = build(&tree, &["--skip-terraform"]);
+    let run = run.says(&["note: OPENSHIFT_INSTALL_CLUSTER_API=y is set: without it hack/build.sh of this revision"]);
+    let run = run.says(&["note: the scripts of this revision know no SKIP_ENVTEST: they download etcd"]);
+    run.prints(&["has no Terraform: what this revision installs through it, and not by Cluster API, fails\n"]);
+    let mut zip = embedded(&tree);
+    assert_eq!(zip.remove("etcd").as_deref(), Some("other"));
+    assert_eq!(zip, all(DEBUGGABLE));
+    let statement: serde_json::Value = serde_json::from_str(&tree.text("bin/openshift-install.rr-patch.json")).unwrap();
+    let told = statement["predicate"]["buildDefinition"].to_string();
+    assert!(told.contains("\"OPENSHIFT_INSTALL_CLUSTER_API\":\"y\""), "{told}");
+}
+
+#[test]
+fn a_build_of_an_older_revision_builds_terraform_unless_told_and_never_for_a_platform() {
+    let tree = older();
+    let json = build(&tree, &["--format", "json"]).says(&[
+        "note: hack/build.sh of this revision builds Terraform and its providers (1) too, and they run no controller: \
+         `--skip-terraform`",
+    ]);
+    let json = json.json();
+    assert_eq!(phases(&json), ["terraform ignition", "terraform", "zip", "generate", "installer"]);
+    assert_eq!(json["terraform"], true);
+    let dry = build(&tree, &["--dry-run"]);
+    assert!(dry.stdout.contains("reckoned for each), Terraform and its providers, and `"), "{}", dry.stdout);
+
+    tree.remove("terraform/bin/terraform");
+    let run = build(&tree, &["--platform", "aws", "--format", "json"]);
+    let run = run.says(&["note: Terraform is left out with --platform, since it runs no controller; `--env SKIP_TERR"]);
+    let json = run.json();
+    assert_eq!((phases(&json), &json["terraform"]), (vec!["zip", "generate", "installer"], &serde_json::json!(false)));
+    let told = build(&tree, &["--platform", "aws", "--env", "SKIP_TERRAFORM=n", "--format", "json"]).json();
+    assert_eq!(phases(&told), ["terraform", "zip", "generate", "installer"]);
+
+    let newer = built();
+    assert_eq!(build(&newer, &["--skip-terraform", "--format", "json"]).json()["terraform"], serde_json::json!(null));
+}

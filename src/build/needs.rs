@@ -41,14 +41,18 @@ pub struct Need {
 
 /// Looks for the programs that the scripts run.
 pub fn programs(scripts: &Scripts, environment: &Environment, host: &Host, distribution: &Distribution) -> Vec<Need> {
-    let skips = value(environment, "SKIP_ENVTEST").is_some_and(|skip| skip == "y");
+    let can_skip = scripts.say("SKIP_ENVTEST");
+    let skips = can_skip && value(environment, "SKIP_ENVTEST").is_some_and(|skip| skip == "y");
     let mut needs = Vec::new();
     for (program, dnf, apt) in PROGRAMS {
         let fetches = FETCH.contains(&program);
         let runs = if program == "make" { Some(SCRIPT) } else { scripts.that_runs(program) };
         let Some(script) = runs.filter(|_| !(fetches && skips)) else { continue };
         if host.program(program).is_none() {
-            let or = if fetches { "; or `--skip-envtest`, for an installer without its own control plane" } else { "" };
+            let or = match fetches && can_skip {
+                true => "; or `--skip-envtest`, for an installer without its own control plane",
+                false => "",
+            };
             needs.push(Need {
                 what: format!("`{program}`, which {script} runs"),
                 found: "it is not in PATH".into(),

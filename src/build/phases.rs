@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
+use super::controllers::{CORE, PROVIDER};
 use super::script::SCRIPT;
 
 /// How many of the last lines a failure shows.
@@ -48,7 +49,7 @@ pub struct Phases {
     wall: SystemTime,
     pub open: Vec<Open>,
     pub done: Vec<Phase>,
-    /// How many binaries make has made.
+    /// How many controllers make has made.
     pub made: usize,
     partial: Vec<u8>,
     step: Option<String>,
@@ -56,9 +57,12 @@ pub struct Phases {
     last: VecDeque<String>,
 }
 
-/// A controller's short name: that of the provider, or `cluster-api`.
-pub fn short(binary: &str) -> &str {
-    binary.strip_prefix("cluster-api-provider-").unwrap_or(binary)
+/// A binary's short name: that of the provider, `cluster-api`, or `terraform` and what of it.
+pub fn short(binary: &str) -> String {
+    match binary.strip_prefix("terraform-provider-") {
+        Some(of_terraform) => format!("terraform {of_terraform}"),
+        None => binary.strip_prefix(PROVIDER).unwrap_or(binary).to_owned(),
+    }
 }
 
 impl Phases {
@@ -105,7 +109,7 @@ impl Phases {
             self.step(step);
             self.step = Some(step.to_owned());
         } else if let Some(binary) = output_of(&line) {
-            self.start(short(&binary).to_owned(), Some(binary));
+            self.start(short(&binary), Some(binary));
         }
         if line.starts_with("make") && line.contains("***") {
             self.target = self.target.take().or_else(|| Some(line.clone()));
@@ -147,7 +151,8 @@ impl Phases {
         self.open.retain(|open| {
             let over = ended(open);
             if over {
-                *made += usize::from(open.target.is_some());
+                let controller = |target: &String| target == CORE || target.starts_with(PROVIDER);
+                *made += usize::from(open.target.as_ref().is_some_and(controller));
                 done.push(Phase { name: open.name.clone(), began: open.began, seconds: now - open.began });
             }
             !over

@@ -15,6 +15,7 @@ use super::linking::{Link, Linking};
 use super::lock::{Lock, Unfinished, written_since};
 use super::needs::{self, Space, value};
 use super::platforms::Platforms;
+use super::revision::{self, Terraform};
 use super::script::{SCRIPT, Scripts};
 use super::toolchain::{Toolchain, Toolchains};
 use super::view::bytes;
@@ -61,6 +62,8 @@ pub struct Prepared<'a> {
     pub selected: BTreeSet<String>,
     pub linking: Linking,
     pub jobs: usize,
+    /// What becomes of Terraform, where build.sh knows of it.
+    pub terraform: Option<Terraform>,
     pub removed: Vec<Removed>,
     /// Controllers that lie there, and are not embedded this time.
     pub aside: Vec<String>,
@@ -100,6 +103,9 @@ impl<'a> Prepared<'a> {
         Aside::recover(checkout)?;
         let mut environment = Environment::from([("MODE".into(), "dev".into()), ("TAGS".into(), "release".into())]);
         environment.extend(request.environment.clone());
+        let mut notes = Vec::new();
+        let of_platforms = !request.platforms.is_empty();
+        let terraform = revision::tell(&scripts, checkout, of_platforms, &mut environment, &mut notes);
         refuse_half_generated(unfinished, &environment)?;
 
         let platforms = Platforms::read(checkout)?;
@@ -149,10 +155,11 @@ impl<'a> Prepared<'a> {
             selected,
             linking,
             jobs,
+            terraform,
             removed,
             aside,
             to_be_made,
-            notes: Vec::new(),
+            notes,
         };
         prepared.look_for_space()?;
         prepared.note_linking();
@@ -177,14 +184,18 @@ impl<'a> Prepared<'a> {
             all += size;
         }
         let zip = all * 2 / 5;
+        let (terraform, packed) = self.look_at_terraform(&mut sources);
         let mut own = Sources::default();
         ["vendor", "pkg", "cmd", "data"].iter().for_each(|folder| survey(&self.checkout.locate(folder), &mut own));
         let without_zip = binary_size(own.bytes);
-        let installer = without_zip + zip;
+        let installer = without_zip + zip + packed;
         let output = self.installer.parent().unwrap_or(self.checkout.root());
         let mut space = Space::default();
         space.want(self.checkout.root(), made, "controllers");
         space.want(self.checkout.root(), zip, "the zip of them");
+        if terraform > 0 {
+            space.want(self.checkout.root(), terraform, "Terraform and its providers");
+        }
         space.want(output, installer, "the installer");
         let work = match self.toolchain.get("GOTMPDIR") {
             "" => value(&self.environment, "TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from),
@@ -193,7 +204,7 @@ impl<'a> Prepared<'a> {
         let links = if self.to_be_made.is_empty() { 0 } else { largest * self.jobs as u64 };
         space.want(&work, installer + links, "Go's work folder");
         needs::refuse(&space.missing())?;
-        let link = without_zip * LINK_PER_OWN_BYTE + zip * LINK_PER_EMBEDDED_BYTE;
+        let link = without_zip * LINK_PER_OWN_BYTE + (zip + packed) * LINK_PER_EMBEDDED_BYTE;
         let free = free_memory();
         if link > free {
             let (link, free) = (bytes(link), bytes(free));
@@ -205,6 +216,19 @@ impl<'a> Prepared<'a> {
             space.missing().into_iter().map(|need| format!("a cold build needs {}; {}", need.what, need.found)),
         );
         Ok(())
+    }
+
+    /// Bytes that Terraform and its providers take if they are built, and those of them that go into the
+    /// installer: a zip of each provider, which lies there twice, and Terraform as it is.
+    fn look_at_terraform(&self, sources: &mut u64) -> (u64, u64) {
+        if self.terraform != Some(Terraform::Built) {
+            return (0, 0);
+        }
+        revision::terraform_sources(self.checkout).into_iter().fold((0, 0), |(disk, embedded), bytes| {
+            *sources += bytes;
+            let (binary, zip) = (binary_size(bytes), binary_size(bytes) * 2 / 5);
+            (disk + binary + 2 * zip, embedded + zip)
+        })
     }
 
     fn note_linking(&mut self) {
@@ -229,9 +253,10 @@ impl<'a> Prepared<'a> {
         };
         let cores = thread::available_parallelism().map_or(1, usize::from);
         text.push_str(&format!(
-            "would build {made} ({how}, {} at once, with {} of memory reckoned for each), and `{}` with {}\n",
+            "would build {made} ({how}, {} at once, with {} of memory reckoned for each){}, and `{}` with {}\n",
             self.jobs,
             bytes(memory_of_a_job(cores)),
+            if self.terraform == Some(Terraform::Built) { ", Terraform and its providers" } else { "" },
             self.installer.display(),
             self.toolchain.version()
         ));

@@ -18,6 +18,7 @@ use super::linking::Linking;
 use super::phases::{Phase, Phases};
 use super::prepare::Prepared;
 use super::proof::{Expected, prove};
+use super::revision::Terraform;
 use super::sample::{PERIOD, Sampler};
 use super::script::SCRIPT;
 use super::seconds;
@@ -48,6 +49,8 @@ pub struct Built {
     pub cpu: f64,
     pub linking: Linking,
     pub jobs: usize,
+    /// What became of Terraform, where build.sh knows of it.
+    pub terraform: Option<Terraform>,
     pub go: String,
     pub providers: Vec<String>,
     /// The platforms that it can install by Cluster API, and those that it lacks a provider for.
@@ -198,6 +201,7 @@ impl Prepared<'_> {
             cpu: sampler.cpu,
             linking: self.linking,
             jobs: self.jobs,
+            terraform: self.terraform,
             go: self.toolchain.version().to_owned(),
             needs_control_plane: self.platforms.control_plane,
             environment: self.environment,

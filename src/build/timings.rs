@@ -234,7 +234,7 @@ impl Page<'_> {
                  <td class=\"n\">{}</td><td class=\"bar\"><i style=\"width:{:.1}%\"></i></td></tr>",
                 escape(&work.package),
                 escape(&work.tool),
-                escape(super::phases::short(&work.of)),
+                escape(&super::phases::short(&work.of)),
                 work.took(),
                 work.cpu,
                 bytes(work.memory),

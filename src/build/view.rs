@@ -64,7 +64,7 @@ impl Bars {
     pub fn draw(&mut self, phases: &Phases, sampler: &Sampler) {
         for phase in phases.done.iter().skip(self.told) {
             let took = seconds(std::time::Duration::from_secs_f64(phase.seconds));
-            let _ = self.all.println(format!("  {:<16} {took}", phase.name));
+            let _ = self.all.println(format!("  {:<24} {took}", phase.name));
         }
         self.told = phases.done.len();
         let load = sampler.loads.last();
@@ -93,7 +93,7 @@ impl Bars {
                 self.all.insert_before(&self.last, ProgressBar::new_spinner().with_style(style))
             });
             let so_far = seconds(std::time::Duration::from_secs_f64((now - open.began).max(0.0)));
-            bar.set_message(format!("{:<16} {so_far:<14} {}", open.name, open.works_on));
+            bar.set_message(format!("{:<24} {so_far:<14} {}", open.name, open.works_on));
             bar.tick();
         }
     }

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::Where;
 use crate::binary::{Facts, hash, hash_file};
-use crate::build::{Built, Link, Phase, Prepared, Removed, Request, View, bytes, seconds};
+use crate::build::{Built, Link, Phase, Prepared, Removed, Request, Terraform, View, bytes, seconds};
 use crate::checkout::Checkout;
 use crate::error::Error;
 use crate::journal::{self, Journal, Seen};
@@ -48,6 +48,10 @@ pub struct Build {
     /// Leave out the control plane's programs, which are downloaded
     #[arg(long)]
     pub skip_envtest: bool,
+
+    /// Leave out Terraform, which revisions before 2025-05 build too [default with --platform]
+    #[arg(long)]
+    pub skip_terraform: bool,
 
     /// Leave out `go generate ./data`
     #[arg(long)]
@@ -185,7 +189,11 @@ impl Build {
             let output = std::path::absolute(output).context("`--output` takes a file")?;
             environment.insert("OUTPUT".into(), output.to_string_lossy().into_owned());
         }
-        for (set, name) in [(self.skip_envtest, "SKIP_ENVTEST"), (self.skip_generation, "SKIP_GENERATION")] {
+        for (set, name) in [
+            (self.skip_envtest, "SKIP_ENVTEST"),
+            (self.skip_terraform, "SKIP_TERRAFORM"),
+            (self.skip_generation, "SKIP_GENERATION"),
+        ] {
             if set {
                 environment.insert(name.into(), "y".into());
             }
@@ -230,10 +238,10 @@ fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched:
     let mut text =
         format!("built `{}` in {}; log: {}\n", built.path.display(), seconds(built.took), built.log.display());
     if !built.phases.is_empty() {
-        let _ = writeln!(text, "\n  {:<20} {:>14} {:>14}", "phase", "began after", "took");
+        let _ = writeln!(text, "\n  {:<24} {:>14} {:>14}", "phase", "began after", "took");
         for phase in &built.phases {
             let told = |s: f64| seconds(Duration::from_secs_f64(s));
-            let _ = writeln!(text, "  {:<20} {:>14} {:>14}", phase.name, told(phase.began), told(phase.seconds));
+            let _ = writeln!(text, "  {:<24} {:>14} {:>14}", phase.name, told(phase.began), told(phase.seconds));
         }
     }
     let processors = built.cpu / built.took.as_secs_f64().max(0.001);
@@ -263,6 +271,9 @@ fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched:
             "has no etcd and kube-apiserver of its own: it cannot start the control plane that controllers need\n",
         );
     }
+    if built.terraform == Some(Terraform::LeftOut) {
+        text.push_str("has no Terraform: what this revision installs through it, and not by Cluster API, fails\n");
+    }
     if let Some(statement) = statement {
         let _ = writeln!(text, "where it comes from: {}", statement.display());
     }
@@ -289,6 +300,7 @@ fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched:
         "phases": built.phases, "processor_seconds": built.cpu, "peak_memory": built.peak_memory, "jobs": built.jobs,
         "go": built.go, "programs": programs, "removed": built.removed, "left_out": built.aside,
         "platforms": built.serves, "without": built.lacks, "control_plane": !lacks_control_plane, "timings": page,
+        "terraform": built.terraform.map(|terraform| terraform == Terraform::Built),
         "provenance": statement,
     });
     Report::new(SCHEMA, text, data)

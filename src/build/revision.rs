@@ -1,0 +1,104 @@
+//! What the scripts of some revisions build only where they are told to, and what they build beside the
+//! controllers.
+//!
+//! | revisions | hack/build.sh and what it sources |
+//! | --- | --- |
+//! | 2023-11 to 2024-04 | build controllers only where `OPENSHIFT_INSTALL_CLUSTER_API` is not empty |
+//! | 2023-11 to 2025-04 | build Terraform and its providers first, unless `SKIP_TERRAFORM=y` |
+//! | 2023-11 to 2024-06 | know no `SKIP_ENVTEST` |
+//!
+//! (Seen in 142 references of one fork.) The scripts themselves are asked, and no date.
+
+use std::fs;
+
+use super::controllers::{Sources, survey};
+use super::needs::value;
+use super::script::{SCRIPT, Scripts};
+use crate::checkout::Checkout;
+use crate::process::Environment;
+
+/// Not empty: the controllers are built, and embedded.
+const CONTROLLERS: &str = "OPENSHIFT_INSTALL_CLUSTER_API";
+
+const SKIP_ENVTEST: &str = "SKIP_ENVTEST";
+const SKIP_TERRAFORM: &str = "SKIP_TERRAFORM";
+
+/// build.sh looks for these in TAGS, and then leaves Terraform out too.
+const TAGS_WITHOUT_TERRAFORM: [&str; 2] = ["aro", "altinfra"];
+
+/// Where Terraform's providers are, a folder each, and Terraform itself.
+const PROVIDERS: &str = "terraform/providers";
+const TERRAFORM: &str = "terraform/terraform";
+
+/// What becomes of the Terraform that a revision's build.sh builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Terraform {
+    Built,
+    LeftOut,
+}
+
+/// Sets what this revision's scripts have to be told, and says so.
+///
+/// Returns what becomes of Terraform, if the scripts know of it.
+pub fn tell(
+    scripts: &Scripts,
+    checkout: &Checkout,
+    of_platforms: bool,
+    environment: &mut Environment,
+    notes: &mut Vec<String>,
+) -> Option<Terraform> {
+    if scripts.say(CONTROLLERS) && is_empty(environment, CONTROLLERS) {
+        environment.insert(CONTROLLERS.into(), "y".into());
+        notes.push(format!("{CONTROLLERS}=y is set: without it {SCRIPT} of this revision builds no controllers"));
+    }
+    if scripts.say("envtest") && !scripts.say(SKIP_ENVTEST) && !is_empty(environment, SKIP_ENVTEST) {
+        notes.push(format!(
+            "the scripts of this revision know no {SKIP_ENVTEST}: they download etcd and kube-apiserver all the same"
+        ));
+    }
+    if !scripts.say(SKIP_TERRAFORM) {
+        return None;
+    }
+    let tags = value(environment, "TAGS").unwrap_or_default();
+    let tagged = TAGS_WITHOUT_TERRAFORM.iter().any(|tag| tags.contains(tag) && scripts.say(tag));
+    if tagged {
+        return Some(Terraform::LeftOut);
+    }
+    if of_platforms && is_empty(environment, SKIP_TERRAFORM) {
+        environment.insert(SKIP_TERRAFORM.into(), "y".into());
+        notes.push(format!(
+            "Terraform is left out with --platform, since it runs no controller; `--env {SKIP_TERRAFORM}=n` builds it"
+        ));
+    }
+    if value(environment, SKIP_TERRAFORM).is_some_and(|skip| skip == "y") {
+        return Some(Terraform::LeftOut);
+    }
+    let providers = folders(checkout).len();
+    notes.push(format!(
+        "{SCRIPT} of this revision builds Terraform and its providers ({providers}) too, and they run no controller: \
+         `--skip-terraform` leaves them out"
+    ));
+    Some(Terraform::Built)
+}
+
+/// Bytes of Go in Terraform and in each of its providers.
+pub fn terraform_sources(checkout: &Checkout) -> Vec<u64> {
+    let folders = folders(checkout).into_iter().chain([TERRAFORM.to_owned()]);
+    folders
+        .map(|folder| {
+            let mut sources = Sources::default();
+            survey(&checkout.locate(&folder), &mut sources);
+            sources.bytes
+        })
+        .collect()
+}
+
+fn folders(checkout: &Checkout) -> Vec<String> {
+    let entries = fs::read_dir(checkout.locate(PROVIDERS)).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    folders.map(|entry| format!("{PROVIDERS}/{}", entry.file_name().to_string_lossy())).collect()
+}
+
+fn is_empty(environment: &Environment, name: &str) -> bool {
+    value(environment, name).is_none_or(|value| value.is_empty())
+}
