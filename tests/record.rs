@@ -244,6 +244,18 @@ fn record_ends_with_4_when_a_trace_is_lost_or_nothing_was_recorded() {
 }
 
 #[test]
+fn record_says_how_cluster_api_is_chosen_where_nothing_was_recorded_for_want_of_it() {
+    let tree = crate::harness::Tree::new("installer");
+    fs::create_dir(tree.path("bin")).unwrap();
+    copy(Path::new("/bin/true"), &tree.path("bin/openshift-install"));
+    let chooses = "`featureSet: CustomNoUpgrade` and `featureGates: [\"ClusterAPIInstall=true\"]` choose Cluster API\n";
+    let record = || Place::new("none").run(&[tree.root().to_str().unwrap(), "--unpatched"], &[]).exits(4);
+    assert!(!record().stdout.contains(chooses), "this revision has no choice");
+    tree.write("pkg/types/installconfig.go", "package types\n\nvar _ = features.FeatureGateClusterAPIInstall\n");
+    record().prints(&["nothing was recorded", chooses]);
+}
+
+#[test]
 fn record_refuses_an_installer_that_would_record_nothing() {
     let place = Place::new("aws");
     place.run(&["@"], &[]).exits(3).says(&["is not an installer checkout"]);

@@ -16,6 +16,7 @@ use crate::binary::{REBUILD, carries_patch, embedded};
 use crate::build::seconds;
 use crate::checkout::Checkout;
 use crate::error::{Error, Exit};
+use crate::go::holds;
 use crate::host::{Finding, Host, Level, Purpose, Question, Recorder, delve, examine, recorder};
 use crate::journal::Journal;
 use crate::plan::How;
@@ -59,6 +60,22 @@ pub struct Record {
     /// What the installer is to do, like `create cluster --dir D`
     #[arg(last = true, required = true, value_name = "ARGS")]
     pub arguments: Vec<String>,
+}
+
+/// Where revisions until 2025 choose between Terraform and Cluster API.
+const CHOICES: [&str; 2] = ["pkg/types/installconfig.go", "pkg/asset/manifests/capiutils/helpers.go"];
+
+const CHOOSE_CLUSTER_API: &str = "\
+    this revision installs some platforms through Terraform, where no controller runs;\n\
+    in install-config.yaml `featureSet: CustomNoUpgrade` and `featureGates: [\"ClusterAPIInstall=true\"]` choose \
+    Cluster API\n";
+
+/// Whether this revision's installer asks a feature gate for Cluster API.
+fn chooses_by_feature_gate(checkout: &Checkout) -> bool {
+    CHOICES.iter().any(|path| {
+        let content = checkout.read(path).ok().flatten();
+        content.is_some_and(|content| holds(&content.bytes, b"FeatureGateClusterAPIInstall"))
+    })
 }
 
 /// Tells on stderr what we do among the lines of the installer. That nobody reads it is no failure.
@@ -116,7 +133,11 @@ impl Record {
                 None => {}
             }
         }
-        Ok(self.report(&installer, &own, &store, &outcome))
+        let mut report = self.report(&installer, &own, &store, &outcome);
+        if outcome.traces.is_empty() && checkout.as_ref().is_some_and(chooses_by_feature_gate) {
+            report.text.extend_from_slice(CHOOSE_CLUSTER_API.as_bytes());
+        }
+        Ok(report)
     }
 
     /// The installer that is meant, and the checkout that it was built in if that is known.
