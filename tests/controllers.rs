@@ -482,7 +482,7 @@ fn a_build_of_an_older_revision_builds_terraform_unless_told_and_never_for_a_pla
     ]);
     let json = json.json();
     assert_eq!(phases(&json), ["terraform ignition", "terraform", "zip", "generate", "installer"]);
-    assert_eq!(json["terraform"], true);
+    assert_eq!(json["terraform"], "built");
     let dry = build(&tree, &["--dry-run"]);
     assert!(dry.stdout.contains("reckoned for each), Terraform and its providers, and `"), "{}", dry.stdout);
 
@@ -490,9 +490,12 @@ fn a_build_of_an_older_revision_builds_terraform_unless_told_and_never_for_a_pla
     let run = build(&tree, &["--platform", "aws", "--format", "json"]);
     let run = run.says(&["note: Terraform is left out with --platform, since it runs no controller; `--env SKIP_TERR"]);
     let json = run.json();
-    assert_eq!((phases(&json), &json["terraform"]), (vec!["zip", "generate", "installer"], &serde_json::json!(false)));
+    assert_eq!((phases(&json), &json["terraform"]), (vec!["zip", "generate", "installer"], &"left-out".into()));
     let told = build(&tree, &["--platform", "aws", "--env", "SKIP_TERRAFORM=n", "--format", "json"]).json();
     assert_eq!(phases(&told), ["terraform", "zip", "generate", "installer"]);
+
+    tree.write("pkg/terraform/providers/mirror/terraform/terraform", "a program");
+    build(&tree, &["--skip-terraform"]).prints(&["has the Terraform that an earlier build embedded\n"]);
 
     let newer = built();
     assert_eq!(build(&newer, &["--skip-terraform", "--format", "json"]).json()["terraform"], serde_json::json!(null));

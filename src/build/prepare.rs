@@ -219,7 +219,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// Bytes that Terraform and its providers take if they are built, and those of them that go into the
-    /// installer: a zip of each provider, which lies there twice, and Terraform as it is.
+    /// installer: a zip of each, which lies there twice. (Terraform itself goes in as it is, one of many.)
     fn look_at_terraform(&self, sources: &mut u64) -> (u64, u64) {
         if self.terraform != Some(Terraform::Built) {
             return (0, 0);

@@ -11,6 +11,8 @@
 
 use std::fs;
 
+use serde::Serialize;
+
 use super::controllers::{Sources, survey};
 use super::needs::value;
 use super::script::{SCRIPT, Scripts};
@@ -30,10 +32,16 @@ const TAGS_WITHOUT_TERRAFORM: [&str; 2] = ["aro", "altinfra"];
 const PROVIDERS: &str = "terraform/providers";
 const TERRAFORM: &str = "terraform/terraform";
 
+/// Where build.sh puts Terraform to be embedded. It empties the folder only before it fills it.
+const EMBEDDED: &str = "pkg/terraform/providers/mirror/terraform/terraform";
+
 /// What becomes of the Terraform that a revision's build.sh builds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Terraform {
     Built,
+    /// Not built, and embedded as an earlier build left it.
+    Earlier,
     LeftOut,
 }
 
@@ -62,7 +70,7 @@ pub fn tell(
     let tags = value(environment, "TAGS").unwrap_or_default();
     let tagged = TAGS_WITHOUT_TERRAFORM.iter().any(|tag| tags.contains(tag) && scripts.say(tag));
     if tagged {
-        return Some(Terraform::LeftOut);
+        return Some(left_out(checkout));
     }
     if of_platforms && is_empty(environment, SKIP_TERRAFORM) {
         environment.insert(SKIP_TERRAFORM.into(), "y".into());
@@ -71,7 +79,7 @@ pub fn tell(
         ));
     }
     if value(environment, SKIP_TERRAFORM).is_some_and(|skip| skip == "y") {
-        return Some(Terraform::LeftOut);
+        return Some(left_out(checkout));
     }
     let providers = folders(checkout).len();
     notes.push(format!(
@@ -79,6 +87,10 @@ pub fn tell(
          `--skip-terraform` leaves them out"
     ));
     Some(Terraform::Built)
+}
+
+fn left_out(checkout: &Checkout) -> Terraform {
+    if checkout.locate(EMBEDDED).is_file() { Terraform::Earlier } else { Terraform::LeftOut }
 }
 
 /// Bytes of Go in Terraform and in each of its providers.

@@ -271,9 +271,13 @@ fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched:
             "has no etcd and kube-apiserver of its own: it cannot start the control plane that controllers need\n",
         );
     }
-    if built.terraform == Some(Terraform::LeftOut) {
-        text.push_str("has no Terraform: what this revision installs through it, and not by Cluster API, fails\n");
-    }
+    text.push_str(match built.terraform {
+        Some(Terraform::LeftOut) => {
+            "has no Terraform: what this revision installs through it, and not by Cluster API, fails\n"
+        }
+        Some(Terraform::Earlier) => "has the Terraform that an earlier build embedded\n",
+        Some(Terraform::Built) | None => "",
+    });
     if let Some(statement) = statement {
         let _ = writeln!(text, "where it comes from: {}", statement.display());
     }
@@ -300,7 +304,7 @@ fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched:
         "phases": built.phases, "processor_seconds": built.cpu, "peak_memory": built.peak_memory, "jobs": built.jobs,
         "go": built.go, "programs": programs, "removed": built.removed, "left_out": built.aside,
         "platforms": built.serves, "without": built.lacks, "control_plane": !lacks_control_plane, "timings": page,
-        "terraform": built.terraform.map(|terraform| terraform == Terraform::Built),
+        "terraform": built.terraform,
         "provenance": statement,
     });
     Report::new(SCHEMA, text, data)
