@@ -500,3 +500,26 @@ fn a_build_of_an_older_revision_builds_terraform_unless_told_and_never_for_a_pla
     let newer = built();
     assert_eq!(build(&newer, &["--skip-terraform", "--format", "json"]).json()["terraform"], serde_json::json!(null));
 }
+
+#[test]
+fn a_build_refuses_at_once_an_older_revision_that_starts_no_controller() {
+    let tree = older();
+    let main = tree.text("cmd/openshift-install/main.go");
+    tree.write("cmd/openshift-install/main.go", "package main\n\nfunc main() {}\n");
+    tree.refuses(&["build", "--skip-terraform"]).says(&[
+        "error: nothing in the installer of this revision starts controllers\n",
+        "found: none in the whole checkout\n",
+    ]);
+    tree.write("pkg/infrastructure/capi/capi.go", main.replacen("package main", "package capi", 1));
+    tree.refuses(&["build", "--skip-terraform"]).says(&[
+        "expected: a call of `clusterapi.System()` in what `./cmd/openshift-install` is built from\n",
+        "found: `pkg/infrastructure/capi/capi.go` calls it, and is not built with TAGS=release\n",
+        "hint: take a later revision: those since 2024-05 can all install by Cluster API\n",
+        "hint: `rr-patch build --unpatched` builds",
+    ]);
+    assert!(!tree.path("bin/openshift-install").exists());
+    // Where scripts need no asking, Cluster API is in use, and nobody waits for a list of packages.
+    let newer = built();
+    newer.write("cmd/openshift-install/main.go", "package main\n\nfunc main() {}\n");
+    newer.rr_patch(&["build", "--skip-envtest", "--dry-run"]).exits(0);
+}

@@ -118,6 +118,9 @@ impl<'a> Prepared<'a> {
             names => platforms.providers_for(names)?,
         };
         let (toolchain, linking, controllers) = tools(checkout, request, &scripts, &environment, &selected)?;
+        if request.patched {
+            revision::refuse_without_calls(&scripts, checkout, &environment)?;
+        }
         let installer = value(&environment, "OUTPUT").filter(|path| !path.is_empty());
         let installer = checkout.root().join(installer.unwrap_or_else(|| "bin/openshift-install".into()));
 

@@ -6,18 +6,23 @@
 //! | 2023-11 to 2024-04 | build controllers only where `OPENSHIFT_INSTALL_CLUSTER_API` is not empty |
 //! | 2023-11 to 2025-04 | build Terraform and its providers first, unless `SKIP_TERRAFORM=y` |
 //! | 2023-11 to 2024-06 | know no `SKIP_ENVTEST` |
+//! | some of 2023-11 to 2024-05 | are of an installer that never starts a controller |
 //!
 //! (Seen in 142 references of one fork.) The scripts themselves are asked, and no date.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
+use anyhow::Result;
 use serde::Serialize;
 
 use super::controllers::{Sources, survey};
 use super::needs::value;
 use super::script::{SCRIPT, Scripts};
 use crate::checkout::Checkout;
-use crate::process::Environment;
+use crate::error::Error;
+use crate::go::holds;
+use crate::process::{Child, Environment};
 
 /// Not empty: the controllers are built, and embedded.
 const CONTROLLERS: &str = "OPENSHIFT_INSTALL_CLUSTER_API";
@@ -27,6 +32,13 @@ const SKIP_TERRAFORM: &str = "SKIP_TERRAFORM";
 
 /// build.sh looks for these in TAGS, and then leaves Terraform out too.
 const TAGS_WITHOUT_TERRAFORM: [&str; 2] = ["aro", "altinfra"];
+
+/// Where the installer's own packages are.
+const PACKAGES: [&str; 2] = ["cmd", "pkg"];
+
+/// The package that starts controllers, and the call that it takes to make it do so.
+const STARTS: &str = "pkg/clusterapi";
+const CALL: &[u8] = b"clusterapi.System()";
 
 /// Where Terraform's providers are, a folder each, and Terraform itself.
 const PROVIDERS: &str = "terraform/providers";
@@ -87,6 +99,65 @@ pub fn tell(
          `--skip-terraform` leaves them out"
     ));
     Some(Terraform::Built)
+}
+
+/// Refuses a revision whose installer starts no controller. 22 of the 56 that build controllers only on
+/// request have all of Cluster API in their tree, and call it nowhere: the linker leaves it out, controllers
+/// and all, and that was known only after the whole build.
+///
+/// # Errors
+/// Such a revision, with the calls that are not built.
+pub fn refuse_without_calls(scripts: &Scripts, checkout: &Checkout, environment: &Environment) -> Result<()> {
+    if !scripts.say(CONTROLLERS) {
+        return Ok(());
+    }
+    let tags = value(environment, "TAGS").unwrap_or_default();
+    let arguments = ["list", "-deps", "-tags", &tags, "./cmd/openshift-install"].map(str::to_owned);
+    let list = Child { program: "go", arguments: &arguments, folder: checkout.root(), environment };
+    let (end, said) = list.capture()?;
+    // What cannot be listed cannot be built either, and the build says more of that.
+    if !end.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&said);
+    let mut calls = Vec::new();
+    PACKAGES.iter().for_each(|folder| find_calls(checkout, folder, &mut calls));
+    // By the names of packages, since a folder can have several through links.
+    let built =
+        |path: &PathBuf| said.lines().any(|package| path.parent().is_some_and(|of| Path::new(package).ends_with(of)));
+    if calls.iter().any(built) {
+        return Ok(());
+    }
+    let error = Error::refused("nothing in the installer of this revision starts controllers")
+        .detail("expected: a call of `clusterapi.System()` in what `./cmd/openshift-install` is built from");
+    let error = match calls.as_slice() {
+        [] => error.detail("found: none in the whole checkout"),
+        _ => calls.iter().fold(error, |error, path| {
+            error.detail(format!("found: `{}` calls it, and is not built with TAGS={tags}", path.display()))
+        }),
+    };
+    Err(error
+        .hint("take a later revision: those since 2024-05 can all install by Cluster API")
+        .hint("`rr-patch build --unpatched` builds this one all the same")
+        .into())
+}
+
+/// The files of packages other than the one called.
+fn find_calls(checkout: &Checkout, folder: &str, calls: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(checkout.locate(folder)).into_iter().flatten().flatten() {
+        let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        if path == STARTS {
+            continue;
+        }
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            find_calls(checkout, &path, calls);
+        } else if path.strip_suffix(".go").is_some_and(|name| !name.ends_with("_test")) {
+            let text = fs::read(entry.path()).unwrap_or_default();
+            if holds(&text, CALL) {
+                calls.push(path.into());
+            }
+        }
+    }
 }
 
 fn left_out(checkout: &Checkout) -> Terraform {
