@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::controllers::{BIN, CORE, PROVIDER, Removed};
+use super::controllers::{BIN, Removed, is_controller};
 use crate::checkout::Checkout;
 use crate::provenance;
 use crate::write;
@@ -33,7 +33,7 @@ pub fn generated(checkout: &Checkout, installer: &Path) -> Result<Vec<Removed>> 
     let mut paths = vec![ZIP.to_owned()];
     for target in names(&checkout.locate(BIN)) {
         let in_it = names(&checkout.locate(BIN).join(&target)).into_iter();
-        let made = in_it.filter(|name| name == CORE || name.starts_with(PROVIDER) || name.ends_with(".tar.gz"));
+        let made = in_it.filter(|name| is_controller(name) || name.ends_with(".tar.gz"));
         paths.extend(made.map(|name| format!("{BIN}/{target}/{name}")));
     }
     // An installer outside the checkout is the user's.

@@ -38,6 +38,11 @@ pub const CORE: &str = "cluster-api";
 /// What the name of a provider's binary begins with.
 pub const PROVIDER: &str = "cluster-api-provider-";
 
+/// Whether a binary of this name is one of the controllers that make builds.
+pub fn is_controller(name: &str) -> bool {
+    name == CORE || name.starts_with(PROVIDER)
+}
+
 /// Something that was removed, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Removed {
@@ -95,8 +100,8 @@ impl<'a> Controllers<'a> {
 
     /// The files that lie there and are named like controllers.
     pub fn there(&self) -> Result<Vec<String>> {
-        let named = |name: &String| name == CORE || name.starts_with(PROVIDER);
-        Ok(names_in(&self.checkout.locate(&self.folder()))?.into_iter().filter(named).collect())
+        let names = names_in(&self.checkout.locate(&self.folder()))?;
+        Ok(names.into_iter().filter(|name| is_controller(name)).collect())
     }
 
     /// What lies there and must not be trusted, each with the reason.
@@ -112,7 +117,7 @@ impl<'a> Controllers<'a> {
         let mut stale = Vec::new();
         for name in names_in(&folder)? {
             let path = folder.join(&name);
-            let controller = name == CORE || name.starts_with(PROVIDER);
+            let controller = is_controller(&name);
             let why = match unfinished.filter(|left| written_since(&path, left.since)) {
                 Some(left) if left.killed => Some("an earlier build was ended while it wrote this".to_owned()),
                 Some(_) if !controller => Some("an earlier build failed after it began to write this".to_owned()),

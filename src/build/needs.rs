@@ -42,7 +42,7 @@ pub struct Need {
 /// Looks for the programs that the scripts run.
 pub fn programs(scripts: &Scripts, environment: &Environment, host: &Host, distribution: &Distribution) -> Vec<Need> {
     let can_skip = scripts.say("SKIP_ENVTEST");
-    let skips = can_skip && value(environment, "SKIP_ENVTEST").is_some_and(|skip| skip == "y");
+    let skips = can_skip && is_set(environment, "SKIP_ENVTEST");
     let mut needs = Vec::new();
     for (program, dnf, apt) in PROGRAMS {
         let fetches = FETCH.contains(&program);
@@ -144,6 +144,11 @@ pub fn refusal(needs: &[Need]) -> Error {
     needs.iter().fold(Error::refused("this machine lacks what the build needs"), |error, need| {
         error.detail(format!("needed: {}\nfound: {}\nfix: {}", need.what, need.found.replace('\n', "\n  "), need.fix))
     })
+}
+
+/// Whether a switch of the scripts is set: they take `y` and nothing else.
+pub fn is_set(environment: &Environment, name: &str) -> bool {
+    value(environment, name).is_some_and(|value| value == "y")
 }
 
 /// A variable of the build's environment.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
-use super::controllers::{CORE, PROVIDER};
+use super::controllers::{PROVIDER, is_controller};
 use super::script::SCRIPT;
 
 /// How many of the last lines a failure shows.
@@ -151,8 +151,7 @@ impl Phases {
         self.open.retain(|open| {
             let over = ended(open);
             if over {
-                let controller = |target: &String| target == CORE || target.starts_with(PROVIDER);
-                *made += usize::from(open.target.as_ref().is_some_and(controller));
+                *made += usize::from(open.target.as_deref().is_some_and(is_controller));
                 done.push(Phase { name: open.name.clone(), began: open.began, seconds: now - open.began });
             }
             !over

@@ -13,7 +13,7 @@ use super::clean::{ZIP, generated, half_zips};
 use super::controllers::{Aside, Controllers, Linked, PROVIDER, Removed, Sources, module, survey};
 use super::linking::{Link, Linking};
 use super::lock::{Lock, Unfinished, written_since};
-use super::needs::{self, Space, value};
+use super::needs::{self, Space, is_set, value};
 use super::platforms::Platforms;
 use super::revision::{self, Terraform};
 use super::script::{SCRIPT, Scripts};
@@ -349,8 +349,7 @@ fn what_goes(
 }
 
 fn refuse_half_generated(unfinished: Option<Unfinished>, environment: &Environment) -> Result<(), Error> {
-    let skips = value(environment, "SKIP_GENERATION").is_some_and(|skip| skip == "y");
-    if skips && unfinished.is_some_and(|left| left.generated) {
+    if is_set(environment, "SKIP_GENERATION") && unfinished.is_some_and(|left| left.generated) {
         return Err(Error::refused("an earlier build was ended while `go generate` ran: its output may be cut off")
             .hint("build once without `--skip-generation`"));
     }

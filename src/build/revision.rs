@@ -17,7 +17,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::controllers::{Sources, survey};
-use super::needs::value;
+use super::needs::{is_set, value};
 use super::script::{SCRIPT, Scripts};
 use crate::checkout::Checkout;
 use crate::error::Error;
@@ -90,7 +90,7 @@ pub fn tell(
             "Terraform is left out with --platform, since it runs no controller; `--env {SKIP_TERRAFORM}=n` builds it"
         ));
     }
-    if value(environment, SKIP_TERRAFORM).is_some_and(|skip| skip == "y") {
+    if is_set(environment, SKIP_TERRAFORM) {
         return Some(left_out(checkout));
     }
     let providers = folders(checkout).len();
