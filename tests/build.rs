@@ -133,12 +133,12 @@ fn build_format_json_prints_one_document_and_the_build_on_stderr() {
     assert!(document["installer"].as_str().unwrap().ends_with("/bin/openshift-install"));
 }
 
-/// Starts a build, waits for its children, signals the tool, and returns what it said.
-fn interrupted(script: &str, marker: &str, signals: &[&str]) -> (Option<i32>, String, Duration) {
+/// Starts a build, waits for so many children, signals the tool, and returns what it said.
+fn interrupted(script: &str, (marker, children): (&str, usize), signals: &[&str]) -> (Option<i32>, String, Duration) {
     let tree = scripted(script);
     let child = tree.tool().arg("build").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let began = Instant::now();
-    while processes_with(marker) == 0 {
+    while processes_with(marker) < children {
         assert!(began.elapsed() < Duration::from_secs(30), "the build did not start");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -161,13 +161,13 @@ fn marker(number: u32) -> String {
 #[test]
 fn build_ends_its_whole_process_group_at_ctrl_c_and_says_so() {
     let sleep = marker(4711);
-    let (code, said, _) = interrupted(&format!("(sleep {sleep}) &\nset -x\nsleep {sleep}"), &sleep, &["INT"]);
+    let (code, said, _) = interrupted(&format!("(sleep {sleep}) &\nset -x\nsleep {sleep}"), (&sleep, 2), &["INT"]);
     assert_eq!(code, Some(1));
     let error = "error: the build was interrupted by signal 2 (SIGINT): its process group was ended";
     assert!(said.contains(error), "{said}");
     assert!(said.contains(&format!("in step: sleep {sleep}")), "{said}");
     let sleep = marker(4712);
-    let (code, said, _) = interrupted(&format!("sleep {sleep} &\nwait"), &sleep, &["TERM"]);
+    let (code, said, _) = interrupted(&format!("sleep {sleep} &\nwait"), (&sleep, 1), &["TERM"]);
     assert_eq!(code, Some(1));
     assert!(said.contains("interrupted by signal 15 (SIGTERM)"), "{said}");
 }
@@ -176,10 +176,14 @@ fn build_ends_its_whole_process_group_at_ctrl_c_and_says_so() {
 fn build_kills_a_group_that_ignores_sigterm_at_the_second_ctrl_c() {
     let name = marker(4713);
     let script = format!("exec sh -c \"trap '' TERM INT; while :; do sleep 0.1; done\" {name}");
-    let (code, said, took) = interrupted(&script, &name, &["INT", "INT"]);
-    assert_eq!(code, Some(1));
-    assert!(said.contains("interrupted by signal 2 (SIGINT)"), "{said}");
-    assert!(took < Duration::from_secs(4), "{took:?}");
+    // Without the second one it would take five seconds each time; a loaded machine may need as long once.
+    let soon = (0..4).any(|_| {
+        let (code, said, took) = interrupted(&script, (&name, 1), &["INT", "INT"]);
+        assert_eq!(code, Some(1));
+        assert!(said.contains("interrupted by signal 2 (SIGINT)"), "{said}");
+        took < Duration::from_secs(5)
+    });
+    assert!(soon, "it waited for the end of the grace time");
 }
 
 /// A folder with some of the programs that are in PATH.

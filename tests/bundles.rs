@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +20,7 @@ use crate::end_to_end::real_rr;
 use crate::harness::{Run, command, kill};
 use crate::streams::{self, Layout, Map, program};
 use crate::traces::tool;
+use crate::watched::stopped_at_work;
 
 const AWS: &str = "cluster-api-provider-aws";
 
@@ -544,19 +545,17 @@ fn large(site: &Site, bytes: usize) {
     (0..bytes / noise.len()).for_each(|_| data.write_all(&noise).unwrap());
 }
 
-/// Starts the tool and waits until a new file or folder of that name is in a folder, and holds something.
-fn started(site: &Site, arguments: &[&str], folder: &Path, name: &str) -> (std::process::Child, PathBuf) {
+/// Starts the tool, once all is `ready`, and stops it when a new file or folder of that name is in a folder
+/// and holds something.
+fn stopped(ready: impl Fn(), site: &Site, arguments: &[&str], folder: &Path, name: &str) -> (Child, PathBuf) {
     let before = names(folder);
-    let mut child = tool(&site.store, arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let start = || {
+        ready();
+        tool(&site.store, arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
     let new = |found: &String| found.starts_with(name) && !before.contains(found);
-    loop {
-        let found = names(folder).into_iter().find(new).map(|found| folder.join(found));
-        let holds = |path: &PathBuf| path.metadata().is_ok_and(|seen| seen.is_dir() || seen.len() > 0);
-        if let Some(found) = found.filter(holds) {
-            return (child, found);
-        }
-        assert!(child.try_wait().unwrap().is_none(), "it ended before it was seen at work");
-    }
+    let holds = |path: &PathBuf| path.metadata().is_ok_and(|seen| seen.is_dir() || seen.len() > 0);
+    stopped_at_work(start, || names(folder).into_iter().find(new).map(|found| folder.join(found)).filter(holds))
 }
 
 fn make_old(path: &Path) {
@@ -566,15 +565,15 @@ fn make_old(path: &Path) {
 #[test]
 fn traces_pack_that_is_killed_leaves_the_trace_and_an_earlier_file_as_they_were() {
     let site = Site::new();
-    large(&site, 24 << 20);
-    fs::write(site.bundle(), b"earlier").unwrap();
+    large(&site, 8 << 20);
+    let earlier = || fs::write(site.bundle(), b"earlier").unwrap();
     let (bundle, root) = (site.bundle(), site.store.parent().unwrap().to_owned());
     let before: Vec<_> = names(&site.trace())
         .into_iter()
         .map(|name| (site.trace().join(&name).metadata().unwrap().len(), name))
         .collect();
     let arguments = ["pack", "aws", "-o", bundle.to_str().unwrap(), "--level", "9"];
-    let (mut child, part) = started(&site, &arguments, &root, ".rr-patch-pack-");
+    let (mut child, part) = stopped(earlier, &site, &arguments, &root, ".rr-patch-pack-");
     child.kill().unwrap();
     child.wait().unwrap();
     let after: Vec<_> = names(&site.trace())
@@ -585,8 +584,9 @@ fn traces_pack_that_is_killed_leaves_the_trace_and_an_earlier_file_as_they_were(
     assert!(part.is_file(), "what was written so far");
 
     // A signal that can be heard takes it back at once.
-    let (child, _) = started(&site, &arguments, &root, ".rr-patch-pack-");
+    let (child, _) = stopped(earlier, &site, &arguments, &root, ".rr-patch-pack-");
     kill("INT", child.id());
+    kill("CONT", child.id());
     let run = Run::of(child.wait_with_output().unwrap()).exits(1);
     run.says(&["error: ", "interrupted by signal 2 (SIGINT)"]);
     assert_eq!(fs::read(&bundle).unwrap(), b"earlier");
@@ -601,12 +601,13 @@ fn traces_pack_that_is_killed_leaves_the_trace_and_an_earlier_file_as_they_were(
 #[test]
 fn traces_prune_leaves_a_trace_alone_that_is_being_packed() {
     let site = Site::new();
-    large(&site, 16 << 20);
+    large(&site, 8 << 20);
     let (bundle, root) = (site.bundle(), site.store.parent().unwrap().to_owned());
     let arguments = ["pack", "aws", "-o", bundle.to_str().unwrap(), "--level", "12"];
-    let (mut child, _) = started(&site, &arguments, &root, ".rr-patch-pack-");
+    let (mut child, _) = stopped(|| (), &site, &arguments, &root, ".rr-patch-pack-");
     let run = site.run(&["prune", "--yes", "--keep", "0"]).exits(4);
     run.prints(&["is in use: its lock is held", "removed 0 traces"]);
+    kill("CONT", child.id());
     assert!(child.wait().unwrap().success());
     site.run(&["prune", "--yes", "--keep", "0"]).exits(0).prints(&["removed 1 trace"]);
     site.unpack(&bundle, &[]).exits(0);
@@ -615,16 +616,18 @@ fn traces_prune_leaves_a_trace_alone_that_is_being_packed() {
 #[test]
 fn traces_unpack_that_is_killed_leaves_nothing_under_its_name() {
     let site = Site::new();
-    large(&site, 24 << 20);
+    large(&site, 8 << 20);
     site.pack(&["--level", "1"]).exits(0);
     let (bundle, target) = (site.bundle(), site.folder.path().join("target"));
     let arguments = ["unpack", bundle.to_str().unwrap(), "-C", target.to_str().unwrap()];
-    let (mut child, part) = started(&site, &arguments, &target, ".rr-patch-unpack-");
+    let nothing_yet = || drop(fs::remove_dir_all(target.join("aws")));
+    let (mut child, part) = stopped(nothing_yet, &site, &arguments, &target, ".rr-patch-unpack-");
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(names(&target), [part.file_name().unwrap().to_str().unwrap()]);
-    let (child, _) = started(&site, &arguments, &target, ".rr-patch-unpack-");
+    let (child, _) = stopped(nothing_yet, &site, &arguments, &target, ".rr-patch-unpack-");
     kill("TERM", child.id());
+    kill("CONT", child.id());
     Run::of(child.wait_with_output().unwrap()).exits(1).says(&["interrupted by signal 15 (SIGTERM)"]);
     make_old(&part);
     site.unpack(&bundle, &["-C", target.to_str().unwrap()]).exits(0);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
@@ -380,21 +381,13 @@ fn controllers_that_wait_aside_come_back_after_a_kill() {
     let tree = built();
     let script = tree.text("hack/build.sh");
     // Untraced: a shell that still prints when who reads it has been killed is ended by SIGPIPE.
-    let waits = "{ set +x; } 2>/dev/null\ntouch begun\nexec sleep 60";
+    let waits = "{ set +x; } 2>/dev/null\necho begun\nexec sleep 60";
     tree.edit("hack/build.sh", "export CGO_ENABLED=0", waits);
-    let mut child = tree
-        .tool()
-        .args(STATIC)
-        .args(["--platform", "aws"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let began = Instant::now();
-    while !tree.path("begun").exists() {
-        assert!(began.elapsed() < Duration::from_secs(60), "the build did not come that far");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let mut tool = tree.tool();
+    tool.args(STATIC).args(["--platform", "aws"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = tool.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "begun"), "the build did not come that far");
     assert!(!bin(&tree, "cluster-api-provider-azure").exists());
     kill("KILL", child.id());
     child.wait().unwrap();

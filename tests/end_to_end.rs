@@ -3,18 +3,14 @@
 //! line changed the traces are lost.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::process::{ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use crate::harness::{Run, SYSTEM, command, copy, fixtures, kill};
 use crate::recorder::{self, Trace, traces};
-
-/// How long anything may take before a test gives up. The slowest waits for a log line that comes
-/// after ten seconds.
-const PATIENCE: Duration = Duration::from_secs(90);
+use crate::watched::Watched;
 
 /// A built installer: a tree of its own under the target folder, since a build takes a while.
 pub struct Build {
@@ -94,8 +90,7 @@ fn signal_rr() -> &'static Build {
 /// An install that runs.
 struct Install {
     folder: tempfile::TempDir,
-    child: Child,
-    log: Arc<Mutex<String>>,
+    process: Watched,
 }
 
 /// An install that has ended.
@@ -124,53 +119,27 @@ fn install(build: &Build, platform: &str, variables: &[(&str, &str)]) -> Install
         .envs(variables.iter().copied())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    let mut child = installer.spawn().unwrap();
-    let log = Arc::new(Mutex::new(String::new()));
-    let (mut stderr, copy) = (child.stderr.take().unwrap(), Arc::clone(&log));
-    std::thread::spawn(move || {
-        let mut buffer = [0; 4096];
-        while let Ok(n @ 1..) = stderr.read(&mut buffer) {
-            copy.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..n]));
-        }
-    });
-    Install { folder, child, log }
+    Install { folder, process: Watched::start(&mut installer) }
 }
 
 impl Install {
-    fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
-    }
-
     /// Waits until the log holds all of these.
+    #[track_caller]
     fn until(mut self, lines: &[&str]) -> Self {
-        let began = Instant::now();
-        while !lines.iter().all(|line| self.log().contains(line)) {
-            let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() && began.elapsed() < PATIENCE, "no {lines:?} ({ended:?}) in:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.process.until(lines);
         self
     }
 
     /// What the terminal sends at Ctrl-C. The controllers are in process groups of their own.
     fn interrupt(self) -> Self {
-        kill("INT", self.child.id());
+        kill("INT", self.process.child.id());
         self
     }
 
+    #[track_caller]
     fn end(mut self) -> Ended {
-        let began = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            if began.elapsed() > PATIENCE {
-                self.child.kill().unwrap();
-                panic!("the installer does not end:\n{}", self.log());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        };
-        let (log, traces) = (self.log(), traces(&self.folder.path().join("traces")));
+        let status = self.process.ends();
+        let (log, traces) = (self.process.said(), traces(&self.folder.path().join("traces")));
         Ended { status, log, traces, folder: self.folder }
     }
 }

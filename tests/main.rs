@@ -4,6 +4,7 @@
 //! sentences of behaviour with the command or option in them.
 
 mod harness;
+mod watched;
 
 mod apply;
 mod build;

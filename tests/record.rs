@@ -1,11 +1,10 @@
 //! `rr-patch record`: the installer runs, every trace is closed whatever happens, and the report says so.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -13,9 +12,8 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use crate::end_to_end::{only_wrapped, patched, real_rr};
 use crate::harness::{Run, command, copy, kill};
 use crate::recorder::{self, Trace};
+use crate::watched::{PATIENCE, Watched};
 
-/// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(90);
 const AWS: &str = "cluster-api-provider-aws-0";
 const HOLD: (&str, &str) = ("FIXTURE_WORK_SECONDS", "60");
 const SECRET: &str = "hunter2";
@@ -102,59 +100,31 @@ fn repo() -> &'static str {
     patched().root.to_str().unwrap()
 }
 
-/// A run that goes on, and what it has said so far on both streams.
-struct Session {
-    child: Child,
-    said: Arc<Mutex<String>>,
-}
-
-fn listen(mut from: impl Read + Send + 'static, said: &Arc<Mutex<String>>) {
-    let said = Arc::clone(said);
-    std::thread::spawn(move || {
-        let mut buffer = [0; 4096];
-        while let Ok(n @ 1..) = from.read(&mut buffer) {
-            said.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..n]));
-        }
-    });
-}
+/// A run that goes on.
+struct Session(Watched);
 
 impl Session {
     fn start(mut tool: Command) -> Self {
-        let mut child = tool.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let said = Arc::default();
-        listen(child.stdout.take().unwrap(), &said);
-        listen(child.stderr.take().unwrap(), &said);
-        Self { child, said }
+        Self(Watched::start(tool.stdout(Stdio::piped()).stderr(Stdio::piped())))
     }
 
     fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
+        self.0.said()
     }
 
     #[track_caller]
     fn until(&mut self, part: &str) {
-        let began = Instant::now();
-        while !self.said().contains(part) {
-            let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() && began.elapsed() < PATIENCE, "no `{part}` ({ended:?}) in:\n{}", self.said());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.0.until(&[part]);
     }
 
     fn signal(&self, name: &str) {
-        kill(name, self.child.id());
+        kill(name, self.0.child.id());
     }
 
     #[track_caller]
     fn ends(&mut self, code: i32) -> String {
-        let began = Instant::now();
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(began.elapsed() < PATIENCE, "it does not end:\n{}", self.said());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        // What the threads still have to hand over.
-        std::thread::sleep(Duration::from_millis(100));
-        assert_eq!(self.child.wait().unwrap().code(), Some(code), "{}", self.said());
+        let status = self.0.ends();
+        assert_eq!(status.code(), Some(code), "{}", self.said());
         self.said()
     }
 }
@@ -355,10 +325,13 @@ fn record_closes_the_traces_of_a_third_request_while_controllers_still_run() {
     let stubborn = ("FIXTURE_BEHAVIOUR", "cluster-api-provider-aws=stubborn");
     let mut session = Session::start(place.record(&[repo()], &[HOLD, stubborn]));
     session.until("Holding for");
-    for wait in [100, 2200, 0] {
-        session.signal("INT");
-        std::thread::sleep(Duration::from_millis(wait));
-    }
+    // Each one when the one before was answered: two at once are one.
+    session.signal("INT");
+    session.until("asking again tells what would be lost");
+    session.signal("INT");
+    session.until("asked a third time");
+    std::thread::sleep(Duration::from_millis(2100));
+    session.signal("INT");
     session.until("ended with signal: killed");
     let said = session.ends(1);
     assert!(said.contains("ending the controllers where they are"), "{said}");
@@ -409,7 +382,7 @@ fn record_leaves_a_trace_that_knows_its_needs_even_if_it_is_killed_itself() {
         std::thread::sleep(Duration::from_millis(20));
     }
     let installer = installer_of(&place);
-    kill("KILL", session.child.id());
+    session.signal("KILL");
     let noted: serde_json::Value = serde_json::from_str(&fs::read_to_string(&sidecar).unwrap()).unwrap();
     assert_eq!((&noted["software_counters"], &noted["controller"]), (&true.into(), &"cluster-api-provider-aws".into()));
     // The installer knows how to close its traces.
@@ -436,12 +409,11 @@ fn on_a_terminal(place: &Place, variables: &[(&str, &str)]) -> (Session, File) {
     let script = "trap : INT; \"$@\"; echo \"status $?\"; read -r line; echo \"the shell read $line\"";
     tool.args(["--ctty", "--wait", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_rr-patch"), "record", "--unchecked"]);
     tool.args(place.arguments(&[repo()])).stdin(terminal()).stdout(terminal()).stderr(terminal());
-    let child = tool.spawn().unwrap();
-    let said = Arc::default();
+    let mut session = Session(Watched::start(&mut tool));
     let master: OwnedFd = master;
     let master = File::from(master);
-    listen(master.try_clone().unwrap(), &said);
-    (Session { child, said }, master)
+    session.0.read(master.try_clone().unwrap());
+    (session, master)
 }
 
 #[test]

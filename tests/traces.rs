@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Run, command, copy, fixtures};
 use crate::streams::{self, Layout, program};
+use crate::watched::stopped_at_work;
 
 const AWS: &str = "cluster-api-provider-aws";
 
@@ -474,21 +475,21 @@ fn traces_prune_keeps_the_newest_of_each_controller_and_removes_by_age() {
 
 #[test]
 fn traces_prune_that_is_killed_leaves_each_trace_whole_or_gone() {
-    const FILES: usize = 2000;
+    const FILES: usize = 500;
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("rr");
-    for number in 0..3 {
-        let path = store.join(format!("{AWS}-{number}"));
-        streams::dead(&path, AWS);
-        (0..FILES).for_each(|n| drop(File::create(path.join(format!("mmap_copy_{n}_x"))).unwrap()));
-    }
     let names = || -> Vec<String> {
         fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     };
-    let mut tool = tool(&store, &["prune", "--yes"]).stdout(Stdio::null()).spawn().unwrap();
-    while !names().iter().any(|name| name.starts_with('.')) {
-        assert!(tool.try_wait().unwrap().is_none(), "it ended before it was seen at work");
-    }
+    let start = || {
+        for number in 0..3 {
+            let path = store.join(format!("{AWS}-{number}"));
+            streams::dead(&path, AWS);
+            (0..FILES).for_each(|n| drop(File::create(path.join(format!("mmap_copy_{n}_x"))).unwrap()));
+        }
+        tool(&store, &["prune", "--yes"]).stdout(Stdio::null()).spawn().unwrap()
+    };
+    let (mut tool, _) = stopped_at_work(start, || names().into_iter().find(|name| name.starts_with('.')));
     tool.kill().unwrap();
     tool.wait().unwrap();
     let left = names();
