@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::end_to_end::installer;
-use crate::harness::{PROCESS, Run, Tree, kill};
+use crate::harness::{PROCESS, Run, Tree, command, kill};
 
 /// A patched tree with a build script of its own, and no Makefile for controllers.
 fn scripted(script: &str) -> Tree {
@@ -214,6 +214,45 @@ fn build_names_all_that_is_missing_at_once_with_the_command_that_installs_it() {
     }
 }
 
+/// Go keeps what it compiles in its work folder until it links: a build of ten controllers was over after 19
+/// minutes, for want of room that nobody had told of.
+#[test]
+fn build_tells_how_much_room_a_cold_build_needs_in_go_s_work_folder_too() {
+    let tree = Tree::patched("installer");
+    tree.write("pkg/large/large.go", format!("package large\n{}", "// Nothing.\n".repeat(1 << 20)));
+    let folder = tree.beside("work");
+    fs::create_dir_all(&folder).unwrap();
+    let on_a_disk_of = |size: &str, script: &str| {
+        let script = format!("mount -t tmpfs -o size={size} tmpfs \"$0\" && {script}");
+        let mut shell = command("unshare");
+        shell.current_dir(tree.root()).args(["--mount", "sh", "-c", &script]).arg(&folder);
+        let work = format!("GOTMPDIR={}", folder.display());
+        shell.args([env!("CARGO_BIN_EXE_rr-patch"), "build", "--dry-run", "--skip-envtest", "--env", &work]);
+        Run::of(shell.output().unwrap())
+    };
+    if on_a_disk_of("1m", "true").code != 0 {
+        eprintln!("skipped: nobody may mount a small file system here");
+        return;
+    }
+    let run = on_a_disk_of("4g", "exec \"$@\"").exits(0);
+    assert!(!run.stderr.contains("cold build"), "{}", run.stderr);
+    // It holds what is linked, and not what is compiled before that.
+    let run = on_a_disk_of("150m", "exec \"$@\"").exits(0);
+    let run = run.says(&["note: a cold build needs about ", &format!("on the file system of `{}`", folder.display())]);
+    run.says(&[
+        "what one `go build` of it compiles, in Go's work folder",
+        "150.0 MiB are free",
+        "`--env GOTMPDIR=DIR`",
+    ]);
+    on_a_disk_of("30m", "exec \"$@\"").exits(3).says(&["for Go's work folder)", "30.0 MiB are free"]);
+}
+
+#[test]
+fn build_that_ran_out_of_room_says_how_to_make_some() {
+    let run = scripted("echo 'compile: writing output: no space left on device'; exit 1").rr_patch(&["build"]).exits(1);
+    run.says(&["hint: make room, ", "`--env GOTMPDIR=DIR` puts Go's work folder elsewhere", "hint: mend what "]);
+}
+
 #[test]
 fn build_without_go_says_so_and_how_to_get_it() {
     let tree = Tree::patched("installer");
@@ -346,7 +385,7 @@ fn build_on_a_terminal_shows_phases_and_leaves_the_lines_to_the_log() {
     let tree = tree("set -x\nzip --version\nsleep 0.5\necho an-ordinary-line");
     let tool = env!("CARGO_BIN_EXE_rr-patch");
     let terminal = |options: &str| {
-        let mut script = crate::harness::command("script");
+        let mut script = command("script");
         script.args([
             "--quiet",
             "--return",

@@ -95,6 +95,10 @@ pub fn c_compiler(why: String, distribution: &Distribution) -> Need {
     }
 }
 
+/// What to do where a file system is too small.
+pub const ROOM: &str = "make room, for example with `go clean -cache`; `--platform` builds fewer controllers; \
+                        `--env GOTMPDIR=DIR` puts Go's work folder elsewhere";
+
 /// Bytes that a build writes, by the folder that they go to.
 #[derive(Debug, Default)]
 pub struct Space {
@@ -128,7 +132,7 @@ impl Space {
                     parts.join(", ")
                 ),
                 found: format!("{} are free", bytes(free)),
-                fix: "make room, for example with `go clean -cache`; `--platform` builds fewer controllers".into(),
+                fix: ROOM.into(),
             })
             .collect()
     }

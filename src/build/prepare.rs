@@ -173,7 +173,7 @@ impl<'a> Prepared<'a> {
     /// refused; a cold cache is only warned of, since how much of it is there nobody knows.
     fn look_for_space(&mut self) -> Result<()> {
         let folder = self.checkout.locate(&self.controllers.folder());
-        let (mut made, mut all, mut largest, mut sources) = (0, 0, 0, 0);
+        let (mut made, mut all, mut largest, mut sources, mut most) = (0, 0, 0, 0, 0);
         for (name, source) in self.controllers.sources() {
             let size = match self.to_be_made.contains(name) {
                 true => binary_size(source.bytes),
@@ -182,6 +182,7 @@ impl<'a> Prepared<'a> {
             if self.to_be_made.contains(name) {
                 made += size;
                 sources += source.bytes;
+                most = source.bytes.max(most);
             }
             largest = largest.max(size);
             all += size;
@@ -207,18 +208,37 @@ impl<'a> Prepared<'a> {
         let links = if self.to_be_made.is_empty() { 0 } else { largest * self.jobs as u64 };
         space.want(&work, installer + links, "Go's work folder");
         needs::refuse(&space.missing())?;
-        let link = without_zip * LINK_PER_OWN_BYTE + (zip + packed) * LINK_PER_EMBEDDED_BYTE;
-        let free = free_memory();
-        if link > free {
-            let (link, free) = (bytes(link), bytes(free));
-            self.notes.push(format!("linking the installer takes about {link} of memory, and {free} are free"));
-        }
         let cache = (sources + own.bytes) * CACHE_PER_SOURCE;
         space.want(Path::new(self.toolchain.get("GOCACHE")), cache, "Go's cache, if nothing of this is in it yet");
-        self.notes.extend(
-            space.missing().into_iter().map(|need| format!("a cold build needs {}; {}", need.what, need.found)),
-        );
+        // Nothing that a `go build` compiles leaves its work folder before it ends.
+        let compiled = own.bytes.max(most * self.jobs as u64) * CACHE_PER_SOURCE;
+        space.want(&work, compiled, "what one `go build` of it compiles, in Go's work folder");
+        let missing = space.missing().into_iter();
+        self.notes
+            .extend(missing.map(|need| format!("a cold build needs {}; {}: {}", need.what, need.found, need.fix)));
+        self.note_memory(without_zip * LINK_PER_OWN_BYTE + (zip + packed) * LINK_PER_EMBEDDED_BYTE, &work, compiled);
         Ok(())
+    }
+
+    /// Whether there is memory to link the installer with, beside a work folder that is in memory itself.
+    fn note_memory(&mut self, link: u64, work: &Path, compiled: u64) {
+        const TMPFS: i64 = 0x0102_1994; // TMPFS_MAGIC, statfs(2)
+        let free = free_memory();
+        let in_memory = rustix::fs::statfs(work).is_ok_and(|system| system.f_type == TMPFS);
+        if link + if in_memory { compiled } else { 0 } <= free {
+            return;
+        }
+        let mut note =
+            format!("linking the installer takes about {} of memory, and {} are free", bytes(link), bytes(free));
+        if in_memory {
+            note.push_str(&format!(
+                "; Go's work folder `{}` is in memory too, with up to {} in a cold build: \
+                 `--env GOTMPDIR=/var/tmp` puts it on a disk",
+                work.display(),
+                bytes(compiled)
+            ));
+        }
+        self.notes.push(note);
     }
 
     /// Bytes that Terraform and its providers take if they are built, and those of them that go into the

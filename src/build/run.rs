@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use super::clean::{self, ZIP};
 use super::controllers::{Aside, Linked, Removed};
 use super::linking::Linking;
+use super::needs::ROOM;
 use super::phases::{Phase, Phases};
 use super::prepare::Prepared;
 use super::proof::{Expected, prove};
@@ -285,10 +286,11 @@ impl Prepared<'_> {
             if let Some(target) = phases.failed_target() {
                 error = error.detail(format!("make said: {target}"));
             }
-            error = error
-                .detail(format!("last lines:\n{}", phases.last_lines()))
-                .detail(format!("log: {log}"))
-                .hint("mend what the last lines name, then run `rr-patch build` again");
+            error = error.detail(format!("last lines:\n{}", phases.last_lines())).detail(format!("log: {log}"));
+            if phases.last_lines().contains("no space left on device") {
+                error = error.hint(ROOM);
+            }
+            let error = error.hint("mend what the last lines name, then run `rr-patch build` again");
             return Err(step.hint.iter().fold(error, |error, hint| error.hint(*hint)).into());
         }
         self.controllers.date(began)?;
