@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::end_to_end::installer;
 use crate::harness::{PROCESS, Run, Tree, command, kill};
+use crate::watched::processes_with;
 
 /// A patched tree with a build script of its own, and no Makefile for controllers.
 fn scripted(script: &str) -> Tree {
@@ -24,12 +25,6 @@ fn tree(script: &str) -> Tree {
     let good = installer(true);
     let put = "out=${OUTPUT:-bin/openshift-install}; mkdir -p \"$(dirname \"$out\")\"";
     scripted(&format!("{script}\n{put} && cp '{}' \"$out\"", good.display()))
-}
-
-fn processes_with(marker: &str) -> usize {
-    let entries = std::fs::read_dir("/proc").unwrap();
-    let lines = entries.filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok());
-    lines.filter(|line| String::from_utf8_lossy(line).contains(marker)).count()
 }
 
 #[test]
@@ -138,7 +133,7 @@ fn interrupted(script: &str, (marker, children): (&str, usize), signals: &[&str]
     let tree = scripted(script);
     let child = tree.tool().arg("build").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let began = Instant::now();
-    while processes_with(marker) < children {
+    while processes_with(marker).len() < children {
         assert!(began.elapsed() < Duration::from_secs(30), "the build did not start");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -149,7 +144,7 @@ fn interrupted(script: &str, (marker, children): (&str, usize), signals: &[&str]
         std::thread::sleep(Duration::from_millis(200));
     }
     let output = child.wait_with_output().unwrap();
-    assert_eq!(processes_with(marker), 0, "nothing of the build is left");
+    assert_eq!(processes_with(marker), [] as [String; 0], "nothing of the build is left");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned(), began.elapsed())
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::harness::{Run, SYSTEM, command, copy, fixtures, kill};
 use crate::recorder::{self, Trace, traces};
-use crate::watched::Watched;
+use crate::watched::{Watched, processes_with};
 
 /// A built installer: a tree of its own under the target folder, since a build takes a while.
 pub struct Build {
@@ -166,11 +166,7 @@ impl Ended {
 
     /// The command lines of processes that name this install's folder.
     fn survivors(&self) -> Vec<String> {
-        let folder = self.folder.path().to_str().unwrap();
-        let processes =
-            fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
-        let lines = processes.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-        lines.filter(|line| line.contains(folder)).collect()
+        processes_with(self.folder.path().to_str().unwrap())
     }
 
     fn file(&self, name: &str) -> String {

@@ -12,7 +12,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use crate::end_to_end::{only_wrapped, patched, real_rr};
 use crate::harness::{Run, command, copy, kill};
 use crate::recorder::{self, Trace};
-use crate::watched::{PATIENCE, Watched};
+use crate::watched::{PATIENCE, Watched, processes, processes_with};
 
 const AWS: &str = "cluster-api-provider-aws-0";
 const HOLD: (&str, &str) = ("FIXTURE_WORK_SECONDS", "60");
@@ -84,11 +84,7 @@ impl Place {
 
     #[track_caller]
     fn leaves_no_process(&self) {
-        let folder = self.folder.path().to_str().unwrap();
-        let lines =
-            fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
-        let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-        assert_eq!(lines.filter(|line| line.contains(folder)).collect::<Vec<_>>(), [] as [String; 0]);
+        assert_eq!(processes_with(self.folder.path().to_str().unwrap()), [] as [String; 0]);
     }
 
     fn text(&self, name: &str) -> String {
@@ -341,15 +337,10 @@ fn record_closes_the_traces_of_a_third_request_while_controllers_still_run() {
 
 /// The installer's process.
 fn installer_of(place: &Place) -> u32 {
-    let wanted = format!("cluster\0--dir\0{}", place.path("install").display());
-    let entries = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap());
-    let mut pids = entries.filter_map(|entry| {
-        let line = fs::read(entry.path().join("cmdline")).ok()?;
-        let line = String::from_utf8_lossy(&line).into_owned();
-        (line.contains("bin/openshift-install\0create") && line.contains(&wanted))
-            .then(|| entry.file_name().to_str().unwrap().parse().unwrap())
-    });
-    pids.next().expect("the installer runs")
+    let wanted = format!("cluster --dir {}", place.path("install").display());
+    let installer =
+        processes().find(|(_, line)| line.contains("bin/openshift-install create") && line.contains(&wanted));
+    installer.expect("the installer runs").0
 }
 
 #[test]
@@ -444,16 +435,10 @@ fn record_on_a_terminal_passes_on_a_signal_that_the_terminal_did_not_send() {
     let place = Place::new("aws");
     let (mut session, mut keys) = on_a_terminal(&place, &[HOLD]);
     session.until("Holding for");
-    let wanted = format!("record\0--unchecked\0{}", repo());
-    let entries = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let wanted = format!("{} record --unchecked {}", env!("CARGO_BIN_EXE_rr-patch"), repo());
     let install = place.path("install").display().to_string();
-    let tool = entries.filter_map(|process| Some((process.clone(), fs::read(process.join("cmdline")).ok()?)));
-    let mut tool = tool.filter(|(_, line)| {
-        let line = String::from_utf8_lossy(line);
-        line.contains(&wanted) && line.contains(&install) && line.starts_with(env!("CARGO_BIN_EXE_rr-patch"))
-    });
-    let (process, _) = tool.next().expect("the tool runs");
-    kill("INT", process.file_name().unwrap().to_str().unwrap().parse().unwrap());
+    let tool = processes().find(|(_, line)| line.starts_with(&wanted) && line.contains(&install));
+    kill("INT", tool.expect("the tool runs").0);
     session.until("status 1");
     keys.write_all(b"\n").unwrap();
     let said = session.ends(0);

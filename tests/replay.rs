@@ -17,6 +17,7 @@ use crate::end_to_end::{patched, real_rr};
 use crate::harness::{Run, command, copy, fixtures, kill};
 use crate::recorder;
 use crate::streams::{self, Layout, program};
+use crate::watched::processes_with;
 
 const AWS: &str = "cluster-api-provider-aws";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -150,9 +151,7 @@ impl Server {
 
 /// The command lines of processes that name a store.
 fn of_trace(store: &Path) -> Vec<String> {
-    let lines = fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
-    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-    lines.filter(|line| line.contains(store.to_str().unwrap())).collect()
+    processes_with(store.to_str().unwrap())
 }
 
 /// The provider that the fixture's build made, with its debug information.

@@ -1,5 +1,6 @@
 //! Processes that go on while a test looks at them.
 
+use std::fs;
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex};
@@ -16,6 +17,21 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a stream may stay open when the process has ended: one that outlives it may have inherited it,
 /// and whether one does is not asked here.
 const CLOSING: Duration = Duration::from_secs(10);
+
+/// All processes of this machine, each with its command line, spaces between the words.
+pub fn processes() -> impl Iterator<Item = (u32, String)> {
+    fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let entry = entry.ok()?;
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        Some((pid, String::from_utf8_lossy(&line).replace('\0', " ")))
+    })
+}
+
+/// The command lines of those that name a folder or another word.
+pub fn processes_with(word: &str) -> Vec<String> {
+    processes().map(|(_, line)| line).filter(|line| line.contains(word)).collect()
+}
 
 /// One whose words are read as they come.
 pub struct Watched {

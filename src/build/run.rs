@@ -286,11 +286,12 @@ impl Prepared<'_> {
             if let Some(target) = phases.failed_target() {
                 error = error.detail(format!("make said: {target}"));
             }
-            error = error.detail(format!("last lines:\n{}", phases.last_lines())).detail(format!("log: {log}"));
-            if phases.last_lines().contains("no space left on device") {
+            let last_lines = phases.last_lines();
+            error = error.detail(format!("last lines:\n{last_lines}")).detail(format!("log: {log}"));
+            if last_lines.contains("no space left on device") {
                 error = error.hint(ROOM);
             }
-            let error = error.hint("mend what the last lines name, then run `rr-patch build` again");
+            error = error.hint("mend what the last lines name, then run `rr-patch build` again");
             return Err(step.hint.iter().fold(error, |error, hint| error.hint(*hint)).into());
         }
         self.controllers.date(began)?;
