@@ -26,3 +26,4 @@ pub mod patchfile;
 pub mod checkout;
 pub mod write;
 pub mod error;
+pub mod ffi;
