@@ -137,6 +137,11 @@ impl Checkout {
         &self.root
     }
 
+    /// The top of the work tree that holds it, as a path without links.
+    pub fn top(&self) -> &Path {
+        &self.top
+    }
+
     /// Where our own state about this checkout lives: in its git folder, out of the user's way.
     pub fn state_dir(&self) -> &Path {
         &self.state_dir

@@ -50,6 +50,11 @@ impl Error {
         Self { exit, message: message.into(), details: Vec::new(), hints: Vec::new() }
     }
 
+    /// The same as a failure, where something was written after all.
+    pub fn as_failure(self) -> Self {
+        Self { exit: Exit::Failed, ..self }
+    }
+
     /// Adds an indented line under the message: where, what was expected, what was found.
     pub fn detail(mut self, line: impl Into<String>) -> Self {
         self.details.push(line.into());

@@ -3,15 +3,19 @@
 //!
 //! One file holds a line of JSON and then the bytes of every file before and after. Nothing is
 //! recorded about how far a write came: a file that equals `before` is untouched, one that equals
-//! `after` is patched, any other was edited since. So a crash at any point needs no special case,
+//! `after` is patched, any other was edited since. So a kill at any point needs no special case,
 //! and neither does `git stash` or `git checkout` between two calls.
+//!
+//! A crash of the machine does: files that apply wrote may have lost their ends, since only the journal is
+//! synced. So the journal holds the boot id, and a beginning of what apply wrote counts as cut off only
+//! if the machine went down since; within one boot it is an edit.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -19,8 +23,9 @@ use serde::{Deserialize, Serialize};
 use crate::build::refuse_while_building;
 use crate::checkout::{Checkout, Commit, Content, conflict_lines, merge};
 use crate::error::Error;
-use crate::plan::{How, Plan, Rewrite, folders};
+use crate::plan::{How, Plan, Rewrite};
 use crate::rules::Site;
+use crate::transaction::{self, Kept, folder_modes};
 use crate::write;
 
 /// The version of the journal's format that this build writes and the newest that it reads.
@@ -31,7 +36,12 @@ const FORMAT: u32 = 1;
 pub struct Journal {
     pub plan: Plan,
     pub about: About,
+    /// The folders of its files before the apply, from the installer's root, with their modes; none for
+    /// those that were not there.
+    pub folders: Vec<(String, Option<u32>)>,
     path: PathBuf,
+    /// When the journal was written, where the machine went down after that.
+    crash_after: Option<SystemTime>,
 }
 
 /// Who applied what.
@@ -57,7 +67,7 @@ pub enum State {
     Patched,
     /// Neither.
     Edited,
-    /// The beginning of what it was or became: a crash cut off the write, or an editor emptied it.
+    /// The beginning of what it was or became, written before the machine went down.
     CutOff,
     /// Gone, though both before and after there was one.
     Missing,
@@ -79,6 +89,11 @@ struct Header {
     shape: String,
     sites: Vec<Site>,
     files: Vec<Entry>,
+    /// The boot in which it was written; 0.1 had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    folders: Vec<(String, Option<u32>)>,
 }
 
 /// What every format of the journal says, past and to come.
@@ -169,10 +184,19 @@ impl Lock {
             if fs::metadata(&path).is_ok_and(|found| found.ino() == held) {
                 let lock = Self { folder: checkout.state_dir().to_owned(), _file: file };
                 refuse_while_building(checkout)?;
+                write::sweep(checkout.state_dir());
                 return Ok(lock);
             }
         }
     }
+}
+
+/// Whether a run that was killed before it had a journal, or after it had removed it, left something in
+/// the state folder.
+pub fn has_leftovers(checkout: &Checkout) -> bool {
+    let Ok(entries) = fs::read_dir(checkout.state_dir()) else { return false };
+    let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names.iter().all(|name| name == LOCK) || names.iter().any(|name| write::is_temporary(name))
 }
 
 /// The file in the state folder that is locked.
@@ -200,27 +224,32 @@ impl Journal {
     /// Makes the originals in `plan` durable.
     pub fn begin(checkout: &Checkout, plan: Plan, about: About) -> Result<Self> {
         let path = Self::path_of(checkout);
-        write::sweep(checkout.state_dir());
-        write::replace(&path, &serialise(&plan, &about)?, 0o600)?;
-        Ok(Self { plan, about, path })
+        let folders = folder_modes(checkout, &plan.rewrites);
+        let first = !path.exists();
+        write::replace(&path, &serialise(&plan, &about, &folders)?, 0o600)?;
+        if first {
+            // The folders that hold the journal's folder may be new too.
+            for above in checkout.state_dir().ancestors().skip(1).take(2) {
+                write::sync(above)?;
+            }
+        }
+        Ok(Self { plan, about, folders, path, crash_after: None })
     }
 
     /// Forgets the originals, after they are back in place: durably first, since nothing else has
     /// them.
     pub fn end(self, checkout: &Checkout) -> Result<()> {
-        for rewrite in &self.plan.rewrites {
-            let path = checkout.locate(&rewrite.path);
-            if path.is_file() {
-                write::sync(&path)?;
-            }
-        }
-        for folder in folders(&self.plan.rewrites).into_iter().map(|folder| checkout.root().join(folder)) {
-            if folder.is_dir() {
-                write::sync(&folder)?;
-            }
-        }
+        transaction::sync(checkout, &self.plan.rewrites)?;
+        transaction::remove_made_folders(checkout, &self.folders);
         write::remove(&self.path)?;
         self.path.parent().map_or(Ok(()), write::sync)
+    }
+
+    /// Clears away what an interrupted run left beside the files. Returns what was kept of it, since
+    /// somebody had saved it.
+    pub fn sweep(&self, checkout: &Checkout) -> Result<Vec<Kept>> {
+        let cut_off = |version: &Content, bytes: &[u8]| self.crash_after.is_some() && begins(version, bytes);
+        transaction::sweep(checkout, &self.plan.rewrites, &cut_off)
     }
 
     /// Looks at each file, in the order of the plan.
@@ -228,10 +257,31 @@ impl Journal {
         let mut seen = Vec::new();
         for rewrite in &self.plan.rewrites {
             let current = checkout.read(&rewrite.path)?;
-            let state = state(rewrite, current.as_ref());
+            let state = self.state(checkout, rewrite, current.as_ref());
             seen.push(Seen { rewrite, current, state });
         }
         Ok(seen)
+    }
+
+    /// What became of a file that now holds `current`.
+    fn state(&self, checkout: &Checkout, rewrite: &Rewrite, current: Option<&Content>) -> State {
+        let same = |content: &Option<Content>| content.as_ref().map(|c| &c.bytes) == current.map(|c| &c.bytes);
+        match current {
+            _ if same(&rewrite.after) => State::Patched,
+            _ if same(&rewrite.before) => State::Original,
+            Some(current) if self.was_cut_off(checkout, rewrite, current) => State::CutOff,
+            Some(_) => State::Edited,
+            None => State::Missing,
+        }
+    }
+
+    /// Whether the machine went down since, and the file is a beginning of a version of it that was written
+    /// with the journal. One that was written later was shortened by somebody, before or after that.
+    fn was_cut_off(&self, checkout: &Checkout, rewrite: &Rewrite, current: &Content) -> bool {
+        let Some(journal_written) = self.crash_after else { return false };
+        let is_beginning = [&rewrite.before, &rewrite.after].into_iter().flatten().any(|v| begins(v, &current.bytes));
+        let written = || fs::metadata(checkout.locate(&rewrite.path)).and_then(|seen| seen.modified()).ok();
+        is_beginning && written().is_some_and(|written| written <= journal_written + LONGEST_APPLY)
     }
 
     /// The plan that brings the originals back, with what was edited since merged into them.
@@ -242,8 +292,9 @@ impl Journal {
     pub fn undo(&self, checkout: &Checkout, force: bool) -> Result<Undo> {
         let mut undo = Undo { rewrites: Vec::new(), merged: Vec::new(), backups: Vec::new() };
         let mut conflicts = Vec::new();
-        for Seen { rewrite: Rewrite { path, before, after }, current, state } in self.look(checkout)? {
-            let mut target = before.clone();
+        for seen in self.look(checkout)? {
+            let mut target = seen.original();
+            let Seen { rewrite: Rewrite { path, before, after }, current, state } = seen;
             match state {
                 State::Original => continue,
                 State::Patched | State::CutOff => {}
@@ -255,13 +306,15 @@ impl Journal {
                 State::Edited => match merged(after.as_ref(), current.as_ref(), before.as_ref())? {
                     Ok(bytes) => {
                         undo.merged.push(path.clone());
-                        target = before.as_ref().map(|before| Content { bytes, mode: before.mode });
+                        target = target.map(|original| Content { bytes, mode: original.mode });
                     }
                     Err(lines) if !force => {
                         conflicts.push(format!("`{path}`{lines}"));
                         continue;
                     }
                     Err(_) => {
+                        // The edited version keeps its mode; the original gets its own back.
+                        target.clone_from(before);
                         let backup = free_name(checkout, path)?;
                         undo.rewrites.push(Rewrite { path: backup.clone(), before: None, after: current.clone() });
                         undo.backups.push((path.clone(), backup));
@@ -282,6 +335,43 @@ impl Journal {
     }
 }
 
+/// Refuses files whose modes are more than permissions: a journal with such a mode is not believed.
+pub fn refuse_odd_modes(rewrites: &[Rewrite]) -> Result<()> {
+    for rewrite in rewrites {
+        let contents = [&rewrite.before, &rewrite.after];
+        if let Some(content) = contents.into_iter().flatten().find(|content| !is_regular(content.mode)) {
+            return Err(Error::refused(format!("`{}` has the mode {:o}", rewrite.path, content.mode))
+                .detail("expected: a source file without set-user-ID, set-group-ID and sticky bits")
+                .hint(format!("`chmod {:o} {}`", content.mode & 0o777, rewrite.path))
+                .into());
+        }
+    }
+    Ok(())
+}
+
+impl Seen<'_> {
+    /// The file before the apply. A mode that was changed since is an edit, and stays.
+    pub fn original(&self) -> Option<Content> {
+        let mut original = self.rewrite.before.clone()?;
+        if let (Some(current), Some(after)) = (&self.current, &self.rewrite.after)
+            && current.mode != after.mode
+        {
+            original.mode = current.mode;
+        }
+        Some(original)
+    }
+}
+
+/// Whether a source file may have this mode. Set-user-ID, set-group-ID on what the group may execute, and
+/// the sticky bit would make of a source file what no plan makes. (Set-group-ID without that execute bit asks
+/// for mandatory locking, and is harmless.)
+fn is_regular(mode: u32) -> bool {
+    mode & !0o2777 == 0 && mode & 0o2010 != 0o2010
+}
+
+/// The most time that passes between the journal and the last of the files that it is for.
+const LONGEST_APPLY: Duration = Duration::from_secs(60);
+
 /// How the originals come back.
 #[derive(Debug)]
 pub struct Undo {
@@ -292,83 +382,29 @@ pub struct Undo {
     pub backups: Vec<(String, String)>,
 }
 
-/// Writes what `rewrites` say, all of it or nothing.
-///
-/// # Errors
-/// A file that is no longer what it is taken for; a write that fails, after what was written is taken
-/// back.
-pub fn carry_out(checkout: &Checkout, rewrites: &[Rewrite]) -> Result<()> {
-    for Rewrite { path, before, .. } in rewrites {
-        if checkout.read(path)? != *before {
-            return Err(Error::refused(format!("`{path}` changed while rr-patch was looking at it"))
-                .hint("run the command again")
-                .into());
-        }
-    }
-    for folder in folders(rewrites).into_iter().map(|folder| checkout.root().join(folder)) {
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
-        write::sweep(&folder);
-    }
-    // All that can fail for want of space or permission fails here, before anything is replaced.
-    let mut prepared = Vec::new();
-    for Rewrite { path, after, .. } in rewrites {
-        let new =
-            after.as_ref().map(|Content { bytes, mode }| write::Prepared::new(&checkout.locate(path), bytes, *mode));
-        prepared.push(new.transpose()?);
-    }
-    for (done, (rewrite, prepared)) in rewrites.iter().zip(prepared).enumerate() {
-        let put = match prepared {
-            Some(prepared) => prepared.put(),
-            None => write::remove(&checkout.locate(&rewrite.path)),
-        };
-        if let Err(error) = put {
-            return Err(take_back(checkout, &rewrites[..done], &error).into());
-        }
-    }
-    // As in git, a folder goes with its last file. The root has others: at least the folder that marks it.
-    for path in rewrites.iter().filter(|rewrite| rewrite.after.is_none()).map(|rewrite| Path::new(&rewrite.path)) {
-        let above = path.ancestors().skip(1).take_while(|folder| !folder.as_os_str().is_empty());
-        let _ = above.map(|folder| fs::remove_dir(checkout.root().join(folder))).take_while(Result::is_ok).last();
-    }
-    // Nothing is synced here: the journal is, and holds both versions. After a crash a file is the old
-    // one, the new one, or cut off, and the journal knows all three.
-    Ok(())
-}
-
-/// Brings back what was there before a write that failed.
-fn take_back(checkout: &Checkout, done: &[Rewrite], error: &anyhow::Error) -> Error {
-    let put_back = |rewrite: &Rewrite| match &rewrite.before {
-        Some(Content { bytes, mode }) => write::replace(&checkout.locate(&rewrite.path), bytes, *mode),
-        None => write::remove(&checkout.locate(&rewrite.path)),
-    };
-    let stuck: Vec<&str> =
-        done.iter().rev().filter(|rewrite| put_back(rewrite).is_err()).map(|r| r.path.as_str()).collect();
-    let failure = Error::failed(format!("{error:#}"));
-    match stuck.is_empty() {
-        true => failure.detail("all changes were taken back"),
-        false => failure
-            .detail(format!("these could not be taken back: {}", stuck.join(", ")))
-            .hint("`rr-patch revert` brings the originals back once the files can be written"),
-    }
-}
-
-/// What became of a file that now holds `current`.
-fn state(rewrite: &Rewrite, current: Option<&Content>) -> State {
-    let same = |content: &Option<Content>| content.as_ref().map(|c| &c.bytes) == current.map(|c| &c.bytes);
-    let cut_off = |current| [&rewrite.before, &rewrite.after].into_iter().flatten().any(|whole| begins(whole, current));
-    match current {
-        _ if same(&rewrite.after) => State::Patched,
-        _ if same(&rewrite.before) => State::Original,
-        Some(current) if cut_off(current) => State::CutOff,
-        Some(_) => State::Edited,
-        None => State::Missing,
-    }
-}
-
 /// Whether `part` is a beginning of `whole`, with the zeros after it that some file systems leave.
-fn begins(whole: &Content, part: &Content) -> bool {
-    let end = part.bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-    whole.bytes.starts_with(&part.bytes[..end])
+fn begins(whole: &Content, part: &[u8]) -> bool {
+    let end = part.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    whole.bytes.starts_with(&part[..end])
+}
+
+/// The kernel's name for the time since it started; nothing where there is no /proc.
+fn boot_id() -> Option<String> {
+    Some(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
+}
+
+/// When the kernel started, to about a second.
+fn boot_time() -> Option<SystemTime> {
+    let uptime = fs::read_to_string("/proc/uptime").ok()?;
+    let seconds: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+    SystemTime::now().checked_sub(Duration::try_from_secs_f64(seconds).ok()?)
+}
+
+/// Whether a plan can have this path: below the installer's root, and not in git's own folder.
+fn is_plain(path: &str) -> bool {
+    let mut parts = Path::new(path).components().peekable();
+    let plain = |part: Component| matches!(part, Component::Normal(name) if !name.eq_ignore_ascii_case(".git"));
+    parts.peek().is_some() && parts.all(plain)
 }
 
 /// The original with what was edited since, or the lines that both changed.
@@ -395,7 +431,7 @@ fn free_name(checkout: &Checkout, path: &str) -> Result<String> {
     Ok(name)
 }
 
-fn serialise(plan: &Plan, about: &About) -> Result<Vec<u8>> {
+fn serialise(plan: &Plan, about: &About, folders: &[(String, Option<u32>)]) -> Result<Vec<u8>> {
     let blob = |content: &Option<Content>| -> Result<Option<Blob>> {
         content.as_ref().map(|c| Ok(Blob { length: c.bytes.len(), mode: c.mode, hash: c.hash()? })).transpose()
     };
@@ -406,6 +442,8 @@ fn serialise(plan: &Plan, about: &About) -> Result<Vec<u8>> {
         shape: plan.shape.clone(),
         sites: plan.sites.clone(),
         files: plan.rewrites.iter().map(entry).collect::<Result<_>>()?,
+        boot: boot_id(),
+        folders: folders.to_owned(),
     };
     let mut bytes = serde_json::to_vec(&header)?;
     bytes.push(b'\n');
@@ -436,6 +474,9 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Journal> {
     let mut rest = &bytes[end + 1..];
     let mut take = |blob: Option<Blob>| -> Result<Option<Content>> {
         let Some(Blob { length, mode, hash }) = blob else { return Ok(None) };
+        if !is_regular(mode) {
+            return Err(damaged(&format!("a file in it has the mode {mode:o}, which no plan has")).into());
+        }
         let (bytes, tail) = rest.split_at_checked(length).ok_or_else(|| damaged("it is cut short"))?;
         rest = tail;
         let content = Content { bytes: bytes.to_vec(), mode };
@@ -446,8 +487,28 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Journal> {
     };
     let mut rewrites = Vec::new();
     for Entry { path, before, after } in header.files {
+        if !is_plain(&path) {
+            return Err(damaged(&format!("`{}` in it is no path of a plan", path.escape_debug())).into());
+        }
         rewrites.push(Rewrite { path, before: take(before)?, after: take(after)? });
     }
+    if let Some((folder, _)) =
+        header.folders.iter().find(|(folder, mode)| !is_plain(folder) || mode.is_some_and(|mode| mode & !0o7777 != 0))
+    {
+        return Err(damaged(&format!("`{}` in it is no folder of a plan", folder.escape_debug())).into());
+    }
+    let written = fs::metadata(path).and_then(|seen| seen.modified()).ok();
+    let crashed = match &header.boot {
+        Some(boot) => boot_id().is_some_and(|now| now != *boot),
+        // 0.1 wrote none: then the journal's own time must do.
+        None => written.zip(boot_time()).is_some_and(|(written, boot)| written < boot),
+    };
     let plan = Plan { rewrites, sites: header.sites, shape: header.shape };
-    Ok(Journal { plan, about: header.about, path: path.to_owned() })
+    Ok(Journal {
+        plan,
+        about: header.about,
+        folders: header.folders,
+        path: path.to_owned(),
+        crash_after: written.filter(|_| crashed),
+    })
 }

@@ -1,12 +1,12 @@
-//! Writing a file beside its target and renaming it into place, so that no reader sees a part of it.
-//!
-//! Only [`replace`] outlives a crash by itself. What the journal holds is put in place without a sync:
-//! a file that a crash cut off is known by it.
+//! Writing a file of our own beside its target and renaming it into place, so that no reader sees a part
+//! of it and a crash leaves the old one or the new one. Files of the checkout, which others write too, are for
+//! `swap`.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
@@ -17,39 +17,17 @@ pub const TEMPORARY: &str = ".rr-patch-";
 /// Replaces `path` with `bytes` and `mode` (the permission bits): a file beside it, fsync, rename,
 /// fsync of the folder.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let prepared = Prepared::new(path, bytes, mode)?;
-    prepared.file.as_file().sync_data().with_context(|| format!("cannot write `{}`", path.display()))?;
-    prepared.put()?;
+    let write = || -> io::Result<NamedTempFile> {
+        let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder_of(path))?;
+        file.write_all(bytes)?;
+        file.as_file().set_permissions(Permissions::from_mode(mode))?;
+        file.as_file().sync_all()?;
+        Ok(file)
+    };
+    // Renaming onto a folder fails by itself, and onto a link replaces the link.
+    let put = write().and_then(|file| file.persist(path).map_err(|error| error.error));
+    put.with_context(|| format!("cannot write `{}`", path.display()))?;
     sync(folder_of(path))
-}
-
-/// The new version of a file beside it. Dropped, it goes.
-#[derive(Debug)]
-pub struct Prepared {
-    file: NamedTempFile,
-    path: PathBuf,
-}
-
-impl Prepared {
-    pub fn new(path: &Path, bytes: &[u8], mode: u32) -> Result<Self> {
-        let write = || -> io::Result<NamedTempFile> {
-            let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder_of(path))?;
-            file.write_all(bytes)?;
-            file.as_file().set_permissions(Permissions::from_mode(mode))?;
-            Ok(file)
-        };
-        let file = write().with_context(|| format!("cannot write `{}`", path.display()))?;
-        Ok(Self { file, path: path.to_owned() })
-    }
-
-    /// Puts it in its place. Renaming onto a folder fails by itself, and onto a link replaces the link.
-    pub fn put(self) -> Result<()> {
-        let Self { file, path } = self;
-        file.persist(&path)
-            .map_err(|error| error.error)
-            .with_context(|| format!("cannot write `{}`", path.display()))?;
-        Ok(())
-    }
 }
 
 /// Renames where nothing is yet: a plain rename replaces a file, and an empty folder too.
@@ -84,11 +62,16 @@ pub fn sync(path: &Path) -> Result<()> {
 pub fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+        if is_temporary(&entry.file_name()) {
             // What cannot be removed is not in the way either: names are never used twice.
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// Whether a name is that of one of our temporary files.
+pub fn is_temporary(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -128,6 +128,16 @@ impl Tree {
         tree
     }
 
+    /// Makes the journal one of an earlier boot: as if the machine had gone down since.
+    pub fn reboot(&self) {
+        let journal = fs::read(self.path(JOURNAL)).unwrap();
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let boot = boot.trim().as_bytes();
+        let at = journal.windows(boot.len()).position(|window| window == boot).expect("the journal has the boot id");
+        let other = b"00000000-0000-4000-8000-000000000000";
+        fs::write(self.path(JOURNAL), [&journal[..at], other, &journal[at + boot.len()..]].concat()).unwrap();
+    }
+
     pub fn commit(&self, message: &str) {
         self.git(&["add", "--all"]);
         self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
@@ -178,6 +188,10 @@ impl Tree {
 
     pub fn chmod(&self, name: &str, mode: u32) {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    pub fn mode(&self, name: &str) -> u32 {
+        self.path(name).metadata().unwrap().permissions().mode() & 0o7777
     }
 
     pub fn link(&self, name: &str, target: impl AsRef<Path>) {

@@ -126,6 +126,7 @@ const HOMES: [(&str, &[&str]); 31] = [
             "src/process.rs",
             "src/trace/",
             "src/write.rs",
+            "src/swap.rs",
             "src/bundle/",
             "src/host/kernel.rs",
             "src/build/",

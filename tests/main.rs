@@ -32,6 +32,7 @@ mod recorder;
 mod refusals;
 mod replay;
 mod revert;
+mod saves;
 mod shapes;
 mod status;
 mod streams;

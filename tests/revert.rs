@@ -235,16 +235,125 @@ fn revert_force_brings_back_files_whose_folder_was_deleted() {
 }
 
 #[test]
-fn revert_restores_modes_that_were_changed_since() {
-    let tree = Tree::new("installer");
+fn revert_keeps_modes_that_were_changed_since() {
+    let (tree, expected) = (Tree::new("installer"), Tree::new("installer"));
     tree.chmod(PROCESS, 0o640);
-    let before = tree.snapshot();
     tree.rr_patch(&["apply"]).exits(0);
-    tree.chmod(PROCESS, 0o777);
-    tree.chmod(SYSTEM, 0o600);
+    for tree in [&tree, &expected] {
+        tree.chmod(PROCESS, 0o777);
+        tree.chmod(SYSTEM, 0o600);
+    }
     tree.chmod(ADDED, 0o755);
+    // A mode is no reason to patch again.
+    tree.rr_patch(&["apply"]).exits(0).prints(&["is patched already; nothing to do\n"]);
+    // Other options are, and the modes stay.
+    tree.rr_patch(&["apply", "--signal", "rr"]).exits(0);
+    assert_eq!((tree.mode(PROCESS), tree.mode(SYSTEM)), (0o777, 0o600));
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == expected.snapshot());
+}
+
+#[test]
+fn revert_takes_a_shortened_file_for_an_edit_in_the_boot_that_patched_it() {
+    let shortenings: [(&str, fn(&[u8]) -> usize); 3] = [
+        ("last function deleted", |bytes| bytes.windows(6).rposition(|window| window == b"\nfunc ").unwrap() + 1),
+        ("final newline dropped", |bytes| bytes.len() - 1),
+        ("emptied", |_| 0),
+    ];
+    for (name, end) in shortenings {
+        for file in [PROCESS, SYSTEM] {
+            let tree = Tree::patched("installer");
+            let whole = tree.read(file);
+            tree.write(file, &whole[..end(&whole)]);
+            let shortened = tree.read(file);
+            tree.rr_patch(&["status"]).prints(&[&format!("  {file} was edited since apply")]);
+            let run = tree.rr_patch(&["revert"]);
+            match run.code {
+                // Merged: the end is gone from the original too.
+                0 => {
+                    run.prints(&[&format!("  merged   {file}; what was edited since is kept\n")]);
+                    let ending = &whole[whole.len() - 20..];
+                    assert!(!tree.read(file).ends_with(ending), "{name}: {file}");
+                }
+                _ => {
+                    run.refuses();
+                    assert_eq!(tree.read(file), shortened, "{name}: {file}");
+                    tree.rr_patch(&["revert", "--force"]).exits(0);
+                    assert_eq!(tree.read(&format!("{file}.edited")), shortened, "{name}: {file}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_that_was_shortened_long_after_apply_is_an_edit_though_the_machine_went_down() {
+    let tree = Tree::patched("installer");
+    let two_minutes_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(120);
+    tree.reboot();
+    fs::File::options().append(true).open(tree.path(JOURNAL)).unwrap().set_modified(two_minutes_ago).unwrap();
+    let whole = tree.read(PROCESS);
+    tree.write(PROCESS, &whole[..whole.len() - 1]);
+    tree.rr_patch(&["status"]).prints(&[&format!("  {PROCESS} was edited since apply")]);
+}
+
+#[test]
+fn revert_gives_a_folder_that_a_patch_removed_its_mode_again() {
+    let tree = Tree::new("p2");
+    tree.write("docs/deep/only.txt", "only\n");
+    tree.chmod("docs", 0o2770);
+    tree.chmod("docs/deep", 0o700);
+    let before = tree.snapshot();
+    let patch = "--- a/docs/deep/only.txt\n+++ /dev/null\n@@ -1 +0,0 @@\n-only\n";
+    fs::write(tree.beside("the.patch"), patch).unwrap();
+    tree.rr_patch(&["apply", "--patch", "../the.patch"]).exits(0);
+    assert!(!tree.path("docs").exists());
     tree.rr_patch(&["revert"]).exits(0);
     assert!(tree.snapshot() == before);
+    assert_eq!((tree.mode("docs"), tree.mode("docs/deep")), (0o2770, 0o700));
+}
+
+#[test]
+fn revert_with_nothing_to_undo_clears_what_a_killed_apply_left() {
+    let tree = Tree::new("p2");
+    let before = tree.snapshot();
+    let patch = "--- /dev/null\n+++ b/extra/deep/new.txt\n@@ -0,0 +1 @@\n+new\n";
+    fs::write(tree.beside("the.patch"), patch).unwrap();
+    tree.rr_patch(&["apply", "--patch", "../the.patch"]).exits(0);
+    // As if apply had been killed before it put anything in place.
+    tree.remove("extra/deep/new.txt");
+    tree.write("extra/deep/.rr-patch-new-1-0", "ne");
+    tree.write("extra/deep/.rr-patch-swap-new.txt", "new\n");
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == before && !tree.path("extra").exists() && !tree.path(STATE).exists());
+
+    // Killed before it had a journal, or after.
+    fs::create_dir_all(tree.path(STATE).join("checkout")).unwrap();
+    fs::write(tree.path(STATE).join("checkout/lock"), "").unwrap();
+    fs::write(tree.path(STATE).join("checkout/.rr-patch-Ab12cD"), "half a jour").unwrap();
+    tree.rr_patch(&["revert"]).exits(0).prints(&["is not patched; nothing to do\n"]);
+    assert!(!tree.path(STATE).exists());
+}
+
+#[test]
+fn a_journal_is_believed_only_on_paths_and_modes_that_a_plan_can_have() {
+    let file = |path: &str| format!("{{\"path\":\"{path}\",\"before\"");
+    for (old, new, why) in [
+        (file(PROCESS), file("../../../../../../../../outside/process.go"), "is no path of a plan"),
+        (file(SYSTEM), file(".git/hooks/post-commit"), "is no path of a plan"),
+        ("\"mode\":420".into(), "\"mode\":2541".into(), "has the mode 4755, which no plan has"),
+    ] {
+        let tree = Tree::patched("installer");
+        let journal = tree.read(JOURNAL);
+        let end = journal.iter().position(|&byte| byte == b'\n').unwrap();
+        let header = String::from_utf8(journal[..end].to_vec()).unwrap().replacen(&old, &new, 1);
+        tree.write(JOURNAL, [header.as_bytes(), &journal[end..]].concat());
+        let before = tree.snapshot();
+        for command in ["revert", "apply", "status"] {
+            tree.rr_patch(&[command]).exits(3).says(&["is damaged: ", why]);
+        }
+        assert!(tree.snapshot() == before);
+    }
 }
 
 #[test]
@@ -353,6 +462,7 @@ fn revert_and_apply_make_files_whole_that_a_crash_cut_off() {
     let tree = Tree::new("installer");
     let before = tree.snapshot();
     tree.rr_patch(&["apply"]).exits(0);
+    tree.reboot();
     let after = tree.snapshot();
     // What a file system may leave of a file that was renamed into place before its bytes were on
     // disk: nothing, a beginning, or zeros.
@@ -369,6 +479,7 @@ fn revert_and_apply_make_files_whole_that_a_crash_cut_off() {
     tree.rr_patch(&["build"]).refuses();
     tree.rr_patch(&["apply"]).exits(0);
     assert_eq!(tree.snapshot(), after);
+    tree.reboot();
     cut(&tree);
     tree.rr_patch(&["revert"]).exits(0);
     assert_eq!(tree.snapshot(), before);

@@ -5,12 +5,13 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Changes, Where, plan_from_originals};
-use crate::checkout::Checkout;
+use crate::checkout::{Checkout, Content};
 use crate::error::Error;
-use crate::journal::{About, Journal, Lock, Seen, State, carry_out};
+use crate::journal::{About, Journal, Lock, Seen, State, refuse_odd_modes};
 use crate::patchfile::Label;
 use crate::plan::{How, Plan, Rewrite, reversed};
 use crate::report::{self, Report, kept, short};
+use crate::transaction::{Carrying, Failure, Kept, carry_out, sweep};
 use crate::verify;
 
 #[derive(Args, Debug)]
@@ -45,6 +46,10 @@ impl Apply {
         checkout.refuse_operation_under_way()?;
         let _lock = if self.dry_run { None } else { Some(Lock::take(&checkout)?) };
         let journal = Journal::load(&checkout)?;
+        let mut kept_aside = Vec::new();
+        if let Some(journal) = journal.as_ref().filter(|_| !self.dry_run) {
+            kept_aside = journal.sweep(&checkout)?;
+        }
         let mut about = About {
             tool: env!("CARGO_PKG_VERSION").into(),
             base: checkout.head().map(str::to_owned),
@@ -59,7 +64,7 @@ impl Apply {
                 return match &journal {
                     // The edits lie beside the changes. The same changes again leave them as they are.
                     Some(journal) if journal.about.how == about.how && kept(journal, &seen) && !self.commit => {
-                        self.patch_the_rest(&checkout, journal, &seen)
+                        self.patch_the_rest(&checkout, journal, &seen, kept_aside)
                     }
                     Some(journal) if edited => Err(edited_since(journal, &seen, error)),
                     _ => Err(error),
@@ -67,7 +72,8 @@ impl Apply {
             }
         };
 
-        let unchanged = |journal: &Journal| journal.plan.rewrites == plan.rewrites && journal.about.how == about.how;
+        refuse_odd_modes(&plan.rewrites)?;
+        let unchanged = |journal: &Journal| same_bytes(&journal.plan, &plan) && journal.about.how == about.how;
         let in_place = seen.iter().all(|seen| seen.state == State::Patched);
         let committed = journal.as_ref().and_then(|journal| journal.about.commit.as_ref());
         let committed = committed.filter(|commit| checkout.is_at(commit));
@@ -76,8 +82,11 @@ impl Apply {
             if !self.dry_run {
                 self.verify(&checkout, journal, &[])?;
             }
-            let text = format!("`{}` is patched already; nothing to do\n", checkout.root().display());
-            return Ok(Report::new(SCHEMA, text, data(&checkout, &journal.plan, &journal.about, "unchanged")));
+            let root = checkout.root().display();
+            let text = format!("`{root}` is patched already; nothing to do\n{}", notes_of(&kept_aside));
+            let mut data = data(&checkout, &journal.plan, &journal.about, "unchanged");
+            add_kept(&mut data, &kept_aside);
+            return Ok(Report::new(SCHEMA, text, data));
         }
         if let Some(commit) = committed {
             return Err(Error::refused(format!("the changes are committed already, as {}", short(&commit.id)))
@@ -85,15 +94,7 @@ impl Apply {
                 .into());
         }
         if self.dry_run {
-            let text = format!(
-                "would patch{} `{}`, {}:\n{}{}nothing was written (--dry-run); `rr-patch diff` shows the lines\n",
-                if self.commit { " and commit" } else { "" },
-                checkout.root().display(),
-                report::by(&about.how, &plan),
-                report::sites(&plan),
-                files(&plan)
-            );
-            return Ok(Report::new(SCHEMA, text, data(&checkout, &plan, &about, "would patch")));
+            return Ok(self.would_patch(&checkout, &plan, &about));
         }
 
         if self.commit {
@@ -102,17 +103,24 @@ impl Apply {
             let commit = checkout.prepare_commit(&changes, &message(&about, &plan), self.branch.as_deref())?;
             about.commit = Some(commit);
         }
+        kept_aside.extend(sweep(&checkout, &plan.rewrites, &|_, _| false)?);
         // The new journal must not be written over originals that are not yet in place.
         let again = journal.is_some();
-        carry_out(&checkout, &taken_back(&seen))?;
+        let mut carrying = Carrying { durable: true, folder_modes: &[] };
+        if let Some(journal) = &journal {
+            carrying.folder_modes = &journal.folders;
+        }
+        kept_aside.extend(carry_out(&checkout, &taken_back(&seen), carrying)?);
         let journal = Journal::begin(&checkout, plan, about)?;
         let rewrites = &journal.plan.rewrites;
-        if let Err(error) = carry_out(&checkout, rewrites).and_then(|()| self.verify(&checkout, &journal, rewrites)) {
+        let written = carry_out(&checkout, rewrites, Carrying::default()).map(|kept| kept_aside.extend(kept));
+        let verified = written.and_then(|()| self.verify(&checkout, &journal, rewrites));
+        if let Err(Failure { error, taken_back }) = verified {
             // Where something could not be taken back the originals are still needed.
-            if journal.look(&checkout)?.iter().all(|seen| seen.state == State::Original) {
+            if taken_back {
                 journal.end(&checkout)?;
             }
-            return Err(error);
+            return Err(if again { without_the_earlier_patch(error) } else { error });
         }
         let mut committed = String::new();
         if let Some(commit) = &journal.about.commit {
@@ -125,33 +133,58 @@ impl Apply {
             committed = format!("committed as {}{on}\n", short(&commit.id));
         }
         let text = format!(
-            "{} `{}`, {}:\n{}{}{}{committed}next: `rr-patch build`; `rr-patch revert` takes it back\n",
+            "{} `{}`, {}:\n{}{}{}{}{committed}next: `rr-patch build`; `rr-patch revert` takes it back\n",
             if again { "patched again" } else { "patched" },
             checkout.root().display(),
             report::by(&journal.about.how, &journal.plan),
             report::sites(&journal.plan),
             files(&journal.plan),
+            notes_of(&kept_aside),
             if self.verify { "gofmt, go vet and go build have nothing to say against it\n" } else { "" },
         );
-        Ok(Report::new(SCHEMA, text, data(&checkout, &journal.plan, &journal.about, "patched")))
+        let mut data = data(&checkout, &journal.plan, &journal.about, "patched");
+        add_kept(&mut data, &kept_aside);
+        Ok(Report::new(SCHEMA, text, data))
+    }
+
+    /// What `--dry-run` prints.
+    fn would_patch(&self, checkout: &Checkout, plan: &Plan, about: &About) -> Report {
+        let text = format!(
+            "would patch{} `{}`, {}:\n{}{}nothing was written (--dry-run); `rr-patch diff` shows the lines\n",
+            if self.commit { " and commit" } else { "" },
+            checkout.root().display(),
+            report::by(&about.how, plan),
+            report::sites(plan),
+            files(plan)
+        );
+        Report::new(SCHEMA, text, data(checkout, plan, about, "would patch"))
     }
 
     /// Asks Go, if that was asked for, and takes back what was `done` if Go says no.
-    fn verify(&self, checkout: &Checkout, journal: &Journal, done: &[Rewrite]) -> Result<()> {
+    fn verify(&self, checkout: &Checkout, journal: &Journal, done: &[Rewrite]) -> Result<(), Failure> {
         if !self.verify {
             return Ok(());
         }
         let Err(error) = verify::verify(checkout, &journal.plan, &progress) else { return Ok(()) };
         if done.is_empty() {
-            return Err(error.detail("nothing was written; the checkout was patched before, and still is").into());
+            let error = error.detail("nothing was written; the checkout was patched before, and still is");
+            return Err(Failure { error: error.into(), taken_back: false });
         }
-        carry_out(checkout, &reversed(done))?;
-        Err(error.detail("the changes were taken back").into())
+        let kept = carry_out(checkout, &reversed(done), Carrying { durable: true, folder_modes: &journal.folders })?;
+        let error = error.detail("the changes were taken back");
+        let error = kept.iter().map(note_kept).fold(error, Error::detail);
+        Err(Failure { error: error.into(), taken_back: true })
     }
 
     /// Applied before with these options, and edited since beside the changes: only files that have
     /// their original bytes again are patched.
-    fn patch_the_rest(&self, checkout: &Checkout, journal: &Journal, seen: &[Seen]) -> Result<Report> {
+    fn patch_the_rest(
+        &self,
+        checkout: &Checkout,
+        journal: &Journal,
+        seen: &[Seen],
+        mut kept_aside: Vec<Kept>,
+    ) -> Result<Report> {
         let original = seen.iter().filter(|seen| seen.state == State::Original);
         let done: Vec<Rewrite> = original.map(|seen| seen.rewrite.clone()).collect();
         let edited: Vec<&str> = edited(seen).map(|seen| seen.rewrite.path.as_str()).collect();
@@ -161,12 +194,18 @@ impl Apply {
             (false, false) => (" is patched where it had original bytes again", "patched"),
         };
         if !self.dry_run {
-            carry_out(checkout, &done)?;
+            kept_aside.extend(carry_out(checkout, &done, Carrying::default()).map_err(anyhow::Error::from)?);
             self.verify(checkout, journal, &done)?;
         }
-        let text =
-            format!("`{}`{said}\nedited since, and left as it is: {}\n", checkout.root().display(), edited.join(", "));
-        Ok(Report::new(SCHEMA, text, data(checkout, &journal.plan, &journal.about, outcome)))
+        let text = format!(
+            "`{}`{said}\nedited since, and left as it is: {}\n{}",
+            checkout.root().display(),
+            edited.join(", "),
+            notes_of(&kept_aside)
+        );
+        let mut data = data(checkout, &journal.plan, &journal.about, outcome);
+        add_kept(&mut data, &kept_aside);
+        Ok(Report::new(SCHEMA, text, data))
     }
 }
 
@@ -201,12 +240,43 @@ fn progress(asked: &str) {
 /// are the new originals: another branch was checked out.
 fn taken_back(seen: &[Seen]) -> Vec<Rewrite> {
     let ours = seen.iter().filter(|seen| matches!(seen.state, State::Patched | State::CutOff));
-    let back = |Seen { rewrite, current, .. }: &Seen| Rewrite {
-        path: rewrite.path.clone(),
-        before: current.clone(),
-        after: rewrite.before.clone(),
-    };
+    let back =
+        |seen: &Seen| Rewrite { path: seen.rewrite.path.clone(), before: seen.current.clone(), after: seen.original() };
     ours.map(back).collect()
+}
+
+/// Whether two plans make the same bytes of the same bytes. A mode that was changed since is no other plan.
+fn same_bytes(one: &Plan, other: &Plan) -> bool {
+    let bytes = |plan: &Plan| -> Vec<_> {
+        let of = |content: &Option<Content>| content.as_ref().map(|content| content.bytes.clone());
+        plan.rewrites.iter().map(|r| (r.path.clone(), of(&r.before), of(&r.after))).collect()
+    };
+    bytes(one) == bytes(other)
+}
+
+/// A failure to patch again: the earlier patch was taken back for it, so something was written.
+fn without_the_earlier_patch(error: anyhow::Error) -> anyhow::Error {
+    let failed = match error.downcast::<Error>() {
+        Ok(known) => known.as_failure(),
+        Err(error) => Error::failed(format!("{error:#}")),
+    };
+    failed.detail("the earlier patch was taken back before this one was begun").into()
+}
+
+/// Says where saved versions are that came while rr-patch wrote.
+pub fn notes_of(kept: &[Kept]) -> String {
+    kept.iter().map(|kept| note_kept(kept) + "\n").collect()
+}
+
+/// The same for programs; nothing where nothing was kept.
+pub fn add_kept(data: &mut serde_json::Value, kept: &[Kept]) {
+    if !kept.is_empty() {
+        data["kept"] = kept.iter().map(|kept| json!({ "path": kept.path, "kept_as": kept.kept_as })).collect();
+    }
+}
+
+fn note_kept(Kept { path, kept_as }: &Kept) -> String {
+    format!("`{path}` was being saved by another program: that version is kept as `{kept_as}`")
 }
 
 /// The files that are neither as before the apply nor as it left them.

@@ -220,7 +220,7 @@ fn plan_from_originals(checkout: &Checkout, seen: &[Seen], recipe: &Recipe, thre
     }
     let read = |path: &str| match seen.iter().find(|seen| seen.rewrite.path == path) {
         None => checkout.read(path),
-        Some(Seen { rewrite, state: State::Patched | State::CutOff, .. }) => Ok(rewrite.before.clone()),
+        Some(seen) if matches!(seen.state, State::Patched | State::CutOff) => Ok(seen.original()),
         Some(seen) => Ok(seen.current.clone()),
     };
     let blobs = |id: &str| checkout.blob(id);

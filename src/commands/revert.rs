@@ -7,9 +7,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::Where;
+use super::apply::{add_kept, notes_of};
 use crate::checkout::{Commit, Undone};
-use crate::journal::{Journal, Lock, carry_out};
+use crate::journal::{Journal, Lock, has_leftovers};
 use crate::report::{Report, count, short};
+use crate::transaction::{Carrying, carry_out};
 
 #[derive(Args, Debug)]
 pub struct Revert {
@@ -31,14 +33,17 @@ impl Revert {
             let data = json!({ "outcome": "unchanged", "root": checkout.root(), "files": [] });
             Ok(Report::new(SCHEMA, text, data))
         };
-        // Without a journal nothing is written, not even a lock. With one, another revert may end first.
-        if Journal::load(&checkout)?.is_none() {
+        // Without a journal nothing is written, not even a lock, but for what an interrupted run left. With
+        // one, another revert may end first.
+        if Journal::load(&checkout)?.is_none() && !has_leftovers(&checkout) {
             return nothing();
         }
         let _lock = Lock::take(&checkout)?;
         let Some(journal) = Journal::load(&checkout)? else { return nothing() };
+        let mut kept = journal.sweep(&checkout)?;
         let undo = journal.undo(&checkout, self.force)?;
-        carry_out(&checkout, &undo.rewrites)?;
+        let carrying = Carrying { durable: true, folder_modes: &journal.folders };
+        kept.extend(carry_out(&checkout, &undo.rewrites, carrying).map_err(anyhow::Error::from)?);
         let paths: Vec<&str> = journal.plan.rewrites.iter().map(|rewrite| rewrite.path.as_str()).collect();
         let commit = journal.about.commit.clone();
         let undone = commit.as_ref().map(|commit| checkout.undo_commit(commit, &paths)).transpose()?;
@@ -66,6 +71,7 @@ impl Revert {
             };
             files.push(json!({ "path": rewrite.path, "done": word.trim(), "backup": backup }));
         }
+        text.push_str(&notes_of(&kept));
         if let (Some(Commit { id, branch, .. }), Some(undone)) = (commit, &undone) {
             let short = short(&id);
             let _ = match (undone, branch) {
@@ -81,10 +87,11 @@ impl Revert {
                 (Undone::Elsewhere, None) => writeln!(text, "commit {short} is not checked out and stays"),
             };
         }
-        let data = json!({
+        let mut data = json!({
             "outcome": "reverted", "root": checkout.root(), "files": files,
             "commit_gone": undone.map(|undone| undone == Undone::Gone),
         });
+        add_kept(&mut data, &kept);
         Ok(Report::new(SCHEMA, text, data))
     }
 }
