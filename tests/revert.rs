@@ -255,16 +255,16 @@ fn revert_keeps_modes_that_were_changed_since() {
 
 #[test]
 fn revert_takes_a_shortened_file_for_an_edit_in_the_boot_that_patched_it() {
-    let shortenings: [(&str, fn(&[u8]) -> usize); 3] = [
-        ("last function deleted", |bytes| bytes.windows(6).rposition(|window| window == b"\nfunc ").unwrap() + 1),
-        ("final newline dropped", |bytes| bytes.len() - 1),
-        ("emptied", |_| 0),
-    ];
-    for (name, end) in shortenings {
+    for name in ["last function deleted", "final newline dropped", "emptied"] {
         for file in [PROCESS, SYSTEM] {
             let tree = Tree::patched("installer");
             let whole = tree.read(file);
-            tree.write(file, &whole[..end(&whole)]);
+            let end = match name {
+                "last function deleted" => whole.windows(6).rposition(|window| window == b"\nfunc ").unwrap() + 1,
+                "final newline dropped" => whole.len() - 1,
+                _ => 0,
+            };
+            tree.write(file, &whole[..end]);
             let shortened = tree.read(file);
             tree.rr_patch(&["status"]).prints(&[&format!("  {file} was edited since apply")]);
             let run = tree.rr_patch(&["revert"]);
