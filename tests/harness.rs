@@ -101,6 +101,14 @@ impl Tree {
         Self { _folder: folder, root }
     }
 
+    /// A copy of a folder, in a folder of the tree, without git.
+    pub fn holding(folder: &Path, below: &str) -> Self {
+        let temporary = tempfile::Builder::new().prefix("rr-patch-test").tempdir().unwrap();
+        let root = temporary.path().canonicalize().unwrap().join("installer");
+        copy(folder, &root.join(below));
+        Self { _folder: temporary, root }
+    }
+
     /// The fixture of a shape as a git checkout with one commit.
     pub fn new(shape: &str) -> Self {
         let tree = Self::bare(shape);

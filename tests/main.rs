@@ -37,3 +37,4 @@ mod shapes;
 mod status;
 mod streams;
 mod traces;
+mod upgrade;
