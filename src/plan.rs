@@ -10,7 +10,7 @@ use crate::checkout::Content;
 use crate::error::Error;
 use crate::go::GoFile;
 use crate::patchfile::{Blobs, Label, PatchFile};
-use crate::rules::{self, OPTIONAL, Options, PROVIDERS, REQUIRED, Rules, Site};
+use crate::rules::{self, Mark, OPTIONAL, Options, PROVIDERS, REQUIRED, Rules, Site};
 
 /// One file's change. No `before` is a file to be added, no `after` one to be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,10 +57,10 @@ impl Recipe {
     /// merged.
     pub fn plan(&self, read: Source, blobs: Option<Blobs>) -> Result<Plan> {
         match self {
-            Self::Structural(options) => structural(read, options),
+            Self::Structural(options) => structural(read, options, &Mark::new(options)),
             Self::Classic(patches) => classic(patches, read, blobs).map_err(|error| match error.downcast::<Error>() {
                 // It costs as much as applying, but only where nothing else is left to try.
-                Ok(error) if structural(read, &Options::default()).is_ok() => {
+                Ok(error) if Self::Structural(Options::default()).plan(read, None).is_ok() => {
                     error.hint("the structural changes fit here: `rr-patch apply` without a patch makes them").into()
                 }
                 Ok(error) => error.into(),
@@ -73,17 +73,17 @@ impl Recipe {
 /// Reads a file of some version of the sources; nothing where there is none.
 pub type Source<'a> = &'a dyn Fn(&str) -> Result<Option<Content>>;
 
-/// Plans the structural changes to the sources that `read` gives.
+/// Plans the structural changes to the sources that `read` gives. What is added carries `mark`.
 ///
 /// # Errors
 /// A file that is missing, Go that does not parse, a shape that is not understood, a file where one
 /// would be added, a controller that the installer does not have.
-fn structural(read: Source, options: &Options) -> Result<Plan> {
+pub fn structural(read: Source, options: &Options, mark: &Mark) -> Result<Plan> {
     let contents = read_sources(read)?;
     let files: Vec<GoFile> =
         contents.iter().map(|(path, content)| GoFile::parse(path, content.bytes.clone())).collect::<Result<_>>()?;
     check_controllers(read, options)?;
-    let patched = rules::apply(Rules::get()?, &files, options)?;
+    let patched = rules::apply(Rules::get()?, &files, options, mark)?;
 
     let mut rewrites = Vec::new();
     for (path, bytes) in patched.files {

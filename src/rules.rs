@@ -37,7 +37,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::edit::{Edit, splice};
 use crate::error::Error;
-use crate::go::{GoFile, Match, Pattern, Piece, holds as contains, like, occurrences, quote};
+use crate::go::{GoFile, Match, Pattern, Piece, holds as contains, like, occurrences};
+
+pub use support::{MARKED, Mark};
+
+mod support;
 
 static PATCHES: Dir = include_dir!("$CARGO_MANIFEST_DIR/patches");
 
@@ -60,9 +64,8 @@ pub fn shipped_patch() -> (&'static str, &'static [u8]) {
 /// All files of which a plan depends: what the rules are for, what they add, and what names the
 /// controllers.
 pub fn source_paths() -> Vec<String> {
-    let added = support_files().map(|(name, _)| format!("{PROCESS}{name}"));
     let read = REQUIRED.into_iter().chain(OPTIONAL).chain([PROVIDERS]).map(str::to_owned);
-    read.chain(added).collect()
+    read.chain(support::paths()).collect()
 }
 
 /// Where the installer lists its providers.
@@ -269,12 +272,12 @@ struct Fit<'file> {
 }
 
 /// Applies all rules to `sources`, which hold the files of [`REQUIRED`] and those of [`OPTIONAL`]
-/// that exist.
+/// that exist. What it adds carries `mark`.
 ///
 /// # Errors
 /// A refusal that lists every place that is not understood: where, what was looked for, what was
 /// found.
-pub fn apply(rules: &Rules, sources: &[GoFile], options: &Options) -> Result<Patched> {
+pub fn apply(rules: &Rules, sources: &[GoFile], options: &Options, mark: &Mark) -> Result<Patched> {
     let fits = fits(rules, sources)?;
     let mut patched = Patched { files: Vec::new(), sites: Vec::new(), shape: shape(sources) };
     for file in sources {
@@ -283,7 +286,8 @@ pub fn apply(rules: &Rules, sources: &[GoFile], options: &Options) -> Result<Pat
             rewrite(file, &here, &mut patched)?;
         }
     }
-    add_support(options, sources.iter().any(|file| file.path() == OPTIONAL[1]), &mut patched);
+    let windows = sources.iter().any(|file| file.path() == OPTIONAL[1]);
+    add_support(support::render(options, mark, windows), &mut patched);
     patched.sites.sort_by_key(|site| CHANGES.iter().position(|(name, _)| *name == site.change));
     Ok(patched)
 }
@@ -344,8 +348,8 @@ fn rewrite(file: &GoFile, fits: &[&Fit], patched: &mut Patched) -> Result<()> {
 
 /// Adds the files that come with the changes. A comment `rr-patch: CHANGE` in them marks a place of
 /// that change: its own line, or the one below a comment that has a line of its own.
-fn add_support(options: &Options, windows: bool, patched: &mut Patched) {
-    for (path, text) in support(options, windows) {
+fn add_support(files: Vec<(String, String)>, patched: &mut Patched) {
+    for (path, text) in files {
         for (number, line) in (1..).zip(text.lines()) {
             let Some((code, change)) = line.split_once("rr-patch: ") else { continue };
             if let Some((change, _)) = CHANGES.iter().find(|(name, _)| *name == change) {
@@ -651,29 +655,4 @@ fn shape(sources: &[GoFile]) -> String {
         }
     }
     format!("{process}+{system}")
-}
-
-fn support_files() -> impl Iterator<Item = (String, &'static str)> {
-    PATCHES.get_dir("support").into_iter().flat_map(Dir::files).filter_map(|file| {
-        let name = file.path().file_name()?.to_string_lossy().into_owned();
-        Some((name, file.contents_utf8()?))
-    })
-}
-
-/// The files that come with the changes, with the options in them.
-fn support(options: &Options, windows: bool) -> Vec<(String, String)> {
-    let list = |words: &[String]| words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(", ");
-    let values = [
-        ("record_command", list(&options.command())),
-        ("record_controllers", list(&options.controllers)),
-        ("avx512_auto", (options.avx512 == Avx512::Auto).to_string()),
-        ("signal_recorder_only", (options.signal == Signal::Rr).to_string()),
-    ];
-    support_files()
-        .filter(|(name, _)| windows || !name.ends_with("_windows.go"))
-        .map(|(name, text)| {
-            let value = |name: &str| values.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
-            (format!("{PROCESS}{name}"), substitute(text, value).unwrap_or_default())
-        })
-        .collect()
 }

@@ -110,7 +110,7 @@ const HOMES: [(&str, &[&str]); 31] = [
     ("flate2", &["src/bundle/elf.rs"]),
     ("gimli", &["src/binary/", "src/bundle/elf.rs"]),
     ("git2", &["src/checkout", "src/patchfile.rs"]),
-    ("include_dir", &["src/rules.rs", "src/commands/demo.rs"]),
+    ("include_dir", &["src/rules.rs", "src/rules/", "src/commands/demo.rs"]),
     ("indicatif", &["src/commands/check.rs", "src/commands/traces.rs", "src/build/"]),
     ("jiff", &["src/commands/check.rs", "src/provenance.rs", "src/trace/"]),
     ("jsonc_parser", &["src/editor/jsonc.rs"]),

@@ -25,6 +25,7 @@ mod patch_fuzz;
 mod patch_hostile;
 mod patch_merges;
 mod patch_misfits;
+mod known;
 mod inspect;
 mod provenance;
 mod record;
