@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::end_to_end::installer;
-use crate::harness::{PROCESS, Run, Tree, command, kill};
+use crate::harness::{PROCESS, Run, Tree, command, kill, skip};
 use crate::watched::processes_with;
 
 /// A patched tree with a build script of its own, and no Makefile for controllers.
@@ -226,7 +226,7 @@ fn build_tells_how_much_room_a_cold_build_needs_in_go_s_work_folder_too() {
         Run::of(shell.output().unwrap())
     };
     if on_a_disk_of("1m", "true").code != 0 {
-        eprintln!("skipped: nobody may mount a small file system here");
+        skip(&["mount"], "nobody may mount a small file system here");
         return;
     }
     let run = on_a_disk_of("4g", "exec \"$@\"").exits(0);
@@ -395,7 +395,7 @@ fn build_on_a_terminal_shows_phases_and_leaves_the_lines_to_the_log() {
         Some(String::from_utf8_lossy(&shown).into_owned())
     };
     let Some(shown) = terminal("") else {
-        eprintln!("skipped: no script(1) here makes a terminal");
+        skip(&["terminal"], "no script(1) here makes a terminal");
         return;
     };
     for part in ["building, ", " so far; 0 of 4 controllers; ", "processors, ", "  zip ", "built `"] {

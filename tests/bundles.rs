@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::end_to_end::real_rr;
-use crate::harness::{Run, command, kill};
+use crate::harness::{Run, command, kill, skip};
 use crate::streams::{self, Layout, Map, program};
 use crate::traces::tool;
 use crate::watched::stopped_at_work;
@@ -662,7 +662,7 @@ fn traces_pack_bundles_several_traces_and_their_sources_once() {
 #[test]
 fn traces_that_a_real_rr_recorded_replay_after_pack_and_unpack() {
     let Some((rr, Some(options))) = real_rr() else {
-        eprintln!("skipped: no rr of this machine can record here");
+        skip(&["rr"], "no rr of this machine can record here");
         return;
     };
     let folder = tempfile::tempdir().unwrap();

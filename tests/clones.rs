@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::harness::{ADDED, JOURNAL, PROCESS, Snapshot, Tree};
+use crate::harness::{ADDED, JOURNAL, PROCESS, Snapshot, Tree, skip};
 
 /// How the changes are found.
 const MODES: [&[&str]; 2] = [&["apply"], &["apply", "--mode", "patch"]];
@@ -125,7 +125,7 @@ fn apply_patches_a_linked_worktree_in_both_modes() {
 fn apply_says_in_words_that_a_sha256_repository_is_not_read() {
     let tree = Tree::bare("p2");
     if tree.run("git", &["init", "--quiet", "--object-format=sha256"], &[]).code != 0 {
-        eprintln!("skipped: this git knows no SHA-256");
+        skip(&["git-sha256"], "this git knows no SHA-256");
         return;
     }
     tree.commit("all");

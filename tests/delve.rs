@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::harness::command;
+use crate::harness::{command, skip};
 
 /// The release that is built; it takes programs of Go 1.25 to 1.27.
 pub const VERSION: &str = "1.27.1";
@@ -30,11 +30,11 @@ fn build() -> Option<PathBuf> {
     match go.output() {
         Ok(output) if output.status.success() => Some(program),
         Ok(output) => {
-            eprintln!("skipped: Delve {VERSION} cannot be built: {}", String::from_utf8_lossy(&output.stderr));
+            skip(&["dlv"], &format!("Delve {VERSION} cannot be built: {}", String::from_utf8_lossy(&output.stderr)));
             None
         }
         Err(error) => {
-            eprintln!("skipped: Delve {VERSION} cannot be built: go: {error}");
+            skip(&["dlv"], &format!("Delve {VERSION} cannot be built: go: {error}"));
             None
         }
     }

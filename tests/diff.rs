@@ -3,7 +3,9 @@
 use std::fs;
 use std::process::Stdio;
 
-use crate::harness::{ADDED, ADDED_UNIX, PROCESS, PROCESS_UNIX, Run, SHAPES, STATE, SYSTEM, Tree, copy, fixtures};
+use crate::harness::{
+    ADDED, ADDED_UNIX, PROCESS, PROCESS_UNIX, Run, SHAPES, STATE, SYSTEM, Tree, copy, fixtures, skip,
+};
 use crate::shapes::VARIATIONS;
 
 /// Lets git apply a patch in the tree.
@@ -268,7 +270,7 @@ fn diff_prints_colours_at_a_terminal_only() {
     };
     let probe = "command -v script && script --quiet --return --command true /dev/null";
     if tree.run("sh", &["-c", probe], &[]).code != 0 {
-        eprintln!("skipped: there is no `script`, or it cannot make a terminal here");
+        skip(&["terminal"], "there is no `script`, or it cannot make a terminal here");
         return;
     }
     let plain = String::from_utf8(tree.prints(&["diff"])).unwrap();

@@ -14,7 +14,7 @@ use rr_patch::report::Report;
 use tempfile::TempDir;
 
 use crate::delve;
-use crate::harness::{Run, command, copy, fixtures, write_program};
+use crate::harness::{Run, command, copy, fixtures, skip, write_program};
 
 /// A host of `fixtures/hosts` in a folder of its own.
 struct Case {
@@ -190,7 +190,7 @@ fn doctor_fix_runs_nothing_where_there_is_nobody_to_ask() {
     let case = Case::new("paranoid-2");
     // The tests have no terminal at their standard input; where one has, it is asked, and this says nothing.
     if io::IsTerminal::is_terminal(&io::stdin()) {
-        eprintln!("skipped: there is a terminal");
+        skip(&["no-terminal"], "standard input is a terminal");
         return;
     }
     let error = case.visit(&["--fix"]).unwrap_err();
@@ -269,7 +269,7 @@ fn found<'a>(document: &'a serde_json::Value, what: &str) -> &'a serde_json::Val
 fn doctor_agrees_with_the_rr_of_this_machine_on_whether_it_records() {
     let path = std::env::var("PATH").unwrap();
     let Some(rr) = std::env::split_paths(&path).map(|folder| folder.join("rr")).find(|path| path.is_file()) else {
-        eprintln!("skipped: there is no rr on this machine");
+        skip(&["rr"], "there is no rr on this machine");
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -280,9 +280,14 @@ fn doctor_agrees_with_the_rr_of_this_machine_on_whether_it_records() {
     let smoke = found(&document, "smoke test");
     if recorded.status.success() {
         assert_eq!(smoke["level"], "ok", "{smoke}");
-        return;
+    } else {
+        is_refused_with_a_cause(&document, smoke, &recorded.stderr);
     }
-    eprintln!("this machine's rr cannot record: {}", String::from_utf8_lossy(&recorded.stderr));
+}
+
+/// What doctor reports where this machine's rr refused to record.
+fn is_refused_with_a_cause(document: &serde_json::Value, smoke: &serde_json::Value, said: &[u8]) {
+    eprintln!("this machine's rr cannot record: {}", String::from_utf8_lossy(said));
     assert_eq!(smoke["level"], "trouble", "{smoke}");
     assert!(smoke["found"].as_str().unwrap().starts_with("`rr record` ended with "), "{smoke}");
     // rr tells one cause and ends; doctor names each that it can see.
@@ -295,7 +300,7 @@ fn doctor_agrees_with_the_rr_of_this_machine_on_whether_it_records() {
     if !Path::new("/sys/bus/event_source/devices/cpu").exists()
         && !Path::new("/sys/bus/event_source/devices/cpu_core").exists()
     {
-        let counters = found(&document, "performance counters");
+        let counters = found(document, "performance counters");
         assert_ne!(counters["level"], "ok", "there is no PMU here: {counters}");
         let advice = counters["advice"].to_string();
         assert!(advice.contains("RR_PATCH_RECORD") && advice.contains("record -W --wait"), "{advice}");

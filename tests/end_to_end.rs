@@ -8,7 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::harness::{Run, SYSTEM, command, copy, fixtures, kill};
+use crate::harness::{Run, SYSTEM, command, copy, fixtures, kill, skip};
 use crate::recorder::{self, Trace, traces};
 use crate::watched::{Watched, processes_with};
 
@@ -331,7 +331,7 @@ pub fn real_rr() -> Option<(PathBuf, Option<&'static [&'static str]>)> {
 #[test]
 fn a_real_rr_that_can_record_here_leaves_traces_that_replay_to_the_end() {
     let Some((rr, Some(options))) = real_rr() else {
-        eprintln!("skipped: no rr of this machine can record here");
+        skip(&["rr"], "no rr of this machine can record here");
         return;
     };
     let record = format!("{} record {} --wait", rr.display(), options.join(" "));
@@ -361,7 +361,7 @@ fn a_real_rr_that_can_record_here_leaves_traces_that_replay_to_the_end() {
 #[test]
 fn a_real_rr_that_refuses_to_record_here_is_heard_in_the_installers_log() {
     let Some((rr, None)) = real_rr() else {
-        eprintln!("skipped: no rr of this machine refuses to record here");
+        skip(&["refusing-rr"], "no rr of this machine refuses to record here");
         return;
     };
     let ended = install(patched(), "aws", &[("RR_PATCH_RECORD", &format!("{} record --wait", rr.display()))]).end();

@@ -249,7 +249,7 @@ impl Tree {
         // unshare itself ends with 1, and says so under its own name.
         let refused = run.code == 99 || run.stderr.starts_with("unshare:");
         if refused {
-            eprintln!("skipped, since nothing can be mounted here: {}", run.stderr);
+            skip(&["mount"], &format!("nothing can be mounted here: {}", run.stderr));
         }
         (!refused).then_some(run)
     }
@@ -331,6 +331,49 @@ pub fn command(program: &str) -> Command {
         .envs([("GIT_COMMITTER_NAME", "a"), ("GIT_COMMITTER_EMAIL", "a@example.com")])
         .envs([("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z"), ("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z")]);
     command
+}
+
+/// What a test may need that not every machine has: the names that [`skip`] and `RR_PATCH_REQUIRE` take.
+pub const NEEDS: [&str; 11] = [
+    "cc",          // the C compiler that Go asks for
+    "chown",       // files can be given to another user
+    "dlv",         // a Delve that go install builds, and a kernel that lets it work
+    "git-sha256",  // a git that makes SHA-256 repositories
+    "go",          // no test is skipped for want of it: without Go they fail
+    "mount",       // a mount namespace of one's own
+    "no-terminal", // standard input is none
+    "readelf",
+    "refusing-rr", // an rr that cannot record here; excludes `rr`
+    "rr",          // an rr that can record here
+    "terminal",    // script(1), which makes one
+];
+
+/// Notes that the current test, or the rest of it, is left out because one of `needs` is missing. It returns
+/// afterwards. `RR_PATCH_REQUIRE=rr,dlv` makes a failure of it, and `RR_PATCH_SKIPPED` names the file that
+/// scripts/test counts from: the output of a test that passes is not shown.
+#[track_caller]
+pub fn skip(needs: &[&str], why: &str) {
+    assert!(needs.iter().all(|need| NEEDS.contains(need)), "{needs:?} is not among NEEDS");
+    let required = required();
+    let missing: Vec<_> = needs.iter().filter(|need| required.iter().any(|name| name == *need)).collect();
+    assert!(missing.is_empty(), "RR_PATCH_REQUIRE asks for {missing:?}, and this test would be skipped: {why}");
+    let why = why.trim().lines().next().unwrap_or_default();
+    eprintln!("skipped: {why}");
+    let Some(file) = std::env::var_os("RR_PATCH_SKIPPED") else { return };
+    // The harness names a thread after its test, unless there is only one.
+    let name = std::thread::current()
+        .name()
+        .filter(|name| *name != "main")
+        .map_or_else(|| std::panic::Location::caller().to_string(), str::to_owned);
+    // One write for each line: tests run side by side.
+    let line = format!("{name}: {why} ({})\n", needs.join(", "));
+    fs::OpenOptions::new().create(true).append(true).open(file).unwrap().write_all(line.as_bytes()).unwrap();
+}
+
+/// The names in `RR_PATCH_REQUIRE`.
+pub fn required() -> Vec<String> {
+    let names = std::env::var("RR_PATCH_REQUIRE").unwrap_or_default();
+    names.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// Sends a signal to a process: by the shell, since a small system has no `kill` of its own.

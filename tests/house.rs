@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rr_patch::rules::CHANGES;
 
-use crate::harness::{Run, command};
+use crate::harness::{NEEDS, Run, command, required};
 
 fn home() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -290,6 +290,63 @@ fn tests_are_named_after_what_they_show() {
             assert!(!name.starts_with("test_") && name.matches('_').count() >= 3, "{}: {name}", path.display());
         }
     }
+}
+
+/// A skip that only prints is not seen: cargo shows nothing of a test that passes.
+#[test]
+fn tests_that_end_early_are_counted_as_skipped() {
+    let counts = ["skip(&[", "= delve::delve() else", "= delve() else", "rr_patch_while_busy("];
+    let mut wrong = Vec::new();
+    // This file holds the words that are looked for.
+    for path in files("tests", ".rs").into_iter().filter(|path| !path.ends_with("house.rs")) {
+        let text = text(&path);
+        for test in text.split("#[test]\n").skip(1) {
+            // A function ends at the first brace in the first column.
+            let lines: Vec<&str> = test.lines().take_while(|line| *line != "}").collect();
+            for (at, line) in lines.iter().enumerate() {
+                if line.trim() == "return;" || line.contains("else { return }") {
+                    let counted = lines[at.saturating_sub(4)..=at]
+                        .iter()
+                        .any(|line| counts.iter().any(|call| line.contains(call)));
+                    if !counted {
+                        wrong.push(format!("{}: {}: `{}`", path.display(), lines[0], line.trim()));
+                    }
+                }
+            }
+        }
+        let prints = "eprintln!(\"skipped";
+        if text.contains(prints) && !path.ends_with("harness.rs") {
+            wrong.push(format!("{}: `{prints}`", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "use `skip` of tests/harness.rs:\n{}", wrong.join("\n"));
+}
+
+/// Another run of this test binary, for one test that lacks a program: its PATH is empty.
+fn lacking(variables: &[(&str, &str)]) -> Run {
+    let mut tests = std::process::Command::new(std::env::current_exe().unwrap());
+    tests.env_clear().env("PATH", "/nonexistent").envs(variables.iter().copied());
+    let name = "traces::traces_prune_takes_yes_and_no_for_an_answer_on_a_terminal";
+    Run::of(tests.args(["--exact", name]).output().unwrap())
+}
+
+#[test]
+fn a_skipped_test_is_noted_once_and_fails_where_rr_patch_require_names_what_it_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("skipped");
+    let noted = [("RR_PATCH_SKIPPED", file.to_str().unwrap()), ("RR_PATCH_REQUIRE", "rr,dlv")];
+    lacking(&noted).exits(0).prints(&["test result: ok. 1 passed"]);
+    let line = "traces::traces_prune_takes_yes_and_no_for_an_answer_on_a_terminal: no `script` makes a terminal here \
+                (terminal)\n";
+    assert_eq!(fs::read_to_string(&file).unwrap(), line);
+    let run = lacking(&[("RR_PATCH_REQUIRE", "rr,terminal")]).exits(101);
+    run.prints(&["RR_PATCH_REQUIRE asks for [\"terminal\"]", "no `script` makes a terminal here"]);
+}
+
+#[test]
+fn rr_patch_require_names_only_what_a_test_may_need() {
+    let unknown: Vec<_> = required().into_iter().filter(|name| !NEEDS.contains(&name.as_str())).collect();
+    assert!(unknown.is_empty(), "RR_PATCH_REQUIRE: {unknown:?} is not among {}", NEEDS.join(", "));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use rr_patch::rules::Options;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Run, Tree, command};
+use crate::harness::{Run, Tree, command, skip};
 
 const INSTALLER: &str = "bin/openshift-install";
 const ZIP: &str = "pkg/clusterapi/mirror/cluster-api.zip";
@@ -267,7 +267,7 @@ fn facts_tell_the_first_source_that_is_gone_and_that_is_no_fault() {
 fn facts_of_a_program_built_with_cgo_name_its_loader_and_glibc() {
     let compiler = Run::of(command("go").args(["env", "CC"]).output().unwrap()).exits(0).stdout;
     if !command("sh").args(["-c", "command -v \"$0\"", compiler.trim()]).output().unwrap().status.success() {
-        eprintln!("skipped, since there is no C compiler `{}`", compiler.trim());
+        skip(&["cc"], &format!("there is no C compiler `{}`", compiler.trim()));
         return;
     }
     let programs = Programs::new();
@@ -280,7 +280,7 @@ fn facts_of_a_program_built_with_cgo_name_its_loader_and_glibc() {
 
     let read = command("readelf").arg("-V").arg(programs.path("dynamic")).output();
     let Ok(read) = read else {
-        eprintln!("skipped in part, since there is no readelf");
+        skip(&["readelf"], "there is no readelf: only the comparison with it");
         return;
     };
     let said = Run::of(read).exits(0).stdout;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::end_to_end::{only_wrapped, patched, real_rr};
-use crate::harness::{Run, command, copy, kill};
+use crate::harness::{Run, command, copy, kill, skip};
 use crate::recorder::{self, Trace};
 use crate::watched::{PATIENCE, Watched, processes, processes_with};
 
@@ -450,7 +450,7 @@ fn record_on_a_terminal_passes_on_a_signal_that_the_terminal_did_not_send() {
 #[test]
 fn record_with_a_real_rr_notes_how_each_controller_ended() {
     let Some((rr, Some(options))) = real_rr() else {
-        eprintln!("skipped: no rr of this machine can record here");
+        skip(&["rr"], "no rr of this machine can record here");
         return;
     };
     let place = Place::new("aws");

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{ADDED, ADDED_UNIX, JOURNAL, PROCESS, PROCESS_UNIX, STATE, SYSTEM, Tree, copy, fixtures};
+use crate::harness::{ADDED, ADDED_UNIX, JOURNAL, PROCESS, PROCESS_UNIX, STATE, SYSTEM, Tree, copy, fixtures, skip};
 
 /// Every command that looks at a checkout.
 const COMMANDS: [&[&str]; 6] =
@@ -69,7 +69,7 @@ fn apply_refuses_a_bare_repository() {
 fn apply_refuses_a_checkout_that_git_does_not_trust() {
     let tree = Tree::new("installer");
     if tree.run("chown", &["-R", "12345", "."], &[]).code != 0 {
-        eprintln!("skipped: files can be given to nobody else here");
+        skip(&["chown"], "files can be given to nobody else here");
         return;
     }
     tree.refuses(&["apply"])

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::debugger::{self, ask};
 use crate::delve;
 use crate::end_to_end::{patched, real_rr};
-use crate::harness::{Run, command, copy, fixtures, kill};
+use crate::harness::{Run, command, copy, fixtures, kill, skip};
 use crate::recorder;
 use crate::streams::{self, Layout, program};
 use crate::watched::processes_with;
@@ -629,8 +629,9 @@ fn call(address: &str, method: &str, parameters: Value) -> Value {
 /// A real Delve and the rr of this machine, where one of them refuses: no PMU, or perf_event_paranoid at 2.
 #[test]
 fn a_real_delve_and_rr_that_cannot_replay_here_are_met_with_a_cause() {
-    let (Some(dlv), Some((rr, None))) = (delve::delve(), real_rr()) else {
-        eprintln!("skipped: there is no Delve, or no rr that refuses to work here");
+    let Some(dlv) = delve::delve() else { return };
+    let Some((rr, None)) = real_rr() else {
+        skip(&["refusing-rr"], "no rr of this machine refuses to record here");
         return;
     };
     let desk = Desk::new();
@@ -643,12 +644,16 @@ fn a_real_delve_and_rr_that_cannot_replay_here_are_met_with_a_cause() {
 /// The whole way with real programs: recorded, opened, stopped at a breakpoint in a controller, and back.
 #[test]
 fn a_real_recording_is_replayed_to_a_breakpoint_and_back() {
-    let paranoid = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
-    let allowed = paranoid.trim().parse().unwrap_or(0) <= 1;
-    let (Some(dlv), Some((rr, Some(options))), true) = (delve::delve(), real_rr(), allowed) else {
-        eprintln!("skipped: no Delve, no rr that can record here, or perf_event_paranoid above 1");
+    let Some(dlv) = delve::delve() else { return };
+    let Some((rr, Some(options))) = real_rr() else {
+        skip(&["rr"], "no rr of this machine can record here");
         return;
     };
+    let paranoid = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
+    if paranoid.trim().parse().unwrap_or(0) > 1 {
+        skip(&["rr", "dlv"], "perf_event_paranoid is above 1, and Delve replays nothing");
+        return;
+    }
     let desk = Desk::new();
     let place = desk.path("install");
     desk.write("install/metadata.json", "{\"platform\":\"aws\"}");

@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Run, command, copy, fixtures};
+use crate::harness::{Run, command, copy, fixtures, skip};
 use crate::streams::{self, Layout, program};
 use crate::watched::stopped_at_work;
 
@@ -385,7 +385,7 @@ fn traces_prune_takes_yes_and_no_for_an_answer_on_a_terminal() {
     let probe =
         command("script").args(["-qec", "true", "/dev/null"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !probe.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no `script` makes a terminal here");
+        skip(&["terminal"], "no `script` makes a terminal here");
         return;
     }
     let (folder, store) = fixture(Layout::Rr59);
