@@ -1,6 +1,7 @@
 //! Running a child in a folder, and how it ended. The only module that knows duct and signals.
 
 mod attended;
+mod search;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ use signal_hook::iterator::Signals;
 use crate::error::Error;
 
 pub use attended::{Attended, Event, Relative, Streams, adopt, descendants, end_descendants, signal};
+pub use search::search_path;
 
 /// What a child's environment has beyond ours.
 pub type Environment = BTreeMap<String, String>;
@@ -106,6 +108,12 @@ impl Child<'_> {
     fn expression(&self) -> duct::Expression {
         let expression =
             duct::cmd(self.program, self.arguments).dir(self.folder).stdin_null().stderr_to_stdout().unchecked();
+        self.with_environment(expression)
+    }
+
+    fn with_environment(&self, expression: duct::Expression) -> duct::Expression {
+        let path = search_path().filter(|_| !self.environment.contains_key("PATH"));
+        let expression = path.into_iter().fold(expression, |expression, path| expression.env("PATH", path));
         self.environment.iter().fold(expression, |expression, (name, value)| expression.env(name, value))
     }
 

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::sync::OnceLock;
 
-use crate::harness::{ADDED, ADDED_UNIX, JOURNAL, PROCESS, STATE, SYSTEM, Snapshot, Tree, copy};
+use crate::harness::{ADDED, ADDED_UNIX, JOURNAL, PROCESS, Run, STATE, SYSTEM, Snapshot, Tree, cache_with_go, copy};
 
 /// A type error that only Go sees.
 const BROKEN: &str = "package clusterapi\n\nvar broken int = \"text\"\n";
@@ -382,6 +382,16 @@ fn apply_verify_without_go_takes_everything_back_and_names_the_program() {
     run.exits(1).says(&["cannot run `gofmt`", "hint: install `gofmt`, or put its folder in PATH\n"]);
     assert!(tree.snapshot() == before);
     assert!(!tree.path(STATE).exists());
+}
+
+#[test]
+fn apply_verify_finds_the_go_that_set_up_put_into_the_cache() {
+    let tree = Tree::new("installer");
+    let cache = cache_with_go();
+    let mut tool = tree.tool();
+    tool.args(["apply", "--verify"]).envs([("PATH", "/nonexistent"), ("CGO_ENABLED", "0")]);
+    let run = Run::of(tool.env("XDG_CACHE_HOME", cache.path()).output().unwrap());
+    run.exits(0).prints(&["gofmt, go vet and go build have nothing to say"]);
 }
 
 #[test]

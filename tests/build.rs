@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::end_to_end::installer;
-use crate::harness::{PROCESS, Run, Tree, command, kill, skip};
+use crate::harness::{PROCESS, Run, Tree, cache_with_go, command, kill, skip};
 use crate::watched::processes_with;
 
 /// A patched tree with a build script of its own, and no Makefile for controllers.
@@ -211,6 +211,20 @@ fn build_names_all_that_is_missing_at_once_with_the_command_that_installs_it() {
 
 /// Go keeps what it compiles in its work folder until it links: a build of ten controllers was over after 19
 /// minutes, for want of room that nobody had told of.
+#[test]
+fn build_finds_the_go_that_set_up_put_into_the_cache() {
+    let tree = Tree::patched("installer");
+    let cache = cache_with_go();
+    let build = |variables: &[(&str, &str)]| {
+        let mut tool = tree.tool();
+        tool.args(["build", "--dry-run", "--skip-envtest", "--link", "static"]).env("PATH", "/nonexistent");
+        Run::of(tool.envs(variables.iter().copied()).output().unwrap()).refuses()
+    };
+    build(&[]).says(&["needed: `make`", "needed: Go "]);
+    let run = build(&[("XDG_CACHE_HOME", cache.path().to_str().unwrap())]).says(&["needed: `make`"]);
+    assert!(!run.stderr.contains("needed: Go "), "{}", run.stderr);
+}
+
 #[test]
 fn build_tells_how_much_room_a_cold_build_needs_in_go_s_work_folder_too() {
     let tree = Tree::patched("installer");

@@ -376,6 +376,16 @@ pub fn required() -> Vec<String> {
     names.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
+/// A cache folder that holds this machine's Go where scripts/setup puts one, for XDG_CACHE_HOME.
+#[track_caller]
+pub fn cache_with_go() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let goroot = Run::of(command("go").args(["env", "GOROOT"]).output().unwrap()).exits(0).stdout;
+    fs::create_dir(folder.path().join("rr-patch")).unwrap();
+    symlink(goroot.trim_end(), folder.path().join("rr-patch/go")).unwrap();
+    folder
+}
+
 /// Sends a signal to a process: by the shell, since a small system has no `kill` of its own.
 #[track_caller]
 pub fn kill(signal: &str, pid: u32) {

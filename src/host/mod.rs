@@ -25,7 +25,7 @@ use serde::Serialize;
 
 use crate::binary::Facts;
 use crate::error::Error;
-use crate::process::{Answer, End, ask, attend};
+use crate::process::{Answer, End, ask, attend, search_path};
 
 use processor::Processor;
 
@@ -49,7 +49,10 @@ impl Host {
     /// The machine that we run on.
     pub fn here() -> Self {
         let named = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value));
-        let environment = std::env::vars_os().filter_map(named).collect();
+        let mut environment: BTreeMap<_, _> = std::env::vars_os().filter_map(named).collect();
+        if let Some(path) = search_path() {
+            environment.insert("PATH".into(), path.to_owned());
+        }
         Self { root: "/".into(), environment, kernel: Arc::new(kernel::Here) }
     }
 

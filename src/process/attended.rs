@@ -74,10 +74,8 @@ impl Attended {
             Streams::Heard => None,
             _ => Terminal::foreground(),
         };
-        let mut expression = duct::cmd(child.program, child.arguments).dir(child.folder).unchecked();
-        for (name, value) in child.environment {
-            expression = expression.env(name, value);
-        }
+        let expression = duct::cmd(child.program, child.arguments).dir(child.folder).unchecked();
+        let mut expression = child.with_environment(expression);
         if terminal.is_none() {
             expression = expression.before_spawn(|command| {
                 command.process_group(0);
