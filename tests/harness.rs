@@ -334,7 +334,7 @@ pub fn command(program: &str) -> Command {
 }
 
 /// What a test may need that not every machine has: the names that [`skip`] and `RR_PATCH_REQUIRE` take.
-pub const NEEDS: [&str; 11] = [
+pub const NEEDS: [&str; 12] = [
     "cc",          // the C compiler that Go asks for
     "chown",       // files can be given to another user
     "dlv",         // a Delve that go install builds, and a kernel that lets it work
@@ -346,6 +346,7 @@ pub const NEEDS: [&str; 11] = [
     "refusing-rr", // an rr that cannot record here; excludes `rr`
     "rr",          // an rr that can record here
     "terminal",    // script(1), which makes one
+    "xattr",       // a file system with user attributes for temporary files
 ];
 
 /// Notes that the current test, or the rest of it, is left out because one of `needs` is missing. It returns
