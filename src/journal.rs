@@ -237,9 +237,10 @@ impl Journal {
     }
 
     /// Forgets the originals, after they are back in place: durably first, since nothing else has
-    /// them.
-    pub fn end(self, checkout: &Checkout) -> Result<()> {
-        transaction::sync(checkout, &self.plan.rewrites)?;
+    /// them. `backups` are the files that hold edited versions.
+    pub fn end(self, checkout: &Checkout, backups: &[&str]) -> Result<()> {
+        let files = self.plan.rewrites.iter().map(|rewrite| rewrite.path.as_str());
+        transaction::sync(checkout, files.chain(backups.iter().copied()))?;
         transaction::remove_made_folders(checkout, &self.folders);
         write::remove(&self.path)?;
         self.path.parent().map_or(Ok(()), write::sync)
@@ -248,8 +249,12 @@ impl Journal {
     /// Clears away what an interrupted run left beside the files. Returns what was kept of it, since
     /// somebody had saved it.
     pub fn sweep(&self, checkout: &Checkout) -> Result<Vec<Kept>> {
-        let cut_off = |version: &Content, bytes: &[u8]| self.crash_after.is_some() && begins(version, bytes);
-        transaction::sweep(checkout, &self.plan.rewrites, &cut_off)
+        let known = |rewrite: &Rewrite, bytes: &[u8]| {
+            let mut versions = [&rewrite.before, &rewrite.after].into_iter().flatten();
+            versions.any(|version| self.crash_after.is_some() && begins(version, bytes))
+                || is_merged(checkout, rewrite, bytes).unwrap_or(false)
+        };
+        transaction::sweep(checkout, &self.plan.rewrites, &known)
     }
 
     /// Looks at each file, in the order of the plan.
@@ -315,8 +320,10 @@ impl Journal {
                     Err(_) => {
                         // The edited version keeps its mode; the original gets its own back.
                         target.clone_from(before);
-                        let backup = free_name(checkout, path)?;
-                        undo.rewrites.push(Rewrite { path: backup.clone(), before: None, after: current.clone() });
+                        let (backup, is_there) = backup_name(checkout, path, current.as_ref())?;
+                        if !is_there {
+                            undo.rewrites.push(Rewrite { path: backup.clone(), before: None, after: current.clone() });
+                        }
                         undo.backups.push((path.clone(), backup));
                     }
                 },
@@ -382,6 +389,13 @@ pub struct Undo {
     pub backups: Vec<(String, String)>,
 }
 
+impl Undo {
+    /// The rewrites of the journal's own files, without the backups.
+    pub fn reverted(&self) -> impl Iterator<Item = &Rewrite> {
+        self.rewrites.iter().filter(|rewrite| !self.backups.iter().any(|(_, name)| *name == rewrite.path))
+    }
+}
+
 /// Whether `part` is a beginning of `whole`, with the zeros after it that some file systems leave.
 fn begins(whole: &Content, part: &[u8]) -> bool {
     let end = part.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
@@ -420,15 +434,26 @@ fn merged(
     Ok(outcome.map_err(|text| conflict_lines(&text)))
 }
 
-/// A name beside `path` that is not taken. It must not end in `.go`: Go would compile it.
-fn free_name(checkout: &Checkout, path: &str) -> Result<String> {
+/// Whether a revert that was killed has merged this edited version into the file that is there.
+fn is_merged(checkout: &Checkout, rewrite: &Rewrite, edited: &[u8]) -> Result<bool> {
+    let (Some(current), Some(before)) = (checkout.read(&rewrite.path)?, &rewrite.before) else { return Ok(false) };
+    let edited = Content { bytes: edited.to_vec(), mode: current.mode };
+    Ok(merged(rewrite.after.as_ref(), Some(&edited), Some(before))? == Ok(current.bytes))
+}
+
+/// A name beside `path` for its edited version: one that is not taken, or one that holds it already, since
+/// a revert was killed. It must not end in `.go`: Go would compile it.
+fn backup_name(checkout: &Checkout, path: &str, edited: Option<&Content>) -> Result<(String, bool)> {
     let mut name = format!("{path}.edited");
     let mut number = 1;
-    while checkout.read(&name)?.is_some() {
+    while let Some(found) = checkout.read(&name)? {
+        if Some(&found) == edited {
+            return Ok((name, true));
+        }
         number += 1;
         name = format!("{path}.edited-{number}");
     }
-    Ok(name)
+    Ok((name, false))
 }
 
 fn serialise(plan: &Plan, about: &About, folders: &[(String, Option<u32>)]) -> Result<Vec<u8>> {

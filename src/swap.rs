@@ -254,9 +254,12 @@ impl Folder {
     /// It must not end in `.go`: Go would compile it.
     fn keep(&self, from: &str, name: &str) -> Result<String> {
         let path = self.path.join(name);
-        if let Some(found) = self.read(from)? {
-            found.file.sync_all().with_context(|| format!("cannot sync `{}`", self.path.join(from).display()))?;
+        let found = self.read(from)?;
+        if let Some(found) = &found {
+            found.sync().with_context(|| format!("cannot sync `{}`", self.path.join(from).display()))?;
         }
+        // What nobody writes to any more need not be kept twice: a backup may hold it already.
+        let closed = found.as_ref().filter(|found| !ffi::is_open_for_writing(&found.file).unwrap_or(true));
         let mut number = 1;
         loop {
             let kept = match number {
@@ -268,7 +271,14 @@ impl Folder {
                     self.sync()?;
                     return Ok(kept);
                 }
-                Err(Errno::EXIST) => number += 1,
+                Err(Errno::EXIST) => {
+                    let there = self.read(&kept).ok().flatten().map(|found| found.content.bytes);
+                    if there.is_some() && there.as_ref() == closed.map(|found| &found.content.bytes) {
+                        self.unlink(from)?;
+                        return Ok(kept);
+                    }
+                    number += 1;
+                }
                 Err(error) => {
                     let from = self.path.join(from);
                     let where_to = format!("cannot keep `{}` as `{}.edited`", from.display(), path.display());

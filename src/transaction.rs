@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::checkout::{Checkout, Content};
+use crate::checkout::Checkout;
 use crate::error::Error;
 use crate::plan::Rewrite;
 use crate::swap::{Folder, Found, Prepared, Put, Verdict, changed, refuse_other_owner};
@@ -321,15 +321,15 @@ fn take_back(done: &[(&Rewrite, Put)], error: anyhow::Error) -> Failure {
 
 /// Makes durable what some files hold and the folders that hold their names; of what is not there, the
 /// nearest folder that is.
-pub fn sync(checkout: &Checkout, rewrites: &[Rewrite]) -> Result<()> {
+pub fn sync<'a>(checkout: &Checkout, files: impl Iterator<Item = &'a str>) -> Result<()> {
     let mut places = Places::new(checkout);
     let mut synced = BTreeSet::new();
-    for rewrite in rewrites {
-        let (below, name) = places.of(&rewrite.path)?;
+    for path in files {
+        let (below, name) = places.of(path)?;
         let folder = Folder::open(checkout.top(), &below)?;
         // A folder or a link in the file's place holds no bytes of ours.
         if let Some(Ok(Some(found))) = folder.as_ref().map(|folder| folder.read(name)) {
-            found.sync().with_context(|| format!("cannot sync `{}`", rewrite.path))?;
+            found.sync().with_context(|| format!("cannot sync `{path}`"))?;
         }
         if !synced.insert(below.clone()) {
             continue;
@@ -345,12 +345,8 @@ pub fn sync(checkout: &Checkout, rewrites: &[Rewrite]) -> Result<()> {
 }
 
 /// Removes or keeps what an interrupted run left beside the files of `rewrites`: see [`Folder::sweep`].
-/// What has the bytes of a version in `rewrites` goes, and so does what `cut_off` takes for one.
-pub fn sweep(
-    checkout: &Checkout,
-    rewrites: &[Rewrite],
-    cut_off: &dyn Fn(&Content, &[u8]) -> bool,
-) -> Result<Vec<Kept>> {
+/// What has the bytes of a version in `rewrites` goes, and so do bytes of a file that are `known`.
+pub fn sweep(checkout: &Checkout, rewrites: &[Rewrite], known: &dyn Fn(&Rewrite, &[u8]) -> bool) -> Result<Vec<Kept>> {
     let mut places = Places::new(checkout);
     let mut swept = BTreeSet::new();
     let mut kept = Vec::new();
@@ -363,9 +359,10 @@ pub fn sweep(
         let path = |name: &str| beside(&rewrite.path, name);
         let ours = |name: &str, bytes: &[u8]| {
             // A long name is cut short in the name of what is put aside.
-            let of_the_name = rewrites.iter().filter(|rewrite| rewrite.path.starts_with(&path(name)));
-            let mut versions = of_the_name.flat_map(|rewrite| [&rewrite.before, &rewrite.after]).flatten();
-            versions.any(|version| version.bytes == bytes || cut_off(version, bytes))
+            rewrites.iter().filter(|rewrite| rewrite.path.starts_with(&path(name))).any(|rewrite| {
+                let mut versions = [&rewrite.before, &rewrite.after].into_iter().flatten();
+                versions.any(|version| version.bytes == bytes) || known(rewrite, bytes)
+            })
         };
         let edited = folder.sweep(&ours)?;
         kept.extend(edited.into_iter().map(|(name, edited)| Kept { path: path(&name), kept_as: path(&edited) }));

@@ -336,6 +336,37 @@ fn revert_with_nothing_to_undo_clears_what_a_killed_apply_left() {
 }
 
 #[test]
+fn a_killed_revert_of_edited_files_leaves_no_second_copy_of_the_edits() {
+    let swap = "pkg/clusterapi/internal/process/.rr-patch-swap-process.go";
+    let (file, old, new) = ELSEWHERE[0];
+    let (tree, expected) = (Tree::patched("installer"), Tree::new("installer"));
+    tree.edit(file, old, new);
+    expected.edit(file, old, new);
+    // As if it had been killed after the exchange: the merged file is in place, the edited one beside it.
+    let edited = tree.read(PROCESS);
+    tree.write(PROCESS, expected.read(PROCESS));
+    tree.write(swap, edited);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == expected.snapshot());
+
+    // And with --force: after the backup, and after the exchange.
+    let tree = Tree::patched("installer");
+    edit_changed_lines(&tree);
+    let edited = tree.read(PROCESS);
+    tree.write(&format!("{PROCESS}.edited"), &edited);
+    tree.rr_patch(&["revert", "--force"]).exits(0).prints(&[&format!("the edited version is {PROCESS}.edited\n")]);
+    assert!(!tree.path(&format!("{PROCESS}.edited-2")).exists());
+
+    let tree = Tree::patched("installer");
+    tree.write(PROCESS, Tree::new("installer").read(PROCESS));
+    tree.write(&format!("{PROCESS}.edited"), &edited);
+    tree.write(swap, &edited);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert_eq!(tree.git(&["status", "--porcelain"]), format!("?? {PROCESS}.edited\n"));
+    assert_eq!(tree.read(&format!("{PROCESS}.edited")), edited);
+}
+
+#[test]
 fn a_journal_is_believed_only_on_paths_and_modes_that_a_plan_can_have() {
     let file = |path: &str| format!("{{\"path\":\"{path}\",\"before\"");
     for (old, new, why) in [

@@ -111,14 +111,15 @@ impl Apply {
             carrying.folder_modes = &journal.folders;
         }
         kept_aside.extend(carry_out(&checkout, &taken_back(&seen), carrying)?);
-        let journal = Journal::begin(&checkout, plan, about)?;
+        let begun = Journal::begin(&checkout, plan, about);
+        let journal = begun.map_err(|error| if again { without_the_earlier_patch(error) } else { error })?;
         let rewrites = &journal.plan.rewrites;
         let written = carry_out(&checkout, rewrites, Carrying::default()).map(|kept| kept_aside.extend(kept));
         let verified = written.and_then(|()| self.verify(&checkout, &journal, rewrites));
         if let Err(Failure { error, taken_back }) = verified {
             // Where something could not be taken back the originals are still needed.
             if taken_back {
-                journal.end(&checkout)?;
+                journal.end(&checkout, &[])?;
             }
             return Err(if again { without_the_earlier_patch(error) } else { error });
         }

@@ -47,17 +47,15 @@ impl Revert {
         let paths: Vec<&str> = journal.plan.rewrites.iter().map(|rewrite| rewrite.path.as_str()).collect();
         let commit = journal.about.commit.clone();
         let undone = commit.as_ref().map(|commit| checkout.undo_commit(commit, &paths)).transpose()?;
-        journal.end(&checkout)?;
+        let backups: Vec<&str> = undo.backups.iter().map(|(_, backup)| backup.as_str()).collect();
+        journal.end(&checkout, &backups)?;
 
-        let reverted = count(undo.rewrites.len() - undo.backups.len(), "file");
+        let reverted = count(undo.reverted().count(), "file");
         let mut text = format!("reverted `{}`: {reverted}\n", checkout.root().display());
         let mut files = Vec::new();
-        for rewrite in &undo.rewrites {
+        for rewrite in undo.reverted() {
             let merged = undo.merged.contains(&rewrite.path);
             let backup = undo.backups.iter().find(|(path, _)| *path == rewrite.path).map(|(_, backup)| backup);
-            if undo.backups.iter().any(|(_, name)| *name == rewrite.path) {
-                continue;
-            }
             let word = match (&rewrite.after, merged) {
                 (None, _) => "removed ",
                 (_, true) => "merged  ",
