@@ -229,6 +229,8 @@ fn quick_asks_for_one_purpose_what_that_purpose_needs() {
     assert_eq!(troubles("fedora", Purpose::Replay), [] as [String; 0]);
     assert_eq!(troubles("full-disk", Purpose::Record), ["room for traces"]);
     assert_eq!(troubles("full-disk", Purpose::Replay), [] as [String; 0]);
+    assert_eq!(troubles("too-little-room", Purpose::Record), ["room for traces"]);
+    assert_eq!(troubles("little-room", Purpose::Record), [] as [String; 0]);
     assert_eq!(troubles("old-delve", Purpose::Record), [] as [String; 0]);
     assert_eq!(troubles("old-delve", Purpose::Replay), ["Delve for this rr"]);
     // rr 5.9 records at 2 on a newer kernel; Delve does not replay.

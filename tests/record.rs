@@ -447,6 +447,87 @@ fn record_on_a_terminal_passes_on_a_signal_that_the_terminal_did_not_send() {
     place.leaves_complete(&[AWS]);
 }
 
+/// `rr-patch record` with its traces on a file system of that size, and the traces that were there in the end.
+/// Nothing where this machine does not let us mount.
+fn record_on_a_disk_of(
+    size: &str,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Option<(Run, Vec<(String, Trace)>)> {
+    let place = Place::new("aws");
+    fs::create_dir(place.path("disk")).unwrap();
+    // Whoever looks later sees no mount, so that a list of the files is made before it goes.
+    let script = "mount -t tmpfs -o size=\"$0\" tmpfs disk || exit 99; \"$@\"; code=$?; \
+                  for trace in disk/*-0; do [ -d \"$trace\" ] || continue; mkdir -p \"seen/$trace\"; \
+                  for file in incomplete version; do \
+                  if [ -e \"$trace/$file\" ]; then cp \"$trace/$file\" \"seen/$trace/$file\"; fi; done; done; exit $code";
+    let mut shell = command("unshare");
+    place.environment(&mut shell, &[&[HOLD], variables].concat());
+    shell.args(["--mount", "sh", "-c", script, size, env!("CARGO_BIN_EXE_rr-patch"), "record", "--unchecked"]);
+    shell.args(place.arguments(&[&["--trace-dir", "@/disk", repo()], arguments].concat()));
+    let run = Run::of(shell.output().unwrap());
+    // unshare itself ends with 1, and says so under its own name.
+    if run.code == 99 || run.stderr.starts_with("unshare:") {
+        eprintln!("skipped: nobody may mount a small file system here: {}", run.stderr);
+        return None;
+    }
+    place.leaves_no_process();
+    Some((run, recorder::traces(&place.path("seen/disk"))))
+}
+
+const GROWS: (&str, &str) = ("RR_STAND_IN_GROWS", "12000000");
+
+#[test]
+fn record_stops_the_installer_and_closes_the_traces_before_the_disk_is_full() {
+    // Without a limit the disk gets full, and the trace is lost.
+    let variables = [("RR_STAND_IN_GROWS", "80000000"), ("FIXTURE_WORK_SECONDS", "8")];
+    let Some((run, traces)) = record_on_a_disk_of("32m", &["--min-free", "0"], &variables) else { return };
+    assert_eq!(traces, [(AWS.to_owned(), Trace::Incomplete)], "{}", run.stderr);
+    // There is no room for the sidecar either, and the report comes all the same.
+    run.exits(4).says(&["cannot note in `cluster-api-provider-aws-0` how it was made"]).prints(&["of which 0 can be"]);
+
+    let (run, traces) = record_on_a_disk_of("128m", &["--min-free", "64MiB"], &[GROWS]).unwrap();
+    assert_eq!(traces, [(AWS.to_owned(), Trace::Complete)], "{}", run.stderr);
+    let run = run.exits(4);
+    assert_eq!(run.stderr.matches("Got signal \\\"interrupt\\\", cleaning up").count(), 1, "{}", run.stderr);
+    assert!(!run.stderr.contains("error:"), "{}", run.stderr);
+    let run = run.says(&[
+        " MiB free on the file system of `",
+        "/disk`, less than 64.0 MiB (--min-free): the installer stops its controllers, and rr closes their traces\n",
+        "rr-patch: hint: `rr-patch traces prune` removes old traces; `--trace-dir DIR` puts them elsewhere; \
+         `--min-free SIZE` sets the limit\n",
+    ]);
+    run.prints(&[
+        "the installer ended, stopped for want of room, with exit status 8 after ",
+        "1 trace in `",
+        "complete",
+    ]);
+}
+
+#[test]
+fn record_ends_the_controllers_where_they_are_when_the_disk_is_almost_full() {
+    let stubborn = ("FIXTURE_BEHAVIOUR", "cluster-api-provider-aws=stubborn");
+    let on_a_disk = record_on_a_disk_of("128m", &["--min-free", "64MiB", "--format", "json"], &[GROWS, stubborn]);
+    let Some((run, traces)) = on_a_disk else { return };
+    assert_eq!(traces, [(AWS.to_owned(), Trace::Complete)], "{}", run.stderr);
+    let run = run.exits(4).says(&["(--min-free): ending the controllers where they are; rr closes their traces\n"]);
+    let document = run.json();
+    let free = document["stopped_with_bytes_free"].as_u64().unwrap();
+    assert!((1 << 20..64 << 20).contains(&free), "{free}");
+    assert_eq!(document["asked_to_stop"], 0);
+}
+
+#[test]
+fn record_does_not_start_where_there_is_no_room_for_traces() {
+    let Some((run, traces)) = record_on_a_disk_of("8m", &[], &[]) else { return };
+    let run = run.refuses();
+    let run = run.says(&["error: there is not enough room for traces: the installer was not started\n"]);
+    run.says(&["found: 8.0 MiB free on the file system of `", "less than 1.0 GiB (--min-free)\n", "hint: "]);
+    assert_eq!(traces, []);
+    let run = Place::new("aws").run(&["--min-free", "many"], &[]).exits(2);
+    run.says(&["expected a size like 500MiB or 2G, or 0"]);
+}
+
 #[test]
 fn record_with_a_real_rr_notes_how_each_controller_ended() {
     let Some((rr, Some(options))) = real_rr() else {

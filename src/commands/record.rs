@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
+use bytesize::ByteSize;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -17,11 +18,11 @@ use crate::build::seconds;
 use crate::checkout::Checkout;
 use crate::error::{Error, Exit};
 use crate::go::holds;
-use crate::host::{Finding, Host, Level, Purpose, Question, Recorder, delve, examine, recorder};
+use crate::host::{Finding, Host, LEAST_FREE, Level, Purpose, Question, Recorder, delve, examine, recorder};
 use crate::journal::Journal;
 use crate::plan::How;
 use crate::process::{Child, Environment};
-use crate::record::{Outcome, Run, folder_below, make_latest};
+use crate::record::{Free, Outcome, Room, Run, Stopped, folder_below, make_latest};
 use crate::replay::quoted;
 use crate::report::{Format, Report, count};
 use crate::trace::{Sidecar, State, Store, Trace, bytes};
@@ -35,8 +36,9 @@ const LARGE: u64 = 100 << 20;
 /// What the general codes mean here.
 const EXIT_CODES: &str =
     "Exit codes: 0 the installer ended with 0, and every trace is complete; 1 the installer did not,
-its own status is in the message; 3 not started, it would record nothing; 4 the installer ended
-with 0, and yet a trace is not complete, or there is none.";
+its own status is in the message; 3 not started, it would record nothing, or there is too little
+room for traces; 4 the installer ended with 0, and yet a trace is not complete, or there is none;
+or it was stopped for want of room.";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]
@@ -49,6 +51,10 @@ pub struct Record {
     #[arg(long, value_name = "DIR")]
     pub trace_dir: Option<PathBuf>,
 
+    /// Stop, with every trace closed, when less than this is free where the traces go, like 500MiB; 0 never
+    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(LEAST_FREE), value_parser = size)]
+    pub min_free: ByteSize,
+
     /// Run an installer that does not carry rr-patch's changes
     #[arg(long)]
     pub unpatched: bool,
@@ -60,6 +66,12 @@ pub struct Record {
     /// What the installer is to do, like `create cluster --dir D`
     #[arg(last = true, required = true, value_name = "ARGS")]
     pub arguments: Vec<String>,
+}
+
+const MAKE_ROOM: &str = "`rr-patch traces prune` removes old traces; `--trace-dir DIR` puts them elsewhere; `--min-free SIZE` sets the limit";
+
+fn size(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|_| "expected a size like 500MiB or 2G, or 0".into())
 }
 
 /// Where revisions until 2025 choose between Terraform and Cluster API.
@@ -92,12 +104,13 @@ impl Record {
         }
         self.refuse_unpatched(&installer)?;
         warn_of_what_delve_would_lack(&installer);
-        let (recorder, environment) = self.recorder(checkout.as_ref())?;
         let own = Store::of(&|name| std::env::var_os(name));
         let store = Store::at(match &self.trace_dir {
             Some(folder) => std::path::absolute(folder).context("there is no current folder")?,
             None => folder_below(&own, SystemTime::now()),
         });
+        let room = self.room(&store)?;
+        let (recorder, environment) = self.recorder(checkout.as_ref())?;
         // As rr makes its own.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(store.root());
         made.with_context(|| format!("cannot make the trace folder `{}`", store.root().display()))?;
@@ -119,6 +132,7 @@ impl Record {
             environment: &environment,
             quiet: format == Format::Json,
             sidecar,
+            room,
         };
         let outcome = run.start(&mut say)?;
         if self.trace_dir.is_none() {
@@ -158,6 +172,24 @@ impl Record {
         executable(installer).map(|installer| (installer, Some(checkout)))
     }
 
+    /// The limit for the file system that the traces go to.
+    ///
+    /// # Errors
+    /// One that has less already: the installer would be stopped at once.
+    fn room(&self, store: &Store) -> Result<Room> {
+        let room = Room::new(Host::here(), store.root().to_owned(), self.min_free);
+        match room.look() {
+            Free::Enough | Free::Near => Ok(room),
+            Free::Little(free) | Free::Least(free) => {
+                Err(Error::refused("there is not enough room for traces: the installer was not started")
+                    .detail(format!("found: {}", room.describe(free)))
+                    .detail("rr aborts at a full disk, and the trace is lost")
+                    .hint(MAKE_ROOM)
+                    .into())
+            }
+        }
+    }
+
     fn refuse_unpatched(&self, installer: &Path) -> Result<()> {
         if self.unpatched || carries_patch(installer)? {
             return Ok(());
@@ -171,7 +203,10 @@ impl Record {
 
     /// The recorder that the installer will start, and what has to be in its environment for that.
     fn recorder(&self, checkout: Option<&Checkout>) -> Result<(Recorder, Environment)> {
-        let here = Host::here();
+        let here = match &self.trace_dir {
+            Some(folder) => Host::here().with("_RR_TRACE_DIR", &folder.to_string_lossy()),
+            None => Host::here(),
+        };
         if here.variable(RECORDER).is_some_and(|told| told.trim() == "off") {
             return Err(Error::usage(format!("{RECORDER} is `off`: nothing would be recorded"))
                 .hint(format!("`unset {RECORDER}`, or run the installer itself"))
@@ -189,6 +224,7 @@ impl Record {
             rr,
             install_dir: Some(install_dir(&self.arguments)),
             purpose: Some(Purpose::Record),
+            least_free: Some(self.min_free.0),
             ..Question::default()
         };
         let findings = examine(&here, &question(baked.clone()), false);
@@ -234,7 +270,7 @@ impl Record {
     }
 
     fn report(&self, installer: &Path, own: &Store, store: &Store, outcome: &Outcome) -> Report {
-        let Outcome { end, asked, traces, lost, took } = outcome;
+        let Outcome { end, asked, stopped, traces, lost, took } = outcome;
         let complete = traces.iter().filter(|trace| trace.state == State::Complete).count();
         let exit = |trace: &Trace| trace.sidecar.as_ref().and_then(|sidecar| sidecar.exit.clone());
         let mut text = String::new();
@@ -253,8 +289,12 @@ impl Record {
             text.push_str(&table(["controller", "state", "exit", "length", "size", "trace"], &rows));
             text.push('\n');
         }
-        let stopped = if *asked > 0 { ", as it was asked to," } else { "" };
-        let _ = writeln!(text, "the installer ended{stopped} with {end} after {}", seconds(*took));
+        let how = match stopped {
+            Some(Stopped::Asked) => ", as it was asked to,",
+            Some(Stopped::NoRoom(_)) => ", stopped for want of room,",
+            None => "",
+        };
+        let _ = writeln!(text, "the installer ended{how} with {end} after {}", seconds(*took));
         let _ = match (traces.len(), complete) {
             (0, _) => writeln!(text, "nothing was recorded: what the installer printed says whether it came to that"),
             (all, complete) if all == complete => {
@@ -291,9 +331,14 @@ impl Record {
             .collect();
         let data = json!({
             "installer": installer, "end": end.to_string(), "seconds": took.as_secs_f64(), "asked_to_stop": asked,
+            "stopped_with_bytes_free": match stopped { Some(Stopped::NoRoom(free)) => Some(free), _ => None },
             "folder": store.root(), "traces": all, "next": next,
         });
         let report = Report::new("rr-patch/record/1", text, data);
+        if let Some(Stopped::NoRoom(_)) = stopped {
+            say(&format!("hint: {MAKE_ROOM}"));
+            return report.found();
+        }
         if !end.success() {
             say(&format!("error: the installer ended with {end}"));
             return Report { exit: Exit::Failed, ..report };

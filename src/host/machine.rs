@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::distribution::RR_PACKAGES;
 use super::processor::{Maker, Microarchitecture, Processor, UNRELEASED};
-use super::{BRANCHES, Event, Examination, Finding, Host, Purpose, Recorder, Version};
+use super::{BRANCHES, Event, Examination, Finding, Host, LEAST_FREE, Purpose, Recorder, Version};
 
 const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
@@ -456,13 +456,13 @@ fn io_error(error: &io::Error) -> io::Error {
 
 pub fn room(examination: &Examination) -> Finding {
     const ENOUGH: u64 = 2 << 30;
-    const TOO_LITTLE: u64 = 256 << 20;
+    let least = examination.question.least_free.unwrap_or(LEAST_FREE);
     let host = examination.host;
     let (folder, _) = trace_root(host);
     let there = existing(host, &folder);
     // A trace of a vSphere controller: 106 MB, 102 of them the copy of its program.
     let finding = Finding::new("room for traces", there.display().to_string(), "2 GiB");
-    let free = match host.kernel.free(&host.locate(&there)) {
+    let free = match host.free(&there) {
         Ok(free) => free,
         Err(error) => return finding.skipped(format!("cannot be probed: {}", short(&error))),
     };
@@ -471,12 +471,12 @@ pub fn room(examination: &Examination) -> Finding {
         _ => format!("{} GiB free", free >> 30),
     };
     let advice = "`rr-patch traces prune` removes old traces; _RR_TRACE_DIR can name another folder";
-    match free {
-        ..TOO_LITTLE => {
-            finding.trouble(format!("{found}: rr aborts at a full disk, and the trace is lost")).advise(advice)
-        }
-        TOO_LITTLE..ENOUGH => finding.warning(found).advise(advice),
-        _ => finding.ok(found),
+    if free < least {
+        finding.trouble(format!("{found}: rr aborts at a full disk, and the trace is lost")).advise(advice)
+    } else if free < ENOUGH {
+        finding.warning(found).advise(advice)
+    } else {
+        finding.ok(found)
     }
 }
 

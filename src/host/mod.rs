@@ -15,6 +15,7 @@ mod software;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +34,10 @@ pub use distribution::Distribution;
 pub use kernel::{BRANCHES, Event, Kernel};
 pub use programs::{Delve, Recorder, Version, delve, delve_takes_go, delve_takes_rr, oldest_delve_for, recorder};
 pub use smoke::SMOKE_TEST;
+
+/// What must be free where traces go. rr aborts at a full disk, and the trace is lost; this is enough to
+/// close the traces of all controllers of an installer.
+pub const LEAST_FREE: u64 = 1 << 30;
 
 /// How long a program may think about a question. rr's own limit for closing a trace is 10 s.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -77,6 +82,11 @@ impl Host {
     pub fn shown(&self, path: &Path) -> String {
         let below = path.strip_prefix(&self.root).map_or_else(|_| path.to_owned(), |below| Path::new("/").join(below));
         below.display().to_string()
+    }
+
+    /// The bytes that are free for others than root in the file system of a folder.
+    pub fn free(&self, folder: &Path) -> io::Result<u64> {
+        self.kernel.free(&self.locate(folder))
     }
 
     /// The text of a file of the host; nothing where it is not there or cannot be read.
@@ -289,6 +299,8 @@ pub struct Question {
     /// The folder that the installer works in.
     pub install_dir: Option<PathBuf>,
     pub programs: Vec<Program>,
+    /// What must be free where traces go; [`LEAST_FREE`] where nothing else was asked for.
+    pub least_free: Option<u64>,
     /// Both, where there is none.
     pub purpose: Option<Purpose>,
 }

@@ -12,6 +12,7 @@
 //! ```
 
 mod patience;
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,12 +27,16 @@ use crate::process::{Attended, Child, End, Environment, Event, Streams, adopt, d
 use crate::trace::{Sidecar, Store, Trace, rfc3339, rfc3339_exact};
 use patience::{Patience, Step};
 
+pub use room::{Free, Room};
+
 const INTERRUPT: i32 = 2;
 const KILL: i32 = 9;
 const TERMINATE: i32 = 15;
 
 /// How often is looked for recorders.
 const LOOK: Duration = Duration::from_millis(200);
+/// How often is looked for free space when little is left: at 500 MB/s each 25 MB.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(50);
 /// How often it is said what is waited for.
 const NOTICE: Duration = Duration::from_secs(10);
 /// What a recorded controller has to shut down in, once the installer has gone without stopping it.
@@ -55,6 +60,8 @@ pub struct Run<'a> {
     pub quiet: bool,
     /// What is known of every trace before it is made.
     pub sidecar: Sidecar,
+    /// What must stay free where the traces go.
+    pub room: Room,
 }
 
 /// What became of it.
@@ -63,11 +70,22 @@ pub struct Outcome {
     pub end: End,
     /// How often we were asked to stop.
     pub asked: usize,
+    /// What made the installer stop before it had ended.
+    pub stopped: Option<Stopped>,
     /// Of this run only, by their names.
     pub traces: Vec<Trace>,
     /// Whether a recorder had to be killed.
     pub lost: bool,
     pub took: Duration,
+}
+
+/// Why an installer was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// By a signal to us: Ctrl-C, say.
+    Asked,
+    /// So many bytes were free where the traces go.
+    NoRoom(u64),
 }
 
 /// A recorder that was seen at work.
@@ -86,6 +104,7 @@ struct Watch<'a> {
     /// The options that each trace's recorder was started with.
     flags: BTreeMap<PathBuf, Vec<String>>,
     asked: usize,
+    stopped: Option<Stopped>,
     lost: bool,
 }
 
@@ -105,18 +124,23 @@ impl Run<'_> {
         let child = Child { program: &program, arguments: self.arguments, folder: &folder, environment: &environment };
         let streams = if self.quiet { Streams::OursWithoutOutput } else { Streams::Ours };
         let mut attended = Attended::start(&child, streams)?;
-        let mut watch = Watch { run: self, say, before, flags: BTreeMap::new(), asked: 0, lost: false };
+        let mut watch = Watch { run: self, say, before, flags: BTreeMap::new(), asked: 0, stopped: None, lost: false };
         let end = watch.until_the_end(&mut attended);
         // Nobody but us is left to get a Ctrl-C.
         attended.unshield();
         watch.close(&attended);
-        let Watch { asked, lost, flags, before, .. } = watch;
-        let traces = self.note(&before, &flags)?;
-        Ok(Outcome { end, asked, traces, lost, took: began.elapsed() })
+        let Watch { asked, stopped, lost, flags, before, say, .. } = watch;
+        let traces = self.note(&before, &flags, say)?;
+        Ok(Outcome { end, asked, stopped, traces, lost, took: began.elapsed() })
     }
 
     /// The traces of this run, each with a sidecar.
-    fn note(&self, before: &BTreeSet<PathBuf>, flags: &BTreeMap<PathBuf, Vec<String>>) -> Result<Vec<Trace>> {
+    fn note(
+        &self,
+        before: &BTreeSet<PathBuf>,
+        flags: &BTreeMap<PathBuf, Vec<String>>,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Vec<Trace>> {
         let mut traces = self.store.traces()?;
         traces.retain(|trace| !before.contains(&trace.path));
         traces.sort_by(|a, b| a.name.cmp(&b.name));
@@ -131,7 +155,10 @@ impl Run<'_> {
                 exit: program.and_then(|program| program.end).map(|end| end.to_string()),
                 ..self.sidecar.clone()
             };
-            sidecar.write(&trace.path).with_context(|| format!("cannot note in `{}` how it was made", trace.name))?;
+            // A full disk, say: what became of the traces matters more.
+            if let Err(error) = sidecar.write(&trace.path) {
+                say(&format!("warning: cannot note in `{}` how it was made: {error:#}", trace.name));
+            }
             trace.sidecar = Some(sidecar);
         }
         Ok(traces)
@@ -144,8 +171,9 @@ impl Watch<'_> {
         let mut patience = Patience::default();
         let mut stopped_at = None::<Instant>;
         let mut now = None::<Instant>;
+        let (mut looked, mut pause) = (None::<Instant>, Duration::ZERO);
         loop {
-            match attended.next(LOOK) {
+            match attended.next(pause) {
                 Event::Ended(end) => return end,
                 Event::Said(_) | Event::Nothing => {}
                 Event::Signal { number, shared } => {
@@ -153,12 +181,8 @@ impl Watch<'_> {
                     match patience.step(Instant::now()) {
                         Step::Stop => {
                             stopped_at = Some(Instant::now());
-                            // The installer gets one SIGINT: its second ends it at once.
-                            if !shared {
-                                signal(attended.pid(), INTERRUPT);
-                            }
-                            let shielded = attended.shield();
-                            self.stopping(number, shielded);
+                            self.stopped = Some(Stopped::Asked);
+                            self.stop(attended, shared, &End::Signal(number).to_string());
                         }
                         Step::Tell => self.tell_what_is_lost(),
                         Step::Ignore => {}
@@ -170,6 +194,28 @@ impl Watch<'_> {
                     }
                 }
             }
+            let room = self.run.room.look();
+            pause = if room == Free::Enough { LOOK } else { LOOK_FOR_ROOM };
+            match room {
+                Free::Little(free) | Free::Least(free) if self.stopped.is_none() => {
+                    // The next signal is no longer the first request.
+                    patience.step(Instant::now());
+                    stopped_at = Some(Instant::now());
+                    self.stopped = Some(Stopped::NoRoom(free));
+                    self.stop(attended, false, &self.run.room.describe(free));
+                }
+                Free::Least(free) if now.is_none() && !self.recorders().is_empty() => {
+                    let room = self.run.room.describe(free);
+                    (self.say)(&format!("{room}: ending the controllers where they are; rr closes their traces"));
+                    now = Some(Instant::now());
+                    self.end_recorded();
+                }
+                _ => {}
+            }
+            if looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+                continue;
+            }
+            looked = Some(Instant::now());
             self.look();
             if attended.unshield_if_stopped() {
                 (self.say)("the installer wanted the terminal, and has it again");
@@ -188,9 +234,14 @@ impl Watch<'_> {
         }
     }
 
-    fn stopping(&mut self, number: i32, shielded: bool) {
-        let what = End::Signal(number);
-        (self.say)(&format!("{what}: the installer stops its controllers, and rr closes their traces"));
+    /// Asks the installer to stop, unless the terminal has done so. It gets one SIGINT: its second ends it
+    /// at once.
+    fn stop(&mut self, attended: &mut Attended, done: bool, why: &str) {
+        if !done {
+            signal(attended.pid(), INTERRUPT);
+        }
+        let shielded = attended.shield();
+        (self.say)(&format!("{why}: the installer stops its controllers, and rr closes their traces"));
         match shielded {
             true => (self.say)("that can take a minute; asking again tells what would be lost"),
             false => (self.say)("that can take a minute: another Ctrl-C would reach the installer, and end it at once"),
@@ -271,11 +322,13 @@ impl Watch<'_> {
         }
     }
 
-    /// Waits until no recorder is left. Nothing if one was asked to, or it took too long.
-    fn wait_for_recorders(&mut self, attended: &Attended, within: Duration) -> bool {
+    /// Waits until no recorder is left. Nothing if one was asked to, it took too long, or `while_room` and
+    /// there is none.
+    fn wait_for_recorders(&mut self, attended: &Attended, within: Duration, while_room: bool) -> bool {
         let (began, mut said) = (Instant::now(), Instant::now());
         while !self.recorders().is_empty() {
-            if began.elapsed() > within {
+            let room = || !while_room || !matches!(self.run.room.look(), Free::Least(_));
+            if began.elapsed() > within || !room() {
                 return false;
             }
             if let Event::Signal { .. } = attended.next(LOOK) {
@@ -297,12 +350,12 @@ impl Watch<'_> {
         if !left.is_empty() {
             (self.say)(&format!("the installer has ended and left recordings behind: {}", left.join(", ")));
             self.signal_recorded(TERMINATE);
-            if !self.wait_for_recorders(attended, SHUTDOWN) {
+            if !self.wait_for_recorders(attended, SHUTDOWN, true) {
                 (self.say)("killing the controllers; rr closes their traces");
                 self.signal_recorded(KILL);
                 // From here on only time counts: an rr that is killed has recorded in vain.
                 let began = Instant::now();
-                while began.elapsed() < CLOSING && !self.wait_for_recorders(attended, CLOSING) {
+                while began.elapsed() < CLOSING && !self.wait_for_recorders(attended, CLOSING, false) {
                     (self.say)("rr is still closing a trace, which would be lost: waiting for it");
                 }
                 self.lost = !self.recorders().is_empty();
