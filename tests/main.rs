@@ -34,6 +34,7 @@ mod refusals;
 mod replay;
 mod revert;
 mod saves;
+mod setup;
 mod shapes;
 mod status;
 mod streams;
