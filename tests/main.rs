@@ -14,6 +14,7 @@ mod clones;
 mod commit;
 mod debugger;
 mod delve;
+mod demo;
 mod controllers;
 mod diff;
 mod doctor;

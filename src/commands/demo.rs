@@ -4,21 +4,39 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use include_dir::{Dir, DirEntry, include_dir};
 use serde_json::json;
 
-use super::{Changes, Where, apply::Apply, revert::Revert};
+use super::{Changes, Where, apply::Apply, revert::Revert, traces::shown_length};
 use crate::build::{Prepared, Request, View, seconds};
 use crate::checkout::Checkout;
-use crate::error::Error;
+use crate::error::{Error, render};
+use crate::host::{Finding, Host, Level, Purpose, Question, SMOKE_TEST, examine};
 use crate::process::{Child, Environment};
+use crate::replay::prepare;
 use crate::report::{Format, Report};
+use crate::trace::{State, Store, Trace, bytes};
 
 static INSTALLER: Dir = include_dir!("$CARGO_MANIFEST_DIR/fixtures/installer");
-static RECORDER: Dir = include_dir!("$CARGO_MANIFEST_DIR/fixtures/recorder");
+static STAND_IN: Dir = include_dir!("$CARGO_MANIFEST_DIR/fixtures/recorder");
+
+/// The variable that a patched installer takes its recorder from.
+const RECORDER: &str = "RR_PATCH_RECORD";
+
+/// How often is said that something goes on that prints nothing.
+const NOTICE: Duration = Duration::from_secs(5);
+
+/// Where the replay stops: the provider answers a request.
+const BREAKPOINT: &str = "github.com/openshift/installer/cluster-api/controller.(*controller).work";
+
+/// What Delve is told.
+const DIALOGUE: [&str; 6] = ["continue", "print c.name", "next", "rev next", "print c.name", "exit"];
 
 #[derive(Args, Debug)]
 pub struct Demo {
@@ -27,58 +45,127 @@ pub struct Demo {
     pub keep: bool,
 }
 
-/// Where the demo tells what it does.
+/// Where the demo shows what it does.
 struct Stage {
     out: Box<dyn Write>,
+    /// Whether that is stderr.
+    json: bool,
     step: usize,
 }
 
 impl Stage {
-    fn step(&mut self, what: &str) -> Result<()> {
-        self.step += 1;
-        Ok(writeln!(self.out, "\n[{}/6] {what}", self.step)?)
+    fn new(format: Format) -> Self {
+        let json = format == Format::Json;
+        let out: Box<dyn Write> = if json { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
+        Self { out, json, step: 0 }
     }
 
-    fn show(&mut self, text: &[u8]) -> Result<()> {
-        for line in String::from_utf8_lossy(text).lines() {
+    fn step(&mut self, what: &str) -> Result<()> {
+        self.step += 1;
+        writeln!(self.out, "\n[{}/7] {what}", self.step)?;
+        Ok(self.out.flush()?)
+    }
+
+    fn show(&mut self, text: impl AsRef<[u8]>) -> Result<()> {
+        for line in String::from_utf8_lossy(text.as_ref()).lines() {
             writeln!(self.out, "    {line}")?;
         }
         Ok(self.out.flush()?)
     }
 }
 
+/// Says now and then, for as long as it lives, that the work goes on.
+struct Ticker {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(stage: &Stage, what: &'static str) -> Self {
+        let (stop, stopped) = channel::<()>();
+        let (json, began) = (stage.json, Instant::now());
+        let thread = thread::spawn(move || {
+            while stopped.recv_timeout(NOTICE) == Err(RecvTimeoutError::Timeout) {
+                let line = format!("    {what} for {}\n", seconds(began.elapsed()));
+                // That nobody reads it is no failure.
+                let _ = if json {
+                    std::io::stderr().write_all(line.as_bytes())
+                } else {
+                    std::io::stdout().write_all(line.as_bytes())
+                };
+            }
+        });
+        Self { stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the demo came to.
+#[derive(Default)]
+struct Shown {
+    /// The command line of the recorder where it was not the default one; nothing of a stand-in.
+    recorder: Option<String>,
+    stand_in: bool,
+    traces: Vec<Trace>,
+    /// Whether Delve stopped at the breakpoint.
+    replayed: bool,
+}
+
 impl Demo {
     pub fn run(&self, format: Format) -> Result<Report> {
-        let out: Box<dyn Write> = match format {
-            Format::Text => Box::new(std::io::stdout()),
-            Format::Json => Box::new(std::io::stderr()),
-        };
         let mut folder = tempfile::Builder::new().prefix("rr-patch-demo-").tempdir().context("cannot make a folder")?;
         folder.disable_cleanup(self.keep);
-        let result = play(folder.path(), &mut Stage { out, step: 0 });
+        let result = play(folder.path(), &mut Stage::new(format));
         let kept = self.keep.then(|| folder.path().to_owned());
-        let (recorder, traces) = result.with_context(|| match &kept {
+        let shown = result.with_context(|| match &kept {
             Some(folder) => format!("the demo in `{}`", folder.display()),
             None => "the demo (`--keep` leaves its folder to look at)".into(),
         })?;
-        let text = match &kept {
-            Some(folder) => format!("\nkept: {}\n", folder.display()),
-            None => {
-                "\nOn your own checkout: `rr-patch apply PATH`, `rr-patch build PATH`, `rr-patch revert PATH`\n".into()
-            }
-        };
-        let data = json!({ "recorder": recorder, "traces": traces, "folder": kept });
+        let mut text = String::from("\n");
+        text.push_str(match (shown.stand_in, shown.replayed) {
+            (true, _) => "shown with a stand-in: nothing was recorded, and nothing replayed\n",
+            (false, false) => "recorded, and not replayed\n",
+            (false, true) => "recorded, and replayed to a breakpoint and back\n",
+        });
+        match (&kept, shown.traces.first()) {
+            (Some(folder), Some(trace)) if !shown.stand_in => text.push_str(&format!(
+                "kept: {}\nnext: `rr-patch replay {}`\n",
+                folder.display(),
+                trace.path.display()
+            )),
+            (Some(folder), _) => text.push_str(&format!("kept: {}\n", folder.display())),
+            (None, _) => text.push_str(
+                "on your own checkout: `rr-patch apply PATH`, `rr-patch build PATH`, `rr-patch record PATH -- create \
+                 cluster`, `rr-patch replay`, `rr-patch revert PATH`\n",
+            ),
+        }
+        let names: Vec<&str> = shown.traces.iter().map(|trace| trace.name.as_str()).collect();
+        let data = json!({
+            "recorder": if shown.stand_in { "stand-in" } else { "rr" },
+            "command_line": shown.recorder,
+            "traces": names,
+            "replayed": shown.replayed,
+            "folder": kept,
+        });
         Ok(Report::new("rr-patch/demo/1", text, data))
     }
 }
 
-/// All steps. Returns which recorder was used and the names of the traces.
-fn play(folder: &Path, stage: &mut Stage) -> Result<(&'static str, Vec<String>)> {
+/// All steps.
+fn play(folder: &Path, stage: &mut Stage) -> Result<Shown> {
     let installer = folder.join("installer");
     stage.step("A small installer of our own, in the shape of the real one")?;
     lay_out(&INSTALLER, &installer)?;
     let before = contents(&installer)?;
-    stage.show(format!("{} files in {}", before.len(), installer.display()).as_bytes())?;
+    stage.show(format!("{} files in {}", before.len(), installer.display()))?;
 
     let place = Where { repo: Some(installer.clone()), root: None };
     stage.step("rr-patch apply: six changes, by structure")?;
@@ -97,98 +184,224 @@ fn play(folder: &Path, stage: &mut Stage) -> Result<(&'static str, Vec<String>)>
     // The folder is in no repository, where build.sh looks for a version.
     let version = [("SOURCE_GIT_COMMIT", "demo"), ("BUILD_VERSION", "demo"), ("SKIP_ENVTEST", "y")];
     let version = version.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let ticker = Ticker::start(stage, "compiling");
     let mut live = Steps { stage, line: Vec::new() };
     let request = Request { environment: version.into(), patched: true, command: "demo".into(), ..Request::default() };
     let built = Prepared::new(&checkout, &request)?.run(View::Lines(&mut live))?;
-    stage.show(format!("built {} in {}", built.path.display(), seconds(built.took)).as_bytes())?;
+    drop(ticker);
+    stage.show(format!("built {} in {}", built.path.display(), seconds(built.took)))?;
 
-    stage.step("The installer runs: it starts a core controller and one provider, and records the provider")?;
-    let (recorder, path) = recorder(folder, stage)?;
-    let traces = run(folder, &built.path, &path, stage)?;
+    stage.step("The installer runs: it starts a core controller and one provider, which is to be recorded")?;
+    let recorder = Recorder::choose(folder, stage)?;
+    let traces = run(folder, &built.path, &recorder, stage)?;
 
-    stage.step("The trace: rr could close it, so it can be replayed")?;
-    let mut names = Vec::new();
-    for entry in fs::read_dir(&traces).with_context(|| format!("no traces in `{}`", traces.display()))? {
-        let entry = entry?;
-        if !entry.file_type()?.is_dir() {
-            continue;
-        }
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !entry.path().join("version").is_file() {
-            return Err(Error::failed(format!("the trace `{name}` is incomplete")).into());
-        }
-        stage.show(format!("{name}: complete").as_bytes())?;
-        names.push(name);
-    }
-    if names.is_empty() {
-        return Err(Error::failed("the installer left no trace").into());
+    stage.step(match recorder.stand_in {
+        true => "What the stand-in left: it was not killed, so rr would have closed its trace here",
+        false => "The trace, which rr has closed",
+    })?;
+    for trace in &traces {
+        let Trace { name, state, size, .. } = trace;
+        stage.show(match recorder.stand_in {
+            true => format!("{name}: no signal cut it off; it holds no recording"),
+            false => format!("{name}: {}, {}, {}", state.word(), shown_length(trace), bytes(*size)),
+        })?;
     }
 
     stage.step("rr-patch revert: every byte as before")?;
     stage.show(&Revert { place, force: false }.run()?.text)?;
     let after = contents(&installer)?;
-    let changed = before.iter().find(|file| !after.contains(file));
-    match changed {
-        Some((path, _)) => Err(Error::failed(format!("`{}` is not as it was", path.display())).into()),
-        None => {
-            stage.show(format!("all {} files are as they were", before.len()).as_bytes())?;
-            Ok((recorder, names))
+    if let Some((path, _)) = before.iter().find(|file| !after.contains(file)) {
+        return Err(Error::failed(format!("`{}` is not as it was", path.display())).into());
+    }
+    stage.show(format!("all {} files are as they were", before.len()))?;
+
+    let replayed = replay(folder, &recorder, &traces, stage)?;
+    let Recorder { line, stand_in, .. } = recorder;
+    Ok(Shown { recorder: line.filter(|_| !stand_in), stand_in, traces, replayed })
+}
+
+/// What records the provider.
+struct Recorder {
+    /// The machine, as the installer is to see it.
+    host: Host,
+    /// What RR_PATCH_RECORD is set to, where it is not as it was found.
+    line: Option<String>,
+    stand_in: bool,
+}
+
+impl Recorder {
+    /// The recorder that `rr-patch record` would use, if it records here; or else the stand-in.
+    fn choose(folder: &Path, stage: &mut Stage) -> Result<Self> {
+        let here = Host::here();
+        let found = here.variable(RECORDER);
+        let told = found.as_ref().map_or(String::new(), |line| format!(" ({RECORDER}=\"{line}\")"));
+        let why = if found.as_ref().is_some_and(|line| line.trim() == "off") {
+            format!("{RECORDER} is `off`; after `unset {RECORDER}` the demo records, if this machine can")
+        } else {
+            let ticker = Ticker::start(stage, "trying to record");
+            // A recorder with software counters records where there are no others; `record` says so too.
+            let software = found.is_none().then(|| "rr record -W --wait".to_owned());
+            let mut why = None;
+            for line in [None].into_iter().chain(software.map(Some)) {
+                let host = line.iter().fold(here.clone(), |host, line| host.with(RECORDER, line));
+                let recorder = crate::host::recorder(&host, None);
+                if line.is_some() && !recorder.as_ref().is_ok_and(|recorder| recorder.software_counters) {
+                    continue;
+                }
+                let trial = try_to_record(&host);
+                match (recorder, trial) {
+                    (Ok(recorder), Ok(())) => {
+                        drop(ticker);
+                        let set = line.as_ref().map_or(told, |line| format!(" ({RECORDER}=\"{line}\")"));
+                        stage.show(format!(
+                            "recorder: {}, rr {}{set}; it has recorded and replayed `true`",
+                            recorder.path.display(),
+                            recorder.said()
+                        ))?;
+                        return Ok(Self { host, line, stand_in: false });
+                    }
+                    (Err(error), _) => why = why.or(Some(render(&error).trim_end().to_owned())),
+                    (Ok(recorder), Err(trouble)) => {
+                        let path = recorder.path.display();
+                        why = why.or(Some(format!("{path}{told} cannot record here: {trouble}")));
+                    }
+                }
+            }
+            why.unwrap_or_default()
+        };
+        stage.show(&why)?;
+        stage
+            .show("so a stand-in takes its place: it keeps rr's contract on signals and files, and records nothing")?;
+        let source = folder.join("stand-in");
+        lay_out(&STAND_IN, &source)?;
+        let (arguments, none) = (["build", "-o", "rr", "."].map(str::to_owned), Environment::new());
+        let build = Child { program: "go", arguments: &arguments, folder: &source, environment: &none };
+        let (end, said) = build.capture()?;
+        if !end.success() {
+            return Err(Error::failed("the recorder stand-in does not build")
+                .detail(String::from_utf8_lossy(&said))
+                .into());
         }
+        let line = format!("{} record --wait", source.join("rr").display());
+        Ok(Self { host: here, line: Some(line), stand_in: true })
     }
 }
 
-/// The rr of this machine if it can record here, or else the stand-in, and what PATH finds it.
-fn recorder(folder: &Path, stage: &mut Stage) -> Result<(&'static str, String)> {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let probe = folder.join("probe").to_string_lossy().into_owned();
-    let arguments = ["record", "-n", "-o", &probe, "true"].map(str::to_owned);
-    let none = Environment::new();
-    let tried = Child { program: "rr", arguments: &arguments, folder, environment: &none }.capture();
-    let why = match tried {
-        Ok((end, _)) if end.success() => {
-            stage.show(b"recorder: the rr of this machine")?;
-            return Ok(("rr", path));
-        }
-        Ok((end, said)) => {
-            let said = String::from_utf8_lossy(&said);
-            let reason = said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-            format!("the rr of this machine cannot record here ({end}: {})", reason.trim())
-        }
-        Err(_) => "there is no rr on this machine".into(),
-    };
-    stage.show(
-        format!("{why}:\na stand-in is used, which keeps rr's contract on signals and trace files and records nothing")
-            .as_bytes(),
-    )?;
-    let source = folder.join("recorder");
-    lay_out(&RECORDER, &source)?;
-    let arguments = ["build", "-o", "rr", "."].map(str::to_owned);
-    let (end, said) = Child { program: "go", arguments: &arguments, folder: &source, environment: &none }.capture()?;
-    if !end.success() {
-        return Err(Error::failed("the recorder stand-in does not build")
-            .detail(String::from_utf8_lossy(&said))
-            .into());
+/// Records and replays a tiny program, or says why that does not work.
+fn try_to_record(host: &Host) -> Result<(), String> {
+    let question = Question { purpose: Some(Purpose::Record), ..Question::default() };
+    match examine(host, &question, true).into_iter().find(|finding| finding.what == SMOKE_TEST) {
+        Some(Finding { level: Level::Ok, .. }) => Ok(()),
+        finding => Err(finding.map_or_else(String::new, |finding| finding.found)),
     }
-    Ok(("stand-in", format!("{}:{path}", source.display())))
 }
 
-/// Runs the installer, and returns the folder of its traces.
-fn run(folder: &Path, installer: &Path, path: &str, stage: &mut Stage) -> Result<PathBuf> {
-    let (install, traces) = (folder.join("install"), folder.join("traces"));
+/// Runs the installer, and returns its traces.
+fn run(folder: &Path, installer: &Path, recorder: &Recorder, stage: &mut Stage) -> Result<Vec<Trace>> {
+    let (install, store) = (folder.join("install"), Store::at(folder.join("traces")));
     fs::create_dir(&install)?;
     fs::write(install.join("metadata.json"), "{\"platform\":\"aws\"}\n")?;
     let arguments = ["create", "cluster", "--dir", &install.to_string_lossy()].map(str::to_owned);
-    let environment = Environment::from([
-        ("PATH".to_owned(), path.to_owned()),
-        ("_RR_TRACE_DIR".to_owned(), traces.to_string_lossy().into_owned()),
-    ]);
+    let mut environment =
+        Environment::from([("_RR_TRACE_DIR".to_owned(), store.root().to_string_lossy().into_owned())]);
+    if let Some(line) = &recorder.line {
+        environment.insert(RECORDER.into(), line.clone());
+    }
     let program = installer.to_string_lossy();
     let child = Child { program: &program, arguments: &arguments, folder, environment: &environment };
     let (end, _) = child.stream(|text| stage.show(text))?;
-    match end.success() {
-        true => Ok(traces),
-        false => Err(Error::failed(format!("the installer ended with {end}")).into()),
+    if !end.success() {
+        return Err(Error::failed(format!("the installer ended with {end}")).into());
     }
+    let traces = store.traces()?;
+    if traces.is_empty() {
+        return Err(Error::failed("the installer left no trace").into());
+    }
+    match traces.iter().find(|trace| trace.state != State::Complete) {
+        Some(trace) => Err(Error::failed(format!("the trace `{}` is {}", trace.name, trace.state.word())).into()),
+        None => Ok(traces),
+    }
+}
+
+/// Opens the trace in Delve, stops at a breakpoint in the provider and goes back. Where this machine lacks
+/// something for that, what it lacks is shown.
+fn replay(folder: &Path, recorder: &Recorder, traces: &[Trace], stage: &mut Stage) -> Result<bool> {
+    let what = "rr-patch replay: the provider once more, in Delve, up to a breakpoint and back";
+    if recorder.stand_in {
+        stage.step(&format!("{what}: left out, since nothing was recorded"))?;
+        missing(&recorder.host, None, stage)?;
+        return Ok(false);
+    }
+    let provider = traces.iter().find(|trace| trace.controller().contains("provider")).unwrap_or(&traces[0]);
+    let opening = match prepare(&recorder.host, provider) {
+        Ok(opening) => opening,
+        Err(error) => {
+            stage.step(&format!("{what}: left out"))?;
+            stage.show(render(&error))?;
+            missing(&recorder.host, Some(Purpose::Replay), stage)?;
+            return Ok(false);
+        }
+    };
+    stage.step(what)?;
+    let script = folder.join("dialogue");
+    let head = format!("config source-list-line-count 1\nbreak {BREAKPOINT}\n");
+    fs::write(&script, head + &DIALOGUE.join("\n") + "\n")?;
+    stage.show(format!("{}\nbreak {BREAKPOINT}, then {}", opening.line(None), DIALOGUE.join(", ")))?;
+    let mut arguments = opening.arguments(None);
+    let scripted = ["--allow-non-terminal-interactive=true", "--init", &script.to_string_lossy()].map(str::to_owned);
+    arguments.splice(1..1, scripted);
+    let mut environment = opening.environment();
+    // No colours.
+    environment.insert("TERM".into(), "dumb".into());
+    let program = opening.delve.path.to_string_lossy().into_owned();
+    let child = Child { program: &program, arguments: &arguments, folder, environment: &environment };
+    let mut said = Vec::new();
+    let ticker = Ticker::start(stage, "replaying");
+    let (end, _) = child.stream(|text| {
+        said.extend_from_slice(text);
+        Ok(())
+    })?;
+    drop(ticker);
+    let said = String::from_utf8_lossy(&said);
+    stage.show(said.as_bytes())?;
+    // Once forwards, and once more on the way back.
+    let stops = said.lines().filter(|line| line.starts_with("> [Breakpoint 1]") && line.contains(BREAKPOINT)).count();
+    if end.success() && stops >= 2 {
+        return Ok(true);
+    }
+    let troubles = troubles(&recorder.host, Some(Purpose::Replay));
+    if troubles.is_empty() {
+        let error = Error::failed(format!("Delve did not stop at `{BREAKPOINT}` twice, and ended with {end}"));
+        return Err(error.detail(format!("looked at: `{}`", opening.line(None))).into());
+    }
+    stage.show("not replayed:")?;
+    missing(&recorder.host, Some(Purpose::Replay), stage)?;
+    Ok(false)
+}
+
+/// What `rr-patch doctor` finds wrong.
+fn troubles(host: &Host, purpose: Option<Purpose>) -> Vec<Finding> {
+    let findings = examine(host, &Question { purpose, ..Question::default() }, false);
+    findings.into_iter().filter(|finding| finding.level == Level::Trouble).collect()
+}
+
+/// Shows what a purpose lacks here, and what to type.
+fn missing(host: &Host, purpose: Option<Purpose>, stage: &mut Stage) -> Result<()> {
+    let mut shown: Vec<String> = Vec::new();
+    for Finding { what, found, fix, advice, .. } in troubles(host, purpose) {
+        stage.show(format!("{what}: {found}"))?;
+        for line in fix
+            .into_iter()
+            .map(|command| format!("  $ {command}"))
+            .chain(advice.into_iter().map(|line| format!("  {line}")))
+        {
+            if !shown.contains(&line) {
+                stage.show(&line)?;
+                shown.push(line);
+            }
+        }
+    }
+    stage.show("`rr-patch doctor` says more, and `rr-patch doctor --fix` types it")
 }
 
 fn lay_out(from: &Dir, to: &Path) -> Result<()> {

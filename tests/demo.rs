@@ -1,0 +1,94 @@
+//! `rr-patch demo`: which recorder it uses, what it claims, and the replay in the end.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::delve;
+use crate::end_to_end::real_rr;
+use crate::harness::{Run, command, skip, write_program};
+use crate::recorder;
+
+/// The demo, with these folders first in a PATH that has no rr and no Delve of its own.
+fn demo(first: &[&Path], variables: &[(&str, &str)]) -> Run {
+    let path = std::env::var_os("PATH").unwrap();
+    let others = std::env::split_paths(&path);
+    let others = others.filter(|folder| !folder.join("rr").exists() && !folder.join("dlv").exists());
+    let path = std::env::join_paths(first.iter().map(|&folder| folder.to_owned()).chain(others)).unwrap();
+    let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
+    Run::of(tool.arg("demo").env("PATH", path).envs(variables.iter().copied()).output().unwrap())
+}
+
+const BREAKPOINT: &str = "> [Breakpoint 1] github.com/openshift/installer/cluster-api/controller.(*controller).work()";
+
+#[test]
+fn demo_calls_its_stand_in_one_and_claims_nothing_more_of_it() {
+    let run = demo(&[], &[("RR_PATCH_RECORD", "no-such-recorder record --wait")]).exits(0).prints(&[
+        "the recorder `no-such-recorder`, which RR_PATCH_RECORD names, was not found in PATH",
+        "so a stand-in takes its place: it keeps rr's contract on signals and files, and records nothing\n",
+        "/stand-in/rr record --wait",
+        "level=info msg=\"Fixture cluster complete\"",
+        "[5/7] What the stand-in left",
+        "cluster-api-provider-aws-0: no signal cut it off; it holds no recording\n",
+        "all 17 files are as they were\n",
+        "and back: left out, since nothing was recorded\n",
+        "go install github.com/go-delve/delve/cmd/dlv@v",
+        "\nshown with a stand-in: nothing was recorded, and nothing replayed\n",
+    ]);
+    assert!(!run.stdout.contains("can be replayed") && !run.stdout.contains(BREAKPOINT), "{}", run.stdout);
+}
+
+#[test]
+fn demo_records_with_what_rr_patch_record_names_and_says_what_a_replay_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let calls = folder.path().join("calls");
+    // As one that can replay `true`.
+    let rr = folder.path().join("rr");
+    let stand_in = recorder::folder().join("rr");
+    write_program(&rr, format!("#!/bin/sh\n[ \"$1\" = replay ] || exec {} \"$@\"\n", stand_in.display()));
+    fs::set_permissions(&rr, fs::Permissions::from_mode(0o755)).unwrap();
+    let line = format!("{} record -W --wait", rr.display());
+    let variables = [("RR_PATCH_RECORD", line.as_str()), ("RR_STAND_IN_LOG", calls.to_str().unwrap())];
+    demo(&[], &variables).exits(0).prints(&[
+        &format!("recorder: {}, rr 5.9.0 (RR_PATCH_RECORD=\"{line}\")", rr.display()),
+        "[5/7] The trace, which rr has closed\n",
+        "cluster-api-provider-aws-0: complete, ",
+        // It is a stand-in all the same, and its trace no rr's.
+        "and back: left out\n    error: `cluster-api-provider-aws-0` cannot be replayed\n",
+        "\n    Delve: Delve (`dlv`) was not found in PATH\n",
+        "$ go install github.com/go-delve/delve/cmd/dlv@v",
+        "\nrecorded, and not replayed\n",
+    ]);
+    let calls = fs::read_to_string(calls).unwrap();
+    let provider = calls.lines().find(|call| call.contains("/cluster-api-provider-aws "));
+    assert!(provider.is_some_and(|call| call.contains(" record -W --wait /")), "{calls}");
+}
+
+#[test]
+fn demo_ends_with_a_replay_to_a_breakpoint_where_rr_and_delve_are_there() {
+    let Some(dlv) = delve::delve() else { return };
+    let Some((rr, Some(options))) = real_rr() else {
+        skip(&["rr"], "no rr of this machine can record here");
+        return;
+    };
+    let paranoid = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
+    if paranoid.trim().parse().unwrap_or(0) > 1 {
+        skip(&["rr", "dlv"], "perf_event_paranoid is above 1, and Delve replays nothing");
+        return;
+    }
+    // Without RR_PATCH_RECORD it finds out by itself whether it takes -W.
+    let run = demo(&[dlv.parent().unwrap(), rr.parent().unwrap()], &[]).exits(0).prints(&[
+        &format!("recorder: {}, rr ", rr.display()),
+        "cluster-api-provider-aws-0: complete, ",
+        BREAKPOINT,
+        "=> 157:\tfunc (c *controller) work(",
+        "\"cluster-api-provider-aws\"\n",
+        "\nrecorded, and replayed to a breakpoint and back\n",
+    ]);
+    assert_eq!(
+        run.stdout.contains("RR_PATCH_RECORD=\"rr record -W --wait\""),
+        options.contains(&"-W"),
+        "{}",
+        run.stdout
+    );
+}
