@@ -1,9 +1,16 @@
 //! A real Delve, built from its Go module at one version, for the tests that need a debugger.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::harness::{command, skip};
+
+/// Delve replays nothing where this is above 1.
+const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
+/// Mounts the first argument there, and runs the others.
+const WITH_ANOTHER: &str = r#"mount --bind "$1" /proc/sys/kernel/perf_event_paranoid && shift && exec "$@""#;
 
 /// The release that is built; it takes programs of Go 1.25 to 1.27.
 pub const VERSION: &str = "1.27.1";
@@ -38,6 +45,34 @@ fn build() -> Option<PathBuf> {
             None
         }
     }
+}
+
+/// The same program where Delve finds `perf_event_paranoid` at 1: here, or in a mount namespace of its own
+/// with another file in that place. Nothing, with a word why, where neither can be.
+pub fn where_it_replays(program: Command) -> Option<Command> {
+    let level = fs::read_to_string(PARANOID).ok().and_then(|level| level.trim().parse::<i32>().ok());
+    if level.is_none_or(|level| level <= 1) {
+        return Some(program);
+    }
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("perf_event_paranoid");
+    fs::write(&file, "1\n").unwrap();
+    let namespace = || {
+        let mut namespace = command("unshare");
+        namespace.args(["--mount", "sh", "-c", WITH_ANOTHER, "sh"]).arg(&file);
+        namespace
+    };
+    let tried = namespace().args(["cat", PARANOID]).output();
+    if !tried.as_ref().is_ok_and(|output| output.stdout == b"1\n") {
+        skip(&["dlv", "mount"], &format!("{PARANOID} is above 1, and nothing can be mounted on it: {tried:?}"));
+        return None;
+    }
+    let mut inside = namespace();
+    inside.arg(program.get_program()).args(program.get_args());
+    program.get_envs().for_each(|(name, value)| {
+        inside.env(name, value.unwrap_or_default());
+    });
+    program.get_current_dir().map(|folder| inside.current_dir(folder));
+    Some(inside)
 }
 
 #[test]

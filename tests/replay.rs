@@ -17,7 +17,7 @@ use crate::end_to_end::{patched, real_rr};
 use crate::harness::{Run, command, copy, fixtures, kill, skip};
 use crate::recorder;
 use crate::streams::{self, Layout, program};
-use crate::watched::processes_with;
+use crate::watched::{Watched, processes_with};
 
 const AWS: &str = "cluster-api-provider-aws";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -92,7 +92,10 @@ impl Desk {
     }
 
     fn serve(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Server {
-        let mut tool = self.replay(&[&["--port", "0"], arguments].concat(), variables);
+        self.serve_by(self.replay(&[&["--port", "0"], arguments].concat(), variables))
+    }
+
+    fn serve_by(&self, mut tool: Command) -> Server {
         let mut child = tool.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Server { child, lines, shown: String::new(), store: self.path("rr") }
@@ -301,6 +304,77 @@ fn replay_terminal_gives_delve_the_terminal() {
     ]);
     desk.run(&["--terminal", "--format", "json"], &[]).exits(2).says(&["has no JSON form"]);
     desk.run(&["--terminal", "--port", "1"], &[]).exits(2);
+}
+
+/// Delve wants all of its streams to be terminals, and says so; the stand-in keeps that.
+#[test]
+fn replay_terminal_on_a_terminal_comes_to_the_prompt() {
+    let desk = Desk::new();
+    let (mut session, mut keys) = Watched::on_a_terminal(&desk.replay(&["--terminal", "aws"], &[]));
+    session.until(&["`rev next` goes back", "(dlv) "]);
+    keys.write_all(b"break main.main\nexit\n").unwrap();
+    assert!(session.ends().success(), "{}", session.said());
+    session.until(&["the stand-in was told: break main.main"]);
+    assert_eq!(of_trace(&desk.path("rr")), [] as [String; 0]);
+    // What the debugger prints where its errors go is shown, and explained.
+    let failing = desk.replay(&["--terminal"], &[("DLV_STAND_IN", "says:could not read debug info")]);
+    let (mut session, _keys) = Watched::on_a_terminal(&failing);
+    assert_eq!(session.ends().code(), Some(1), "{}", session.said());
+    session.until(&["could not read debug info\r\n", "error: the recorded program has no debug information"]);
+}
+
+/// A real Delve gets past its own look at the terminal, and asks the stand-in of rr for the trace.
+#[test]
+fn replay_terminal_satisfies_a_real_delves_check_of_its_terminal() {
+    let Some(dlv) = delve::delve() else { return };
+    let desk = Desk::new();
+    let path = format!("{}:{}:/usr/bin:/bin", dlv.parent().unwrap().display(), recorder::folder().display());
+    let log = desk.path("rr-calls");
+    let variables = [("PATH", path.as_str()), ("RR_STAND_IN_LOG", log.to_str().unwrap())];
+    let Some(tool) = delve::where_it_replays(desk.replay(&["--terminal", "aws"], &variables)) else { return };
+    let (mut session, _keys) = Watched::on_a_terminal(&tool);
+    let began = Instant::now();
+    while !desk.text("rr-calls").contains(" replay --dbgport=0 ") && session.child.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < PATIENCE, "{}", session.said());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // There is nobody at the address that the stand-in gives, and Delve goes on to look there.
+    kill("TERM", session.child.id());
+    session.ends();
+    let (asked, said) = (desk.text("rr-calls"), session.said());
+    assert!(!said.contains("is not a terminal"), "{said}");
+    assert!(asked.contains(" replay --dbgport=0 "), "{asked}\n{said}");
+    assert_eq!(of_trace(&desk.path("rr")), [] as [String; 0]);
+}
+
+/// The prompt of a real Delve over a real recording, typed at.
+#[test]
+fn replay_terminal_answers_bt_and_quit_over_a_real_recording() {
+    let Some(dlv) = delve::delve() else { return };
+    let Some((rr, Some(options))) = real_rr() else {
+        skip(&["rr"], "no rr of this machine can record here");
+        return;
+    };
+    let desk = Desk::new();
+    let trace = desk.path("recorded");
+    let mut record = command(rr.to_str().unwrap());
+    record.arg("record").args(options).arg("-o").arg(&trace).arg(provider()).arg("--help");
+    let recorded = Run::of(record.output().unwrap());
+    assert!(trace.join("version").is_file(), "{}{}", recorded.stdout, recorded.stderr);
+    let path = format!("{}:{}:/usr/bin:/bin", dlv.parent().unwrap().display(), rr.parent().unwrap().display());
+    let flags = options.join(" ");
+    let variables = [("PATH", path.as_str()), ("DELVE_RR_REPLAY_FLAGS", flags.as_str()), ("TERM", "dumb")];
+    let replay = desk.replay(&["--terminal", trace.to_str().unwrap()], &variables);
+    let Some(tool) = delve::where_it_replays(replay) else { return };
+    let (mut session, mut keys) = Watched::on_a_terminal(&tool);
+    session.until(&["(dlv) "]);
+    keys.write_all(b"break main.main\ncontinue\n").unwrap();
+    session.until(&["> [Breakpoint 1] main.main()"]);
+    keys.write_all(b"bt\n").unwrap();
+    session.until(&["in main.main", "in runtime.main"]);
+    keys.write_all(b"quit\n").unwrap();
+    assert!(session.ends().success(), "{}", session.said());
+    assert_eq!(of_trace(&trace), [] as [String; 0]);
 }
 
 #[test]
@@ -649,9 +723,7 @@ fn a_real_recording_is_replayed_to_a_breakpoint_and_back() {
         skip(&["rr"], "no rr of this machine can record here");
         return;
     };
-    let paranoid = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
-    if paranoid.trim().parse().unwrap_or(0) > 1 {
-        skip(&["rr", "dlv"], "perf_event_paranoid is above 1, and Delve replays nothing");
+    if delve::where_it_replays(command("true")).is_none() {
         return;
     }
     let desk = Desk::new();
@@ -669,7 +741,8 @@ fn a_real_recording_is_replayed_to_a_breakpoint_and_back() {
     Run::of(record.output().unwrap()).exits(0);
 
     // Without RR_PATCH_RECORD: the trace itself says whether it needs -W.
-    let mut server = desk.serve(&[], &variables[..1]);
+    let replay = desk.replay(&["--port", "0"], &variables[..1]);
+    let mut server = desk.serve_by(delve::where_it_replays(replay).unwrap());
     let address = server.address();
     let work = "github.com/openshift/installer/cluster-api/controller.(*controller).work";
     call(&address, "CreateBreakpoint", json!({ "Breakpoint": { "functionName": work, "line": -1 } }));

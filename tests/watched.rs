@@ -1,6 +1,6 @@
 //! Processes that go on while a test looks at them.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex};
@@ -8,8 +8,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::harness::kill;
+use crate::harness::{command, kill};
 
 /// How long anything may take before a test gives up. The slowest waits for a log line that comes
 /// after ten seconds.
@@ -52,6 +53,26 @@ impl Watched {
             watched.read(stderr);
         }
         watched
+    }
+
+    /// Starts a program in a session of its own whose terminal its streams are. What is written to the file
+    /// is what somebody types there.
+    pub fn on_a_terminal(program: &Command) -> (Self, File) {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        let terminal = || File::options().read(true).write(true).open(&name).unwrap();
+        let mut session = command("setsid");
+        session.args(["--ctty", "--wait"]).arg(program.get_program()).args(program.get_args());
+        program.get_envs().for_each(|(name, value)| {
+            session.env(name, value.unwrap_or_default());
+        });
+        program.get_current_dir().map(|folder| session.current_dir(folder));
+        let mut watched = Self::start(session.stdin(terminal()).stdout(terminal()).stderr(terminal()));
+        let keys = File::from(master);
+        watched.read(keys.try_clone().unwrap());
+        (watched, keys)
     }
 
     /// Reads another stream that it writes to.

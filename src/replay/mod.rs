@@ -31,6 +31,10 @@ pub use port::{Listen, holder};
 /// The options of `rr replay` that Delve is to add.
 pub const FLAGS: &str = "DELVE_RR_REPLAY_FLAGS";
 
+/// Without it Delve 1.27 and some before it refuse a standard error that is no terminal, and ours is a
+/// pipe: what Delve and rr print there explains a failure. Delve has the option since 1.6.1.
+const ANY_STREAMS: &str = "--allow-non-terminal-interactive=true";
+
 /// How long Delve has to end after SIGINT, and again after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 /// How often it is said that the trace is still being opened.
@@ -279,7 +283,9 @@ impl Opening {
     /// # Errors
     /// As for [`Opening::serve`].
     pub fn interact(&self) -> Result<()> {
-        let attended = self.start(&self.arguments(None), Streams::OursButErrors)?;
+        let mut arguments = self.arguments(None);
+        arguments.insert(1, ANY_STREAMS.to_owned());
+        let attended = self.start(&arguments, Streams::OursButErrors)?;
         let mut lines = Vec::new();
         let end = loop {
             match attended.next(NOTICE) {
