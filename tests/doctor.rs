@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use rr_patch::cli::{Cli, Command};
-use rr_patch::host::{Event, Finding, Host, Kernel, Level, Purpose, delve, quick, recorder};
+use rr_patch::host::{Event, Finding, Host, Kernel, Level, Purpose, Question, delve, quick, recorder, recording};
 use rr_patch::report::Report;
 use tempfile::TempDir;
 
@@ -139,8 +139,16 @@ fn doctor_leaves_no_level_and_no_check_without_a_fixture() {
         }
     }
     // What cannot go wrong, or is no more than a note, has no trouble to show.
-    let harmless =
-        ["installation folder", "C library", "kernel", "CPUID faulting", "sandbox", "freeze_on_smi", "options of rr"];
+    let harmless = [
+        "installation folder",
+        "C library",
+        "kernel",
+        "CPUID faulting",
+        "sandbox",
+        "freeze_on_smi",
+        "options of rr",
+        "kptr_restrict",
+    ];
     for (what, levels) in &seen {
         assert!(levels.contains("ok"), "{what} is in order on no host");
         assert!(levels.contains("trouble") || harmless.contains(&what.as_str()), "{what} is out of order on no host");
@@ -218,6 +226,26 @@ fn doctor_rr_names_another_recorder() {
     assert!(missing["found"].as_str().unwrap().contains("`/opt/none/rr` was not found"), "{missing}");
 }
 
+/// `record` starts an installer on a host if and only if doctor says that it is ready to record.
+#[test]
+fn doctor_says_ready_to_record_of_exactly_the_hosts_where_record_starts() {
+    let mut ready = BTreeMap::new();
+    for name in cases() {
+        let case = Case::new(&name);
+        let starts = recording(&case.host, &Question::default()).is_ok_and(|recording| {
+            let mut findings = recording.findings.iter();
+            findings.all(|finding| finding.level != Level::Trouble)
+        });
+        let report = case.visit(&["--quick"]).unwrap();
+        assert_eq!(report.data["records"], starts, "{name}: {}", text(&report));
+        *ready.entry(starts).or_insert(0) += 1;
+    }
+    assert!(ready[&true] > 5 && ready[&false] > 5, "{ready:?}");
+    let chosen = recording(&Case::new("vm-software-counters").host, &Question::default()).unwrap().software.unwrap();
+    assert_eq!(chosen.line, "rr record -W --wait");
+    assert!(chosen.why[0].starts_with("performance counters: none"), "{chosen:?}");
+}
+
 /// What record and replay ask: each what it needs, and nothing of the other.
 #[test]
 fn quick_asks_for_one_purpose_what_that_purpose_needs() {
@@ -275,8 +303,13 @@ fn doctor_agrees_with_the_rr_of_this_machine_on_whether_it_records() {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    let trace = folder.path().join("trace");
-    let recorded = command(rr.to_str().unwrap()).args(["record", "-o"]).arg(&trace).arg("true").output().unwrap();
+    let record = |options: &[&str]| {
+        let trace = folder.path().join(format!("trace{}", options.len()));
+        let mut record = command(rr.to_str().unwrap());
+        record.arg("record").args(options).arg("-o").arg(&trace).arg("true").output().unwrap()
+    };
+    // `record` takes software counters where the machine has no others.
+    let recorded = Some(record(&[])).filter(|run| run.status.success()).unwrap_or_else(|| record(&["-W"]));
     let document = here(&path, &["--format", "json"]).json();
     assert_eq!(document["schema"], "rr-patch/doctor/1");
     let smoke = found(&document, "smoke test");

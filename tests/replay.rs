@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rr_patch::host::{Host, allow_perf_events};
 use rr_patch::trace::Sidecar;
 use serde_json::{Value, json};
 
@@ -686,6 +687,20 @@ fn replay_editor_maps_the_sources_to_a_checkout_that_is_elsewhere() {
     let run = desk.run(&["moved-0", "--editor", "vscode", "--editor-dir", built, "--print"], &[]).exits(0);
     assert!(!run.stdout.contains("substitutePath"), "{}", run.stdout);
     desk.run(&["--editor", "vscode", "--editor-dir", "../nowhere"], &[]).exits(2).says(&["is not a folder"]);
+}
+
+/// doctor and replay know one way to set it.
+#[test]
+fn replay_says_of_perf_event_paranoid_what_doctor_says() {
+    let desk = Desk::new();
+    let says = ("DLV_STAND_IN", "says:rr needs /proc/sys/kernel/perf_event_paranoid <= 1, but it is 2");
+    let run = desk.run(&["--port", "0"], &[says]).exits(1).says(&["at 1 or less, and it is 2"]);
+    let hints = match allow_perf_events(&Host::here()) {
+        Ok(commands) => commands.iter().map(|command| format!("hint: `{command}`\n")).collect(),
+        Err(words) => vec![format!("hint: {words}\n")],
+    };
+    let hints: Vec<&str> = hints.iter().map(String::as_str).collect();
+    run.says(&hints);
 }
 
 /// One call of a real Delve's.

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::binary::{Facts, Installer, first_bytes};
 use crate::error::Error;
-use crate::host::{Finding, Host, Level, Program, Question, SMOKE_TEST, examine};
+use crate::host::{Concerns, Finding, Host, Level, Program, Question, SMOKE_TEST, examine};
 use crate::report::{Report, count};
 
 #[derive(Args, Debug)]
@@ -138,7 +138,7 @@ fn report(findings: &[Finding], ran: &[(String, String)], last: &str) -> Report 
     let width = findings.iter().map(|finding| finding.what.chars().count()).max().unwrap_or_default();
     let mut text = String::new();
     let mut told: Vec<&str> = Vec::new();
-    for Finding { what, looked, needed, found, level, fix, advice } in findings {
+    for Finding { what, looked, needed, found, level, fix, advice, .. } in findings {
         let word = match level {
             Level::Ok => "ok",
             Level::Warning => "warning",
@@ -164,12 +164,18 @@ fn report(findings: &[Finding], ran: &[(String, String)], last: &str) -> Report 
     let (trouble, warnings, skipped) = (number(Level::Trouble), number(Level::Warning), number(Level::Skipped));
     // Where even the smoke test could not be made, nothing shows that it works.
     let proven = findings.iter().all(|finding| finding.what != SMOKE_TEST || finding.level != Level::Skipped);
-    let ready = trouble == 0 && proven;
-    let word = match (ready, trouble, skipped) {
-        (true, _, 0) => "ready",
-        (true, ..) => "ready, as far as could be looked at",
-        (false, 0, _) => "not shown to be ready",
-        (false, ..) => "not ready",
+    let free_of = |concerned: fn(Concerns) -> bool| {
+        !findings.iter().any(|finding| finding.level == Level::Trouble && concerned(finding.concerns))
+    };
+    let (records, replays) = (proven && free_of(Concerns::recording), proven && free_of(Concerns::replaying));
+    let ready = records && replays;
+    let word = match (records, replays, trouble, skipped) {
+        (true, true, _, 0) => "ready",
+        (true, true, ..) => "ready, as far as could be looked at",
+        (false, false, 0, _) => "not shown to be ready",
+        (true, false, ..) => "ready to record, and not to replay",
+        (false, true, ..) => "ready to replay, and not to record",
+        (false, false, ..) => "not ready",
     };
     let _ = write!(text, "\n{word}: {}", count(findings.len(), "check"));
     for (number, what) in [(trouble, "not ok"), (warnings, "with a warning"), (skipped, "skipped")] {
@@ -180,7 +186,7 @@ fn report(findings: &[Finding], ran: &[(String, String)], last: &str) -> Report 
     text.push('\n');
     text.push_str(last);
     let ran: Vec<_> = ran.iter().map(|(command, end)| json!({ "command": command, "end": end })).collect();
-    let data = json!({ "ready": ready, "findings": findings, "ran": ran });
+    let data = json!({ "ready": ready, "records": records, "replays": replays, "findings": findings, "ran": ran });
     let report = Report::new("rr-patch/doctor/1", text, data);
     if ready { report } else { report.found() }
 }

@@ -18,7 +18,9 @@ use crate::build::seconds;
 use crate::checkout::Checkout;
 use crate::error::{Error, Exit};
 use crate::go::holds;
-use crate::host::{Finding, Host, LEAST_FREE, Level, Purpose, Question, Recorder, delve, examine, recorder};
+use crate::host::{
+    Finding, Host, LEAST_FREE, Level, Question, RECORDER, Recorder, Recording, Software, delve, recording,
+};
 use crate::journal::Journal;
 use crate::plan::How;
 use crate::process::{Child, Environment};
@@ -26,9 +28,6 @@ use crate::record::{Free, Outcome, Room, Run, Stopped, folder_below, make_latest
 use crate::replay::quoted;
 use crate::report::{Format, Report, count};
 use crate::trace::{Sidecar, State, Store, Trace, bytes};
-
-/// The variable that a patched installer takes its recorder from.
-const RECORDER: &str = "RR_PATCH_RECORD";
 
 /// Reading an installer of more bytes takes its time, and whoever waits is told.
 const LARGE: u64 = 100 << 20;
@@ -219,23 +218,15 @@ impl Record {
             Some(How::Structural { options }) if !told => options.rr,
             _ => None,
         };
-        let recorder = recorder(&here, baked.as_deref())?;
-        let question = |rr: Option<String>| Question {
-            rr,
+        let question = Question {
+            rr: baked,
             install_dir: Some(install_dir(&self.arguments)),
-            purpose: Some(Purpose::Record),
             least_free: Some(self.min_free.0),
             ..Question::default()
         };
-        let findings = examine(&here, &question(baked.clone()), false);
-        if trouble(&findings).next().is_none() || told || !recorder.software_counters {
-            return self.pass(&findings).map(|()| (recorder, Environment::new()));
-        }
-        // A recorder with software counters needs none of the machine's.
-        let line = format!("{} record -W --wait", baked.as_deref().unwrap_or("rr"));
-        self.pass(&examine(&here.with(RECORDER, &line), &question(None), false))?;
-        let why: Vec<String> =
-            trouble(&findings).map(|finding| format!("{}: {}", finding.what, finding.found)).collect();
+        let Recording { recorder, software, findings } = recording(&here, &question)?;
+        self.pass(&findings)?;
+        let Some(Software { line, why }) = software else { return Ok((recorder, Environment::new())) };
         say(&format!("{RECORDER}=\"{line}\", since rr cannot use this machine's counters ({})", why.join("; ")));
         Ok((recorder, Environment::from([(RECORDER.to_owned(), line)])))
     }

@@ -3,9 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::distribution::RR_PACKAGES;
+use super::distribution::{Distribution, RR_PACKAGES};
 use super::processor::{Maker, Microarchitecture, Processor, UNRELEASED};
-use super::{BRANCHES, Event, Examination, Finding, Host, LEAST_FREE, Purpose, Recorder, Version};
+use super::{BRANCHES, Event, Examination, Finding, Host, LEAST_FREE, Purpose, Recorder, Software, Version};
 
 const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
@@ -19,6 +19,7 @@ const EACCES: i32 = 13;
 const EPERM: i32 = 1;
 
 const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
+const KERNEL_POINTERS: &str = "/proc/sys/kernel/kptr_restrict";
 const FREEZE_ON_SMI: &str = "/sys/devices/cpu/freeze_on_smi";
 const P_CORES: &str = "/sys/devices/cpu_core/cpus";
 const E_CORES: &str = "/sys/devices/cpu_atom/cpus";
@@ -119,6 +120,16 @@ pub fn counters(examination: &Examination) -> Finding {
     let (event, name) = branches(&examination.processor);
     let finding =
         Finding::new("performance counters", format!("perf_event_open of {name}"), "a PMU that counts branches");
+    if let Some(Software { line, .. }) = &examination.software {
+        let found = "not used: this rr counts in software (-W), since it cannot use those of this machine";
+        if examination.question.purpose == Some(Purpose::Record) {
+            return finding.ok(found);
+        }
+        return finding
+            .warning(found)
+            .advise("`rr-patch record` tells the installer so; where that is started otherwise, type before:")
+            .advise(format!("export RR_PATCH_RECORD=\"{line}\""));
+    }
     if examination.counts_in_software() {
         return finding.ok("not needed: RR_PATCH_RECORD asks for software counters (-W)");
     }
@@ -302,13 +313,27 @@ pub fn paranoid(examination: &Examination) -> Finding {
         }
         (Some(Purpose::Record), false) => finding.trouble(format!("{level}: rr refuses to record")),
         // Not even for root.
-        (_, true) => finding.trouble(format!("{level}: Delve refuses to replay, though rr may record")),
+        (_, true) => finding.trouble(format!("{level}: Delve refuses to replay, though rr may record")).of_replays(),
         (_, false) => finding.trouble(format!("{level}: rr and Delve refuse")),
     };
-    match examination.distribution.sysctl("kernel.perf_event_paranoid", 1, "60-rr-patch-perf.conf") {
+    match allow_perf_events(&examination.distribution) {
         Ok(commands) => finding.fix(commands),
         Err(words) => finding.advise(words),
     }
+}
+
+/// What sets `perf_event_paranoid` to 1, the level that Delve replays at.
+pub fn allow_perf_events(distribution: &Distribution) -> Result<Vec<String>, String> {
+    distribution.sysctl("kernel.perf_event_paranoid", 1, "60-rr-patch-perf.conf")
+}
+
+/// Said since instructions for rr often set it to 0, which shows the kernel's addresses to everybody.
+pub fn kernel_pointers(examination: &Examination) -> Option<Finding> {
+    let level = examination.host.number(KERNEL_POINTERS)?;
+    let finding = Finding::new("kptr_restrict", KERNEL_POINTERS, "");
+    Some(finding.ok(format!(
+        "{level}; not needed at any value: it hides the kernel's own addresses in /proc, and neither rr nor Delve reads them"
+    )))
 }
 
 /// The kernel shows by this flag what `arch_prctl(ARCH_SET_CPUID)` goes by.

@@ -209,6 +209,25 @@ pub enum Level {
     Skipped,
 }
 
+/// What a finding stands in the way of, where it is out of order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Concerns {
+    Recording,
+    Replaying,
+    Both,
+}
+
+impl Concerns {
+    pub fn recording(self) -> bool {
+        self != Self::Replaying
+    }
+
+    pub fn replaying(self) -> bool {
+        self != Self::Recording
+    }
+}
+
 /// What was looked at, and how it is.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
@@ -218,6 +237,7 @@ pub struct Finding {
     pub needed: String,
     pub found: String,
     pub level: Level,
+    pub concerns: Concerns,
     /// The commands that mend it, in their order.
     pub fix: Vec<String>,
     /// What no command of ours can do, in words.
@@ -232,6 +252,7 @@ impl Finding {
             needed: needed.into(),
             found: String::new(),
             level: Level::Ok,
+            concerns: Concerns::Both,
             fix: Vec::new(),
             advice: Vec::new(),
         }
@@ -255,6 +276,11 @@ impl Finding {
 
     fn skipped(self, found: impl Into<String>) -> Self {
         self.is(Level::Skipped, found)
+    }
+
+    /// Stands in the way of a replay only.
+    fn of_replays(self) -> Self {
+        Self { concerns: Concerns::Replaying, ..self }
     }
 
     fn fix(mut self, commands: impl IntoIterator<Item = String>) -> Self {
@@ -291,6 +317,27 @@ impl Program {
     }
 }
 
+/// The variable that a patched installer takes its recorder from.
+pub const RECORDER: &str = "RR_PATCH_RECORD";
+
+/// Counting in software, where rr knows it and cannot use the machine's counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Software {
+    /// The value of [`RECORDER`] that asks for it.
+    pub line: String,
+    /// What stands against the machine's counters.
+    pub why: Vec<String>,
+}
+
+/// How `record` records here.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    pub recorder: Recorder,
+    /// Set where rr has to be told to count in software.
+    pub software: Option<Software>,
+    pub findings: Vec<Finding>,
+}
+
 /// What is asked about a host.
 #[derive(Clone, Debug, Default)]
 pub struct Question {
@@ -320,6 +367,8 @@ struct Examination<'a> {
     host: &'a Host,
     question: &'a Question,
     recorder: Result<Recorder>,
+    /// Set where [`Examination::recorder`] was told to count in software since nothing else works.
+    software: Option<Software>,
     delve: Result<Delve>,
     /// The Go in PATH.
     go: Option<Version>,
@@ -346,48 +395,35 @@ impl Probe {
     }
 }
 
-/// Which purposes a probe is for.
-#[derive(Clone, Copy)]
-enum For {
-    Recording,
-    Replaying,
-    Both,
-}
-
-const PROBES: [(For, Probe); 21] = [
-    (For::Both, Always(software::rr)),
-    (For::Recording, Perhaps(software::options)),
-    (For::Both, Always(machine::processor)),
-    (For::Recording, Always(machine::cpu)),
-    (For::Both, Always(machine::counters)),
-    (For::Both, Perhaps(machine::spec_lock_map)),
-    (For::Both, Perhaps(machine::freeze_on_smi)),
-    (For::Both, Always(machine::paranoid)),
-    (For::Recording, Perhaps(machine::cpuid_faulting)),
-    (For::Both, Always(machine::ptrace_scope)),
-    (For::Both, Always(machine::sandbox)),
-    (For::Both, Always(machine::kernel)),
-    (For::Recording, Perhaps(software::c_library)),
-    (For::Recording, Always(machine::trace_folder)),
-    (For::Recording, Always(machine::room)),
-    (For::Recording, Perhaps(machine::install_folder)),
-    (For::Replaying, Always(software::delve)),
-    (For::Replaying, Always(software::delve_and_rr)),
-    (For::Replaying, Always(software::delve_and_go)),
-    (For::Replaying, Perhaps(software::delve_and_dwarf)),
-    (For::Replaying, Perhaps(software::rr_for_delve)),
+const PROBES: [(Concerns, Probe); 22] = [
+    (Concerns::Both, Always(software::rr)),
+    (Concerns::Recording, Perhaps(software::options)),
+    (Concerns::Both, Always(machine::processor)),
+    (Concerns::Recording, Always(machine::cpu)),
+    (Concerns::Both, Always(machine::counters)),
+    (Concerns::Both, Perhaps(machine::spec_lock_map)),
+    (Concerns::Both, Perhaps(machine::freeze_on_smi)),
+    (Concerns::Both, Always(machine::paranoid)),
+    (Concerns::Both, Perhaps(machine::kernel_pointers)),
+    (Concerns::Recording, Perhaps(machine::cpuid_faulting)),
+    (Concerns::Both, Always(machine::ptrace_scope)),
+    (Concerns::Both, Always(machine::sandbox)),
+    (Concerns::Both, Always(machine::kernel)),
+    (Concerns::Recording, Perhaps(software::c_library)),
+    (Concerns::Recording, Always(machine::trace_folder)),
+    (Concerns::Recording, Always(machine::room)),
+    (Concerns::Recording, Perhaps(machine::install_folder)),
+    (Concerns::Replaying, Always(software::delve)),
+    (Concerns::Replaying, Always(software::delve_and_rr)),
+    (Concerns::Replaying, Always(software::delve_and_go)),
+    (Concerns::Replaying, Perhaps(software::delve_and_dwarf)),
+    (Concerns::Replaying, Perhaps(software::rr_for_delve)),
 ];
 
 /// Looks at all that a question asks for; `smoke` also records and replays a tiny program.
 pub fn examine(host: &Host, question: &Question, smoke: bool) -> Vec<Finding> {
     let examination = Examination::of(host, question);
-    let wanted = |purposes: For| match purposes {
-        For::Recording => question.records(),
-        For::Replaying => question.replays(),
-        For::Both => true,
-    };
-    let probes = PROBES.iter().filter(|(purposes, _)| wanted(*purposes));
-    let mut findings: Vec<Finding> = probes.filter_map(|(_, probe)| probe.look(&examination)).collect();
+    let mut findings = examination.look();
     findings.extend(question.programs.iter().map(|program| software::program(&examination, program)));
     if smoke {
         findings.push(smoke::test(&examination));
@@ -395,21 +431,92 @@ pub fn examine(host: &Host, question: &Question, smoke: bool) -> Vec<Finding> {
     findings
 }
 
-/// What `record` and `replay` ask before they start.
+/// The recorder that `record` starts here, how, and what was found of the machine: the same that
+/// [`examine`] goes by.
+///
+/// # Errors
+/// No recorder, or one that does not answer as rr does.
+pub fn recording(host: &Host, question: &Question) -> Result<Recording> {
+    let question = Question { purpose: Some(Purpose::Record), ..question.clone() };
+    let examination = Examination::of(host, &question);
+    let findings = examination.look();
+    Ok(Recording { recorder: examination.recorder?, software: examination.software, findings })
+}
+
+/// What lets Delve replay where `perf_event_paranoid` is above 1: commands, or words where none helps.
+pub fn allow_perf_events(host: &Host) -> Result<Vec<String>, String> {
+    machine::allow_perf_events(&Distribution::of(host))
+}
+
+/// What installs a Delve for a recorder and the Go in PATH.
+pub fn install_delve_for(host: &Host, rr: &Recorder) -> String {
+    distribution::install_delve(programs::delve_for(programs::go(host), Some(rr)))
+}
+
+/// What `replay` asks before it starts.
 pub fn quick(host: &Host, purpose: Purpose) -> Vec<Finding> {
     examine(host, &Question { purpose: Some(purpose), ..Question::default() }, false)
 }
 
 impl<'a> Examination<'a> {
     fn of(host: &'a Host, question: &'a Question) -> Self {
-        Self {
+        let mut examination = Self {
             recorder: recorder(host, question.rr.as_deref()),
+            software: None,
             delve: delve(host),
             go: programs::go(host),
             processor: Processor::read(&host.read("/proc/cpuinfo").unwrap_or_default()),
             distribution: Distribution::of(host),
             host,
             question,
+        };
+        examination.choose_counters();
+        examination
+    }
+
+    /// The probes that the question's purpose needs.
+    fn look(&self) -> Vec<Finding> {
+        let wanted = |concerns: Concerns| {
+            concerns.recording() && self.question.records() || concerns.replaying() && self.question.replays()
+        };
+        self.findings_of(wanted).collect()
+    }
+
+    fn findings_of(&self, wanted: impl Fn(Concerns) -> bool) -> impl Iterator<Item = Finding> {
+        let probes = PROBES.iter().filter(move |(concerns, _)| wanted(*concerns));
+        probes.filter_map(|(concerns, probe)| {
+            let finding = probe.look(self)?;
+            // A probe may know more exactly what it stands in the way of.
+            let concerns = if finding.concerns == Concerns::Both { *concerns } else { finding.concerns };
+            Some(Finding { concerns, ..finding })
+        })
+    }
+
+    /// Tells a recorder to count in software if that removes what stands against a recording, and nobody
+    /// has chosen a command line.
+    fn choose_counters(&mut self) {
+        let told = self.host.variable(RECORDER).is_some();
+        let Ok(rr) = self.recorder.as_ref().cloned() else { return };
+        if told || !rr.software_counters {
+            return;
+        }
+        let obstacles = |examination: &Self| -> Vec<String> {
+            let found = examination.findings_of(Concerns::recording);
+            let trouble = found.filter(|finding| finding.level == Level::Trouble && finding.concerns.recording());
+            trouble.map(|finding| format!("{}: {}", finding.what, finding.found)).collect()
+        };
+        let why = obstacles(self);
+        if why.is_empty() {
+            return;
+        }
+        let program = self.question.rr.clone().unwrap_or_else(|| "rr".into());
+        let words = ["record", "-W", "--wait"];
+        self.recorder = Ok(Recorder { arguments: words.map(str::to_owned).into(), ..rr.clone() });
+        let left = obstacles(self);
+        let why: Vec<String> = why.into_iter().filter(|obstacle| !left.contains(obstacle)).collect();
+        match why.is_empty() {
+            true => self.recorder = Ok(rr),
+            false => self.software = Some(Software { line: format!("{program} {}", words.join(" ")), why }),
         }
     }
 

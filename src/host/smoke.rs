@@ -21,6 +21,7 @@ pub fn test(examination: &Examination) -> Finding {
     };
     let program = program.to_string_lossy();
     match record_and_replay(examination, rr, &arguments(examination, rr), &program) {
+        Ok(()) if examination.software.is_some() => finding.ok("recorded and replayed, with -W"),
         Ok(()) => finding.ok("recorded and replayed"),
         Err(why) if rr.software_counters && !rr.counts_in_software() => {
             match record_and_replay(examination, rr, &["record".into(), "-W".into(), "--wait".into()], &program) {

@@ -130,13 +130,23 @@ pub fn c_library(examination: &Examination) -> Option<Finding> {
     )
 }
 
+impl Examination<'_> {
+    /// The places where `go install` may put a `dlv`.
+    fn installed_delves(&self) -> impl Iterator<Item = PathBuf> {
+        let folders = [("GOBIN", ""), ("GOPATH", "bin"), ("HOME", "go/bin")];
+        let place = |(name, below): (&str, &str)| Some(Path::new(&self.host.variable(name)?).join(below).join("dlv"));
+        folders.into_iter().filter_map(place)
+    }
+
+    /// Whether `go install` puts a new Delve in the place of this one.
+    fn installs_over(&self, delve: &Delve) -> bool {
+        self.installed_delves().any(|place| self.host.locate(place) == delve.path)
+    }
+}
+
 /// A `dlv` where `go install` puts it, outside PATH.
 fn stray_delve(examination: &Examination) -> Option<PathBuf> {
-    let host = examination.host;
-    let folders = [("GOBIN", ""), ("GOPATH", "bin"), ("HOME", "go/bin")];
-    let mut places =
-        folders.iter().filter_map(|(name, below)| Some(Path::new(&host.variable(name)?).join(below).join("dlv")));
-    places.find_map(|place| host.program(place.to_str()?))
+    examination.installed_delves().find_map(|place| examination.host.program(place.to_str()?))
 }
 
 /// The newest Go of what is to be debugged, or that of this host, which would build it.
@@ -148,13 +158,23 @@ fn go_in_use(examination: &Examination) -> Option<(Version, &'static str)> {
 fn install_delve_for(examination: &Examination, finding: Finding) -> Finding {
     let go = go_in_use(examination).map(|(go, _)| go);
     let version = delve_for(go, examination.recorder.as_ref().ok());
-    let (command, place) =
-        (install_delve(version), "`go install` puts it into $(go env GOPATH)/bin, which must be in PATH");
-    match examination.go {
-        Some(_) => finding.fix([command]).advise(place),
-        None => finding
-            .advise(format!("install Go, as new as the installer's go.mod asks for, and then type: {command}"))
-            .advise(place),
+    let command = install_delve(version);
+    let place = "`go install` puts it into $(go env GOPATH)/bin, which must be in PATH";
+    let finding = match examination.go {
+        Some(_) => finding.fix([command]),
+        None => {
+            finding.advise(format!("install Go, as new as the installer's go.mod asks for, and then type: {command}"))
+        }
+    };
+    match &examination.delve {
+        // The folder of the old one would be looked into first.
+        Ok(old) if !examination.installs_over(old) => finding
+            .advise(format!(
+                "`go install` leaves {} where it is, so its own folder must come first in PATH:",
+                examination.host.shown(&old.path)
+            ))
+            .advise("export PATH=\"$(go env GOPATH)/bin:$PATH\""),
+        _ => finding.advise(place),
     }
 }
 
@@ -175,6 +195,9 @@ pub fn delve(examination: &Examination) -> Finding {
     }
 }
 
+/// Debian 13's own rr and Delve. This Delve was released before that rr, and asks it in the old form.
+const DEBIAN_13: (Version, Version) = (Version(5, 9, 0), Version(1, 24, 0));
+
 pub fn delve_and_rr(examination: &Examination) -> Finding {
     let finding = Finding::new("Delve for this rr", "`dlv version`, `rr --version`", "a Delve that understands rr");
     let (Ok(delve), Ok(rr)) = (&examination.delve, &examination.recorder) else {
@@ -189,7 +212,12 @@ pub fn delve_and_rr(examination: &Examination) -> Finding {
         // No other Delve would help.
         Err(why) if rr.extra.is_some() && rr.version >= Version(5, 9, 0) => finding.trouble(why).advise(RR_PACKAGES),
         Err(why) if rr.extra.is_some() => install_delve_for(examination, finding.trouble(why)),
-        Err(_) => install_delve_for(examination, finding.trouble(format!("{} with rr {}", delve.version, rr.said()))),
+        Err(_) => {
+            let pair = (rr.version, delve.version) == DEBIAN_13;
+            let whose = if pair { ", as Debian 13 packages them: they do not work together" } else { "" };
+            let found = format!("{} with rr {}{whose}", delve.version, rr.said());
+            install_delve_for(examination, finding.trouble(found))
+        }
     }
 }
 

@@ -21,6 +21,10 @@ pub struct Circumstances<'a> {
     /// Whether rr was told to count in software.
     pub software: bool,
     pub listen: Option<String>,
+    /// What sets `perf_event_paranoid` so that Delve replays: commands, or words where none helps.
+    pub allow_perf_events: Result<Vec<String>, String>,
+    /// What installs a Delve that understands this rr.
+    pub install_delve: String,
 }
 
 /// A text that Delve or rr prints, and what it means. `found` is the line that holds it.
@@ -162,18 +166,21 @@ pub fn explain(lines: &[String], at: &Circumstances<'_>) -> Cause {
     })
 }
 
-fn paranoid(found: &str, _: &Circumstances<'_>) -> Cause {
+fn paranoid(found: &str, at: &Circumstances<'_>) -> Cause {
     let value = found.rsplit(' ').next().unwrap_or_default();
-    cause(
-        format!(
-            "Delve replays only with /proc/sys/kernel/perf_event_paranoid at 1 or less, and it is {value} \
-             (rr itself may be content with it)"
-        ),
-        &[
-            "`sudo sysctl -w kernel.perf_event_paranoid=1` sets it until the next boot",
-            "`echo kernel.perf_event_paranoid=1 | sudo tee /etc/sysctl.d/50-rr.conf` sets it for good",
-        ],
-    )
+    let hints = match &at.allow_perf_events {
+        Ok(commands) => commands.iter().map(|command| format!("`{command}`")).collect(),
+        Err(words) => vec![words.clone()],
+    };
+    let what = format!(
+        "Delve replays only with /proc/sys/kernel/perf_event_paranoid at 1 or less, and it is {value} \
+         (rr itself may be content with it)"
+    );
+    let more = [
+        "`sysctl -w kernel.perf_event_paranoid=1`, as root, holds until the next boot only",
+        "`rr-patch doctor --fix` runs the commands that it shows",
+    ];
+    Cause { what, hints: hints.into_iter().chain(more.map(str::to_owned)).collect() }
 }
 
 fn ticks(_: &str, at: &Circumstances<'_>) -> Cause {
@@ -237,7 +244,7 @@ fn missing(found: &str, _: &Circumstances<'_>) -> Cause {
 fn old_delve(_: &str, at: &Circumstances<'_>) -> Cause {
     cause(
         format!("Delve {} does not understand what rr {} prints", at.delve, at.rr.said()),
-        &["`go install github.com/go-delve/delve/cmd/dlv@latest` installs the newest Delve"],
+        &[&format!("`{}` installs one that does", at.install_delve)],
     )
 }
 
@@ -266,7 +273,14 @@ mod tests {
 
     fn what(text: &str, able: bool, software: bool) -> Cause {
         let rr = recorder(able);
-        let at = Circumstances { rr: &rr, delve: Version(1, 20, 2), software, listen: None };
+        let at = Circumstances {
+            rr: &rr,
+            delve: Version(1, 20, 2),
+            software,
+            listen: None,
+            allow_perf_events: Ok(vec!["sysctl".into()]),
+            install_delve: "go install dlv".into(),
+        };
         explain(&text.lines().map(str::to_owned).collect::<Vec<_>>(), &at)
     }
 

@@ -21,7 +21,10 @@ use signal::{INTERRUPT, TERMINATE};
 
 use crate::binary::Facts;
 use crate::error::Error;
-use crate::host::{Delve, Host, Recorder, Version, delve, delve_takes_go, delve_takes_rr, recorder};
+use crate::host::{
+    Delve, Host, Recorder, Version, allow_perf_events, delve, delve_takes_go, delve_takes_rr, install_delve_for,
+    recorder,
+};
 use crate::process::{Attended, Child, End, Environment, Event, Relative, Streams, adopt, end_descendants};
 use crate::trace::{Still, Trace};
 
@@ -58,6 +61,10 @@ pub struct Opening {
     pub rr_flags: Vec<String>,
     /// Set where another rr than that of PATH is to be used.
     rr_folder: Option<PathBuf>,
+    /// What sets `perf_event_paranoid` as Delve wants it.
+    allow_perf_events: Result<Vec<String>, String>,
+    /// What installs a Delve for this rr.
+    install_delve: String,
     /// What is worth knowing before one begins.
     pub warnings: Vec<String>,
     /// What the recorded program says of itself.
@@ -91,7 +98,10 @@ pub fn prepare(host: &Host, trace: &Trace) -> Result<Opening> {
     delve_takes_rr(delve.version, &rr).map_err(|why| {
         Error::failed(why)
             .detail(format!("found: `{}`, and rr {} at `{}`", delve.path.display(), rr.said(), rr.path.display()))
-            .hint("`go install github.com/go-delve/delve/cmd/dlv@latest` installs the newest Delve")
+            .hint(format!(
+                "`{}` installs one that does; its folder must come first in PATH",
+                install_delve_for(host, &rr)
+            ))
     })?;
     let program = facts(trace, &mut warnings)?;
     if let Some(go) = program.as_ref().and_then(|facts| Version::find(facts.go.as_deref()?)) {
@@ -111,7 +121,9 @@ pub fn prepare(host: &Host, trace: &Trace) -> Result<Opening> {
     // Delve looks for `rr` and nothing else.
     let found = host.program("rr");
     let rr_folder = rr.path.parent().filter(|_| found.as_ref() != Some(&rr.path)).map(Path::to_owned);
-    Ok(Opening { trace: trace.path.clone(), delve, rr, rr_flags, rr_folder, warnings, program })
+    let (allow_perf_events, install_delve) = (allow_perf_events(host), install_delve_for(host, &rr));
+    let trace = trace.path.clone();
+    Ok(Opening { trace, delve, rr, rr_flags, rr_folder, allow_perf_events, install_delve, warnings, program })
 }
 
 /// What the program says of itself, if it can be read; what of it stands in the way of debugging is a warning.
@@ -226,6 +238,8 @@ impl Opening {
             delve: self.delve.version,
             software: self.rr_flags.iter().any(|flag| flag == "-W"),
             listen: listen.map(str::to_owned),
+            allow_perf_events: self.allow_perf_events.clone(),
+            install_delve: self.install_delve.clone(),
         }
     }
 
