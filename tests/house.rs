@@ -279,13 +279,25 @@ fn every_shape_of_fixtures_has_a_readme() {
 
 #[test]
 fn every_file_of_tests_is_listed_in_main_rs_and_says_what_it_is_about() {
-    let listed: BTreeSet<String> = text("tests/main.rs")
-        .lines()
-        .filter_map(|line| Some(line.strip_prefix("mod ")?.strip_suffix(';')?.to_owned()))
-        .chain(["main".to_owned()])
-        .collect();
-    let found: BTreeSet<String> =
-        files("tests", ".rs").iter().map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    let mut listed = BTreeSet::new();
+    let mut listing = vec![PathBuf::from("tests/main.rs"), PathBuf::from("tests/torture/main.rs")];
+    while let Some(path) = listing.pop() {
+        // A file `x.rs` has its modules in the folder `x`.
+        let folder = if path.ends_with("main.rs") { path.parent().unwrap().into() } else { path.with_extension("") };
+        let mut at = None;
+        for line in text(&path).lines() {
+            if let Some(name) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
+                listing.push(at.take().unwrap_or_else(|| folder.join(name).with_extension("rs")));
+            }
+            let elsewhere = line.strip_prefix("#[path = \"").and_then(|rest| rest.strip_suffix("\"]"));
+            at = elsewhere.map(|name| match name.strip_prefix("../") {
+                Some(above) => path.parent().unwrap().parent().unwrap().join(above),
+                None => path.parent().unwrap().join(name),
+            });
+        }
+        listed.insert(path);
+    }
+    let found: BTreeSet<PathBuf> = files("tests", ".rs").into_iter().collect();
     assert_eq!(listed, found);
     for path in files("tests", ".rs").into_iter().chain(files("src", ".rs")) {
         let first = text(&path).lines().next().unwrap_or_default().to_owned();
