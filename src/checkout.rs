@@ -13,8 +13,10 @@ use git2::{ErrorCode, MergeFileInput, Oid, Repository, RepositoryOpenFlags, Repo
 
 use crate::error::Error;
 
+pub use ancestors::Ancestors;
 pub use commit::{Change, Commit, Undone};
 
+mod ancestors;
 mod commit;
 
 /// The folder by which an installer is known.

@@ -221,6 +221,17 @@ impl Journal {
         parse(&path, &bytes).map(Some)
     }
 
+    /// What was found in place without a journal. Nothing is on disk before [`Journal::begin`].
+    pub fn found(checkout: &Checkout, plan: Plan, about: About) -> Self {
+        let folders = folder_modes(checkout, &plan.rewrites);
+        Self { plan, about, folders, path: Self::path_of(checkout), crash_after: None }
+    }
+
+    /// Makes what was found durable, before any of it changes.
+    pub fn adopt(self, checkout: &Checkout) -> Result<Self> {
+        Self::begin(checkout, self.plan, self.about)
+    }
+
     /// Makes the originals in `plan` durable.
     pub fn begin(checkout: &Checkout, plan: Plan, about: About) -> Result<Self> {
         let path = Self::path_of(checkout);

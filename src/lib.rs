@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod commands;
+pub mod recognise;
 pub mod report;
 pub mod verify;
 pub mod journal;

@@ -158,57 +158,38 @@ pub fn count(number: usize, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
+/// Originals that no journal holds: the commit that has them, and the files in which edits lie beside the
+/// changes.
+pub type Originals<'a> = (&'a str, &'a [String]);
+
 /// The lines of a status: which changes are in place, and what was edited since.
-pub fn status(checkout: &Checkout, journal: &Journal, seen: &[Seen]) -> (String, Value) {
+pub fn status(checkout: &Checkout, journal: &Journal, seen: &[Seen], found: Option<Originals>) -> Report {
     let About { tool, base, how, commit } = &journal.about;
-    let mut text = format!("patched: `{}`, {}\n", checkout.root().display(), by(how, &journal.plan));
+    let mut text = String::new();
     let _ = writeln!(
         text,
         "by:      rr-patch {tool}{}",
         base.as_ref().map_or(String::new(), |base| format!(" on {}", short(base)))
     );
+    if let Some((commit, _)) = found {
+        let _ = writeln!(text, "known:   by its sources; `{}` has the originals", short(commit));
+    }
     if let Some(commit) = commit {
         let gone = if checkout.is_at(commit) { "" } else { ", which is not what is checked out" };
         let _ = writeln!(text, "commit:  {}{gone}", short(&commit.id));
     }
     match how {
-        How::Structural { options: given } => {
-            let shown = options(given);
-            let _ = writeln!(text, "options: {}", if shown.is_empty() { "the defaults" } else { &shown });
-            let _ = writeln!(text, "records: {} <controller>\n", given.command().join(" "));
-        }
+        How::Structural { options } => text.push_str(&recording(options)),
         How::Classic { patches } => {
             for Label { name, hash } in patches {
                 let _ = writeln!(text, "patch:   {name}, git blob {}", short(hash));
             }
-            text.push('\n');
         }
     }
+    text.push('\n');
 
-    let mut changes = Vec::new();
-    let width = width(&journal.plan);
-    for (change, does) in named(&journal.plan) {
-        let mut places = Vec::new();
-        for site in journal.plan.sites.iter().filter(|site| site.change == change) {
-            let file = seen.iter().find(|seen| seen.rewrite.path == site.path);
-            places.push((site, file.and_then(|seen| line_now(seen, site.line))));
-        }
-        let gone = places.iter().filter(|(_, now)| now.is_none()).count();
-        let mark = match gone {
-            0 => "in place",
-            n if n == places.len() => "NOT in place",
-            _ => "NOT whole",
-        };
-        let _ = writeln!(text, "  {change:<width$} {mark:<13} {does}");
-        for (site, now) in &places {
-            let _ = match now {
-                Some(line) => writeln!(text, "  {:<width$} {:<13} {}:{line}", "", "", site.path),
-                None => writeln!(text, "  {:<width$} {:<13} {}:{} is gone or edited", "", "", site.path, site.line),
-            };
-        }
-        let sites: Vec<Value> = places.iter().map(|(site, now)| json!({"path": site.path, "line": now})).collect();
-        changes.push(json!({ "change": change, "in_place": gone == 0, "sites": sites }));
-    }
+    let (lines, changes, state) = in_place(&journal.plan, seen);
+    text.push_str(&lines);
 
     let mut files = Vec::new();
     let mut notes = String::new();
@@ -237,20 +218,72 @@ pub fn status(checkout: &Checkout, journal: &Journal, seen: &[Seen]) -> (String,
         }
         files.push(json!({ "path": rewrite.path, "state": word, "added": rewrite.before.is_none() }));
     }
+    for path in found.iter().flat_map(|(_, merged)| merged.iter()) {
+        let _ = writeln!(notes, "  {path} was edited beside the changes: `rr-patch revert` keeps such edits");
+    }
     if notes.is_empty() {
         text.push_str("\nnothing was edited since\n");
     } else {
         let _ = write!(text, "\nsince then:\n{notes}");
     }
+    let text = format!("{state}: `{}`, {}\n{text}", checkout.root().display(), by(how, &journal.plan));
     let mut data = json!({
-        "patched": seen.iter().all(|seen| seen.state == State::Patched),
+        "patched": seen.iter().all(|seen| seen.state == State::Patched), "state": state,
         "root": checkout.root(), "tool": tool, "base": base, "commit": commit, "changes": changes, "files": files,
+        "originals": found.map(|(commit, merged)| json!({ "commit": commit, "merged": merged })),
     });
     add_how(&mut data, how, &journal.plan);
     if let How::Structural { options } = how {
         data["command"] = json!(options.command());
     }
-    (text, data)
+    let report = Report::new("rr-patch/status/1", text, data);
+    if state == "partly patched" { report.found() } else { report }
+}
+
+/// The lines of the changes and their places, the same for programs, and what state that is.
+fn in_place(plan: &Plan, seen: &[Seen]) -> (String, Vec<Value>, &'static str) {
+    let mut text = String::new();
+    let mut changes = Vec::new();
+    let (mut whole, mut any) = (0, false);
+    let width = width(plan);
+    for (change, does) in named(plan) {
+        let mut places = Vec::new();
+        for site in plan.sites.iter().filter(|site| site.change == change) {
+            let file = seen.iter().find(|seen| seen.rewrite.path == site.path);
+            places.push((site, file.and_then(|seen| line_now(seen, site.line))));
+        }
+        let gone = places.iter().filter(|(_, now)| now.is_none()).count();
+        let mark = match gone {
+            0 => "in place",
+            n if n == places.len() => "NOT in place",
+            _ => "NOT whole",
+        };
+        whole += usize::from(gone == 0);
+        any |= gone < places.len();
+        let _ = writeln!(text, "  {change:<width$} {mark:<13} {does}");
+        for (site, now) in &places {
+            let _ = match now {
+                Some(line) => writeln!(text, "  {:<width$} {:<13} {}:{line}", "", "", site.path),
+                None => writeln!(text, "  {:<width$} {:<13} {}:{} is gone or edited", "", "", site.path, site.line),
+            };
+        }
+        let sites: Vec<Value> = places.iter().map(|(site, now)| json!({"path": site.path, "line": now})).collect();
+        changes.push(json!({ "change": change, "in_place": gone == 0, "sites": sites }));
+    }
+    let state = match whole {
+        _ if whole == changes.len() => "patched",
+        0 if any => "edited",
+        0 => "not patched",
+        _ => "partly patched",
+    };
+    (text, changes, state)
+}
+
+/// How controllers are recorded with these options.
+pub fn recording(given: &Options) -> String {
+    let shown = options(given);
+    let shown = if shown.is_empty() { "the defaults" } else { &shown };
+    format!("options: {shown}\nrecords: {} <controller>\n", given.command().join(" "))
 }
 
 /// Whether every change of a file is still there, whatever else was edited in it since. A file of

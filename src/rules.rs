@@ -292,6 +292,26 @@ pub fn apply(rules: &Rules, sources: &[GoFile], options: &Options, mark: &Mark) 
     Ok(patched)
 }
 
+/// The places that a change would still be made to, in sources that may be patched: change, path, line.
+pub fn unpatched(rules: &Rules, sources: &[GoFile]) -> Result<Vec<Site>> {
+    let mut fits = Vec::new();
+    for file in sources {
+        for one in rules.matches(file) {
+            if let Some(site) = rules.property(one.pattern, "site") {
+                fits.extend(fit(rules, site, file, one)?);
+            }
+        }
+    }
+    let present = |with: &String| fits.iter().any(|fit| fit.site == *with);
+    let open = fits.iter().filter(|fit| fit.repeated.is_none() && fit.with.as_ref().is_none_or(present));
+    let site = |fit: &Fit| Site {
+        change: fit.change.into(),
+        path: fit.file.path().into(),
+        line: fit.one.captures[0].1.line(),
+    };
+    Ok(open.map(site).collect())
+}
+
 /// Every place that changes.
 fn fits<'file>(rules: &'file Rules, sources: &'file [GoFile]) -> Result<Vec<Fit<'file>>> {
     let (mut fits, mut forbidden) = (Vec::new(), Vec::new());

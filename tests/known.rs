@@ -1,6 +1,13 @@
-//! A patched tree that is known by its sources, wherever they came from: what added files say of themselves.
+//! A patched tree that is known by its sources, wherever they came from: what added files say of themselves,
+//! and what every command makes of it.
 
-use crate::harness::{ADDED, ADDED_UNIX, SHAPES, Tree};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::end_to_end::installer;
+use crate::harness::{ADDED, ADDED_UNIX, JOURNAL, PROCESS, PROCESS_UNIX, SHAPES, STATE, SYSTEM, Tree};
 
 const ADDED_WINDOWS: &str = "pkg/clusterapi/internal/process/rr_patch_windows.go";
 
@@ -42,5 +49,385 @@ fn build_tags_below_the_mark_still_choose_the_file() {
         let name = |path: &str| path.rsplit('/').next().unwrap().to_owned();
         assert!(compiled.contains(&name(in_it)) && ignored.contains(&name(not_in_it)), "{system}: {files}");
         tree.go(&["vet", "./pkg/clusterapi/..."], &[("GOOS", system), ("CGO_ENABLED", "0")]).exits(0);
+    }
+}
+
+/// A p2 checkout with a build script that leaves a good installer, and one commit.
+fn tree() -> Tree {
+    let tree = Tree::new("p2");
+    let script = format!("#!/bin/sh\nmkdir -p bin && cp '{}' bin/openshift-install\n", installer(true).display());
+    tree.write("hack/build.sh", script);
+    tree.remove("cluster-api/Makefile");
+    tree.write(".gitignore", "/bin\n/.rr-patch\n");
+    tree.write(".gitattributes", "*.sh text eol=lf\n");
+    tree.commit("a build script");
+    tree
+}
+
+const OPTIONS: [&str; 3] = ["--controllers", "all", "--rr-arg=--chaos"];
+
+/// The files that the changes touch, and their neighbours.
+type Sources = Vec<Option<Vec<u8>>>;
+
+fn sources(folder: &Path) -> Sources {
+    let windows = "pkg/clusterapi/internal/process/process_windows.go";
+    let paths = [PROCESS, PROCESS_UNIX, windows, SYSTEM, ADDED, ADDED_UNIX, ADDED_WINDOWS];
+    paths.map(|path| fs::read(folder.join(path)).ok()).to_vec()
+}
+
+/// Clones the tree into `../clone`, with some branch checked out.
+fn clone(tree: &Tree, options: &[&str]) -> PathBuf {
+    let url = format!("file://{}", tree.root().display());
+    tree.git(&[&["clone", "--quiet"], options, &[&url, "../clone"]].concat());
+    tree.beside("clone")
+}
+
+/// Asserts that status, apply and build know the checkout in this folder as patched with [`OPTIONS`].
+#[track_caller]
+fn is_known(tree: &Tree, folder: &str) {
+    let run = |arguments: &[&str]| tree.rr_patch_in(folder, arguments);
+    let place = tree.path(folder).canonicalize().unwrap();
+    let status = run(&["status"]).exits(0);
+    status.prints(&["options: --controllers all --rr-arg=--chaos\n", "known:   by its sources"]);
+    assert!(run(&["status"]).stdout.starts_with(&format!("patched: `{}`", place.display())));
+    let report = run(&["status", "--format", "json"]).exits(0).json();
+    assert_eq!((&report["patched"], &report["state"]), (&json!(true), &json!("patched")));
+    assert_eq!(report["options"]["rr_args"], json!(["--chaos"]));
+
+    let before = sources(&place);
+    run(&[&["apply"], &OPTIONS[..]].concat()).exits(0).prints(&["is patched already", "nothing to do\n"]);
+    run(&["build"]).exits(0);
+    assert!(sources(&place) == before, "apply and build change no source");
+    let statement = fs::read(place.join("bin/openshift-install.rr-patch.json")).unwrap();
+    let statement: Value = serde_json::from_slice(&statement).unwrap();
+    let definition = &statement["predicate"]["buildDefinition"];
+    assert_eq!(definition["externalParameters"]["options"]["controllers"], json!(["all"]), "{statement:#}");
+    let dependencies = definition["resolvedDependencies"].as_array().unwrap();
+    assert!(dependencies.iter().any(|one| one["name"] == "patch-set"), "{statement:#}");
+}
+
+/// Asserts that a known checkout is reverted to these sources, and is not known any more.
+#[track_caller]
+fn comes_back(tree: &Tree, folder: &str, originals: &Sources) {
+    tree.rr_patch_in(folder, &["revert"]).exits(0).prints(&["the originals are those of "]);
+    assert!(sources(&tree.path(folder)) == *originals, "{}", tree.git(&["-C", folder, "diff"]));
+    tree.rr_patch_in(folder, &["status"]).exits(0).prints(&["is not patched: "]);
+    tree.rr_patch_in(folder, &["revert"]).exits(0).prints(&["nothing to do\n"]);
+    assert!(!tree.path(folder).join(JOURNAL).exists());
+}
+
+/// A tree with a branch `rr` on which the changes are committed, and the sources before.
+fn with_branch() -> (Tree, Sources) {
+    let tree = tree();
+    let originals = sources(tree.root());
+    tree.rr_patch(&[&["apply", "--commit", "--branch", "rr"], &OPTIONS[..]].concat()).exits(0);
+    (tree, originals)
+}
+
+#[test]
+fn a_branch_made_by_apply_commit_is_known_in_another_clone() {
+    let (tree, originals) = with_branch();
+    clone(&tree, &["--branch=rr"]);
+    is_known(&tree, "../clone");
+    tree.rr_patch_in("../clone", &[&["apply", "--commit"], &OPTIONS[..]].concat())
+        .exits(0)
+        .prints(&["nothing to do\n"]);
+    tree.rr_patch_in("../clone", &["apply", "--commit"])
+        .refuses()
+        .says(&["the changes are committed already, with other options"]);
+    comes_back(&tree, "../clone", &originals);
+    assert_eq!(tree.git(&["-C", "../clone", "diff", "--stat", "origin/main"]), "");
+}
+
+#[test]
+fn changes_that_git_applied_are_known() {
+    let tree = tree();
+    let originals = sources(tree.root());
+    fs::write(tree.beside("the.patch"), tree.prints(&[&["diff"], &OPTIONS[..]].concat())).unwrap();
+    clone(&tree, &[]);
+    tree.git(&["-C", "../clone", "apply", "../the.patch"]);
+    is_known(&tree, "../clone");
+    let diff = tree.rr_patch_in("../clone", &["diff"]).exits(0).stdout;
+    assert_eq!(diff.into_bytes(), fs::read(tree.beside("the.patch")).unwrap());
+    comes_back(&tree, "../clone", &originals);
+    assert_eq!(tree.git(&["-C", "../clone", "status", "--porcelain"]), "");
+}
+
+#[test]
+fn known_changes_can_be_made_with_other_options_and_are_then_reverted() {
+    let (tree, originals) = with_branch();
+    let clone = clone(&tree, &["--branch=rr"]);
+    tree.rr_patch_in("../clone", &["apply"]).exits(0).prints(&["patched again `"]);
+    assert!(fs::read_to_string(clone.join(ADDED)).unwrap().contains("\"controllers\":[\"providers\"]"));
+    tree.rr_patch_in("../clone", &["status"]).exits(0).prints(&["options: the defaults\n"]);
+    tree.rr_patch_in("../clone", &["revert"]).exits(0);
+    assert!(sources(&clone) == originals);
+}
+
+#[test]
+fn a_branch_is_known_when_it_is_checked_out_again_after_a_revert_on_another() {
+    let (tree, originals) = with_branch();
+    tree.git(&["checkout", "--quiet", "main"]);
+    tree.rr_patch(&["revert"]).exits(0);
+    tree.git(&["checkout", "--quiet", "rr"]);
+    is_known(&tree, ".");
+    comes_back(&tree, ".", &originals);
+}
+
+#[test]
+fn changes_are_known_after_a_stash_and_its_pop() {
+    let tree = tree();
+    let originals = sources(tree.root());
+    fs::write(tree.beside("the.patch"), tree.prints(&[&["diff"], &OPTIONS[..]].concat())).unwrap();
+    tree.git(&["apply", "../the.patch"]);
+    is_known(&tree, ".");
+    tree.git(&["stash", "--quiet", "--include-untracked"]);
+    tree.rr_patch(&["status"]).exits(0).prints(&["is not patched: "]);
+    tree.git(&["stash", "pop", "--quiet"]);
+    is_known(&tree, ".");
+    comes_back(&tree, ".", &originals);
+}
+
+#[test]
+fn a_branch_is_known_in_a_linked_worktree() {
+    let (tree, originals) = with_branch();
+    tree.git(&["checkout", "--quiet", "main"]);
+    tree.git(&["worktree", "add", "--quiet", "../linked", "rr"]);
+    is_known(&tree, "../linked");
+    comes_back(&tree, "../linked", &originals);
+    assert_eq!(tree.git(&["status", "--porcelain"]), "");
+}
+
+/// Edits on main after the branch was made: beside the changes, in files that they touch.
+fn newer_base(tree: &Tree) -> Sources {
+    tree.git(&["checkout", "--quiet", "main"]);
+    tree.edit(PROCESS, "\nimport (\n", "\n// Of a newer base.\n\nimport (\n");
+    tree.edit(SYSTEM, "// CleanEtcd removes", "// Of a newer base.\n\n// CleanEtcd removes");
+    tree.commit("a newer base");
+    let originals = sources(tree.root());
+    tree.git(&["checkout", "--quiet", "rr"]);
+    originals
+}
+
+#[test]
+fn the_commit_of_the_changes_is_known_after_a_rebase_onto_a_newer_base() {
+    let (tree, _) = with_branch();
+    let originals = newer_base(&tree);
+    tree.git(&["rebase", "--quiet", "main"]);
+    // With the journal of the old base, and in a clone without one.
+    is_known(&tree, ".");
+    clone(&tree, &["--branch=rr"]);
+    is_known(&tree, "../clone");
+    comes_back(&tree, "../clone", &originals);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(sources(tree.root()) == originals);
+}
+
+#[test]
+fn the_changes_are_known_after_a_merge() {
+    let (tree, _) = with_branch();
+    tree.edit(PROCESS, "// Package process starts", "// Package process (of the branch) starts");
+    tree.commit("an edit on the branch");
+    newer_base(&tree);
+    tree.git(&["checkout", "--quiet", "main"]);
+    tree.git(&["merge", "--quiet", "--no-edit", "rr"]);
+    clone(&tree, &["--branch=main"]);
+    let originals = merged_originals(&tree);
+    is_known(&tree, "../clone");
+    comes_back(&tree, "../clone", &originals);
+}
+
+/// The sources of main before the merge, with the branch's edit in them.
+fn merged_originals(tree: &Tree) -> Sources {
+    tree.git(&["worktree", "add", "--quiet", "--detach", "../expected", "main^1"]);
+    let path = tree.beside("expected").join(PROCESS);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("// Package process starts", "// Package process (of the branch) starts")).unwrap();
+    sources(&tree.beside("expected"))
+}
+
+#[test]
+fn the_changes_are_known_in_a_commit_that_was_squashed_with_another_edit() {
+    let (tree, _) = with_branch();
+    tree.edit(SYSTEM, "lcp := &localControlPlane{}", "lcp := &localControlPlane{} // squashed");
+    tree.git(&["commit", "--quiet", "--all", "--amend", "--no-edit"]);
+    tree.commit("more on top");
+    clone(&tree, &["--branch=rr"]);
+    is_known(&tree, "../clone");
+    tree.rr_patch_in("../clone", &["status"]).exits(0).prints(&[&format!("{SYSTEM} was edited beside the changes")]);
+    tree.rr_patch_in("../clone", &["revert"]).exits(0).prints(&[&format!("merged   {SYSTEM}; what was edited")]);
+    let diff = tree.git(&["-C", "../clone", "diff", "--unified=0", "origin/main"]);
+    let lines: Vec<&str> =
+        diff.lines().filter(|line| line.starts_with(['+', '-']) && !line.contains("system.go")).collect();
+    assert_eq!(lines.len(), 2, "{diff}");
+    assert!(lines[1].ends_with("lcp := &localControlPlane{} // squashed"), "{diff}");
+    assert_eq!(tree.git(&["-C", "../clone", "diff", "--name-only", "origin/main"]), format!("{SYSTEM}\n"));
+}
+
+#[test]
+fn a_shallow_clone_is_known_and_says_what_a_revert_needs() {
+    let (tree, originals) = with_branch();
+    let clone = clone(&tree, &["--branch=rr", "--depth=1"]);
+    is_known(&tree, "../clone");
+    let before = sources(&clone);
+    let needs = ["this is a shallow clone", "hint: `git fetch --unshallow`"];
+    for arguments in [&["revert"][..], &["revert", "--force"], &["diff"], &["apply"]] {
+        tree.rr_patch_in("../clone", arguments).refuses().says(&needs);
+    }
+    assert!(sources(&clone) == before && !clone.join(JOURNAL).exists());
+    tree.rr_patch_in("../clone", &["status"]).exits(0).prints(&["`git fetch --unshallow`"]);
+    // What the hint says helps.
+    tree.git(&["-C", "../clone", "fetch", "--quiet", "--deepen=1"]);
+    is_known(&tree, "../clone");
+    comes_back(&tree, "../clone", &originals);
+}
+
+#[test]
+fn a_shallow_clone_that_is_partly_patched_is_not_built() {
+    let (tree, _) = with_branch();
+    let clone = clone(&tree, &["--branch=rr", "--depth=1"]);
+    fs::write(clone.join(SYSTEM), tree.git(&["show", &format!("main:{SYSTEM}")])).unwrap();
+    let run = tree.rr_patch_in("../clone", &["status"]).exits(4);
+    assert!(run.stdout.starts_with("partly patched: "), "{}", run.stdout);
+    run.prints(&[&format!("  rr-command       {SYSTEM}:")]);
+    tree.rr_patch_in("../clone", &["build"])
+        .refuses()
+        .says(&["is only partly patched", &format!("not patched: {SYSTEM}:")]);
+    tree.rr_patch_in("../clone", &[&["apply"], &OPTIONS[..]].concat()).refuses().says(&["is partly patched"]);
+}
+
+#[test]
+fn every_shape_is_known_by_its_sources_alone() {
+    for shape in SHAPES {
+        let tree = Tree::bare(shape);
+        tree.rr_patch(&["apply"]).exits(0);
+        let before = tree.snapshot();
+        fs::remove_dir_all(tree.path(".rr-patch")).unwrap();
+        let run = tree.rr_patch(&["status"]).exits(0);
+        assert!(run.stdout.starts_with("patched: "), "{shape}: {}", run.stdout);
+        run.prints(&["no commit is checked out in which the originals could be\n"]);
+        tree.rr_patch(&["apply"]).exits(0).prints(&["is patched already, as its sources say; nothing to do\n"]);
+        tree.rr_patch(&["revert"]).refuses().says(&["is patched, but its originals are not known\n"]);
+        let files = before.into_iter().filter(|(path, _)| !path.starts_with(".rr-patch"));
+        assert!(tree.snapshot().into_iter().eq(files), "{shape}");
+    }
+}
+
+#[test]
+fn edits_beside_known_changes_stay_and_edits_of_changed_lines_are_refused() {
+    let (tree, originals) = with_branch();
+    let clone = clone(&tree, &["--branch=rr"]);
+    let patched = fs::read_to_string(clone.join(PROCESS)).unwrap();
+    let edited = patched.replace("// Package process starts", "// Package process (mine) starts");
+    fs::write(clone.join(PROCESS), &edited).unwrap();
+    is_known(&tree, "../clone");
+    fs::write(clone.join(PROCESS), edited.replace("ps.Cmd.Cancel = ps.terminate", "ps.Cmd.Cancel = nil")).unwrap();
+    let before = sources(&clone);
+    tree.rr_patch_in("../clone", &["revert"]).refuses().says(&[
+        "do not give what is there in: ",
+        PROCESS,
+        "hint: `git diff ",
+    ]);
+    tree.rr_patch_in("../clone", &["build"]).refuses().says(&["is only partly patched", "graceful-cancel"]);
+    tree.rr_patch_in("../clone", &["status"]).exits(4).prints(&["partly patched: "]);
+    assert!(sources(&clone) == before);
+
+    fs::write(clone.join(PROCESS), edited).unwrap();
+    tree.rr_patch_in("../clone", &["revert"]).exits(0);
+    let mine = String::from_utf8(originals[0].clone().unwrap()).unwrap();
+    let mine = mine.replace("// Package process starts", "// Package process (mine) starts");
+    assert_eq!(fs::read_to_string(clone.join(PROCESS)).unwrap(), mine);
+}
+
+#[test]
+fn a_checkout_with_other_line_ends_is_known() {
+    let (tree, _) = with_branch();
+    let config = ["--config", "core.autocrlf=true", "--branch=rr"];
+    let clone = clone(&tree, &config);
+    assert!(fs::read_to_string(clone.join(ADDED)).unwrap().contains("\r\n"));
+    is_known(&tree, "../clone");
+    tree.rr_patch_in("../clone", &["revert"]).exits(0);
+    assert_eq!(tree.git(&["-C", "../clone", "diff", "--stat", "origin/main"]), "");
+    let text = fs::read_to_string(clone.join(PROCESS)).unwrap();
+    assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
+}
+
+/// A tree that another version patched, in a way of its own or in ours.
+fn by_another_version(change: bool) -> Tree {
+    let tree = Tree::patched("p2");
+    fs::remove_dir_all(tree.path(STATE)).unwrap();
+    let ours = format!("rr-patch {}; DO NOT EDIT.", env!("CARGO_PKG_VERSION"));
+    for path in [ADDED, ADDED_UNIX, ADDED_WINDOWS] {
+        tree.edit(path, &ours, "rr-patch 9.1.0; DO NOT EDIT.");
+    }
+    if change {
+        tree.edit(ADDED, "package process\n", "package process\n\n// In another way.\n");
+    }
+    tree
+}
+
+#[test]
+fn changes_of_another_version_are_reverted_where_they_are_the_same_and_refused_otherwise() {
+    let tree = by_another_version(false);
+    tree.rr_patch(&["status"]).exits(0).prints(&["by:      rr-patch 9.1.0 on "]);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert_eq!(tree.git(&["status", "--porcelain"]), "");
+
+    let tree = by_another_version(true);
+    let made = format!("it was made by rr-patch 9.1.0, and this is {}", env!("CARGO_PKG_VERSION"));
+    tree.rr_patch(&["status"]).exits(0).prints(&["patched: `", "by:      rr-patch 9.1.0\n", &made]);
+    for command in ["apply", "revert", "diff"] {
+        tree.refuses(&[command]).says(&["its originals are not known\n", &made, ADDED, "hint: rr-patch 9.1.0 reverts"]);
+    }
+}
+
+#[test]
+fn options_of_a_newer_form_are_shown_as_they_are() {
+    let tree = by_another_version(false);
+    for path in [ADDED, ADDED_UNIX, ADDED_WINDOWS] {
+        tree.edit(path, "\"format\":1,\"options\":{", "\"format\":2,\"options\":{\"speed\":7,");
+    }
+    tree.rr_patch(&["status"]).exits(0).prints(&["options: {", "\"speed\":7", "its options are not understood"]);
+    tree.refuses(&["revert"]).says(&["its options are not understood", "hint: rr-patch 9.1.0 made it, and reverts it"]);
+}
+
+#[test]
+fn a_revert_of_known_changes_that_could_not_write_can_be_repeated() {
+    let tree = tree();
+    let originals = sources(tree.root());
+    fs::write(tree.beside("the.patch"), tree.prints(&["diff"])).unwrap();
+    tree.git(&["apply", "../the.patch"]);
+    let patched = sources(tree.root());
+    let Some(run) = tree.rr_patch_while_busy(SYSTEM, &["revert"]) else { return };
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(sources(tree.root()) == patched);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(sources(tree.root()) == originals && !tree.path(STATE).exists());
+}
+
+#[test]
+fn changes_without_their_added_file_or_with_one_of_another_are_not_taken_for_known() {
+    let tree = Tree::new("installer");
+    for text in ["package process\n", "// Code generated by stringer; DO NOT EDIT.\n\npackage process\n", ""] {
+        tree.write(ADDED, text);
+        tree.rr_patch(&["status"]).exits(0).prints(&["is not patched: "]);
+        tree.refuses(&["apply"]).says(&["is there already, where a file would be added\n"]);
+    }
+}
+
+#[test]
+fn added_files_that_were_left_over_are_patched_around_or_reverted() {
+    for command in ["apply", "revert"] {
+        let tree = Tree::patched("installer");
+        let patched = tree.snapshot();
+        fs::remove_dir_all(tree.path(STATE)).unwrap();
+        tree.git(&["checkout", "--quiet", "--", "pkg/clusterapi"]);
+        tree.rr_patch(&["status"]).exits(4).prints(&["partly patched: `", "rr-command       NOT whole "]);
+        tree.rr_patch(&["build"]).refuses().says(&["only partly patched", &format!("not patched: {SYSTEM}")]);
+        tree.rr_patch(&[command]).exits(0);
+        match command {
+            "apply" => assert!(tree.snapshot() == patched),
+            _ => assert_eq!(tree.git(&["status", "--porcelain"]), ""),
+        }
     }
 }

@@ -606,9 +606,10 @@ fn apply_refuses_a_hand_made_patch_and_says_how_to_take_it_out() {
 }
 
 #[test]
-fn apply_refuses_our_own_changes_without_a_journal() {
+fn apply_refuses_our_own_changes_without_a_journal_and_without_their_added_file() {
     let tree = Tree::patched("installer");
     fs::remove_dir_all(tree.path(STATE)).unwrap();
+    tree.remove(ADDED);
     tree.refuses(&["apply"]).says(&[
         "error: this shape of the installer's sources is not understood\n",
         "hint: rr-patch's changes are in these files, but not in its journal: \

@@ -16,8 +16,12 @@ fn sites(report: &Value) -> Vec<(String, String, Option<u64>)> {
     all
 }
 
+/// A status as JSON, which ends with the code that its state stands for.
 fn json_of(tree: &Tree) -> Value {
-    tree.rr_patch(&["status", "--format", "json"]).exits(0).json()
+    let run = tree.rr_patch(&["status", "--format", "json"]);
+    let report = run.json();
+    run.exits(if report["state"] == "partly patched" { 4 } else { 0 });
+    report
 }
 
 #[test]
@@ -125,12 +129,14 @@ fn status_says_which_changed_line_was_edited_or_is_gone() {
     let tree = Tree::patched("installer");
     let line = 1 + tree.text(PROCESS).lines().position(|line| line.contains(".Cmd.Cancel = ")).unwrap();
     tree.edit(PROCESS, "ps.Cmd.Cancel = ps.terminate", "ps.Cmd.Cancel = nil");
-    tree.rr_patch(&["status"]).exits(0).prints(&[
+    tree.rr_patch(&["status"]).exits(4).prints(&[
+        &format!("partly patched: `{}`, shape P1+S6\n", tree.root().display()),
         "  graceful-cancel  NOT whole     cancelling sends that SIGTERM",
         &format!("{PROCESS}:{line} is gone or edited\n"),
         "  no-timeouts      in place      ",
     ]);
     let report = json_of(&tree);
+    assert_eq!((&report["state"], &report["patched"]), (&json!("partly patched"), &json!(false)));
     let cancel = &report["changes"][1];
     assert_eq!((&cancel["change"], &cancel["in_place"]), (&json!("graceful-cancel"), &json!(false)));
     assert_eq!(cancel["sites"][0], json!({"path": PROCESS, "line": null}));
@@ -138,7 +144,7 @@ fn status_says_which_changed_line_was_edited_or_is_gone() {
 
     // The only place of a change: nothing of it is left.
     tree.edit(ADDED, "\tps.Env = append(ps.Env, \"RR_COPY_ALL_FILES=1\")\n", "");
-    tree.rr_patch(&["status"]).exits(0).prints(&["  whole-trace      NOT in place  ", &format!("{ADDED}:")]);
+    tree.rr_patch(&["status"]).exits(4).prints(&["  whole-trace      NOT in place  ", &format!("{ADDED}:")]);
 }
 
 #[test]
@@ -147,7 +153,7 @@ fn status_notes_files_that_have_their_original_bytes_again_or_are_gone() {
     tree.git(&["checkout", "--quiet", "--", SYSTEM]);
     tree.remove(ADDED_UNIX);
     tree.remove(PROCESS);
-    tree.rr_patch(&["status"]).exits(0).prints(&[
+    tree.rr_patch(&["status"]).exits(4).prints(&[
         &format!("  {SYSTEM} has its original bytes: `rr-patch apply` patches it again\n"),
         &format!("  {ADDED_UNIX} was removed since: `rr-patch apply` adds it again\n"),
         &format!("  {PROCESS} was deleted since apply\n"),
@@ -171,6 +177,8 @@ fn status_after_git_stash_says_that_nothing_is_in_place() {
     tree.git(&["stash", "--quiet", "--include-untracked"]);
     let run = tree.rr_patch(&["status"]).exits(0);
     assert_eq!(run.stdout.matches(" NOT in place ").count(), 6, "{}", run.stdout);
+    assert!(run.stdout.starts_with("not patched: `"), "{}", run.stdout);
+    assert_eq!(json_of(&tree)["state"], "not patched");
     tree.git(&["stash", "pop", "--quiet"]);
     tree.rr_patch(&["status"]).exits(0).prints(&["\nnothing was edited since\n"]);
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::end_to_end::patched;
-use crate::harness::{PROCESS, Run, SYSTEM, Snapshot, Tree, command, copy, fixtures, kill};
+use crate::harness::{PROCESS, Run, STATE, SYSTEM, Snapshot, Tree, command, copy, fixtures, kill};
 use crate::watched::Watched;
 use crate::{debugger, recorder};
 
@@ -100,6 +100,45 @@ fn revert_takes_back_byte_for_byte_what_0_1_applied() {
         left.run(&["revert"]).exits(0).prints(&["reverted `"]);
         left.is_as_before();
     }
+}
+
+#[test]
+fn sources_that_0_1_patched_are_known_without_its_journal() {
+    for (state, shown) in [
+        ("applied", "the defaults"),
+        ("below", "the defaults"),
+        ("classic", "the defaults"),
+        ("branch", "the defaults"),
+        (
+            "options",
+            "--controllers all --rr /opt/rr/bin/rr --rr-arg=--chaos --bind-to-cpu none --avx512 keep --signal rr",
+        ),
+    ] {
+        let without_journal = || {
+            let left = Left::new(state);
+            fs::remove_dir_all(left.tree.path(STATE)).unwrap();
+            left
+        };
+        let left = without_journal();
+        let patched = left.tree.snapshot();
+        let status = left.run(&["status"]).exits(0);
+        assert!(status.stdout.starts_with("patched: `"), "{state}: {}", status.stdout);
+        status.prints(&["by:      rr-patch 0.1.0 on ", "known:   by its sources", &format!("options: {shown}\n")]);
+        left.run(&["revert"]).exits(0).prints(&["the originals are those of "]);
+        left.is_as_before();
+
+        // Today's changes in place of the old ones, and back.
+        let left = without_journal();
+        let options: Vec<&str> = if shown == "the defaults" { Vec::new() } else { shown.split(' ').collect() };
+        left.run(&[&["apply"], &options[..]].concat()).exits(0).prints(&["patched again `"]);
+        assert!(left.tree.snapshot() != patched, "{state}");
+        left.run(&["revert"]).exits(0);
+        left.is_as_before();
+    }
+    let left = Left::new("no-git");
+    fs::remove_dir_all(left.tree.path(".rr-patch")).unwrap();
+    left.run(&["status"]).exits(0).prints(&["patched: `", "by:      rr-patch 0.1.0\n", "the originals are not known"]);
+    left.run(&["revert"]).refuses().says(&["no commit is checked out in which the originals could be"]);
 }
 
 #[test]

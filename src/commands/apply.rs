@@ -9,7 +9,8 @@ use crate::checkout::{Checkout, Content};
 use crate::error::Error;
 use crate::journal::{About, Journal, Lock, Seen, State, refuse_odd_modes};
 use crate::patchfile::Label;
-use crate::plan::{How, Plan, Rewrite, reversed};
+use crate::plan::{How, Plan, Recipe, Rewrite, reversed};
+use crate::recognise::{Marked, Recognised};
 use crate::report::{self, Report, kept, short};
 use crate::transaction::{Carrying, Failure, Kept, carry_out, sweep};
 use crate::verify;
@@ -45,7 +46,11 @@ impl Apply {
         let checkout = self.place.checkout()?;
         checkout.refuse_operation_under_way()?;
         let _lock = if self.dry_run { None } else { Some(Lock::take(&checkout)?) };
-        let journal = Journal::load(&checkout)?;
+        let (journal, found) = match Recognised::find(&checkout)? {
+            None => (None, None),
+            Some(Recognised::Applied(applied)) => (Some(applied.journal), applied.found),
+            Some(Recognised::Marked(marked)) => return self.on_marked(&checkout, &recipe, &marked),
+        };
         let mut kept_aside = Vec::new();
         if let Some(journal) = journal.as_ref().filter(|_| !self.dry_run) {
             kept_aside = journal.sweep(&checkout)?;
@@ -77,16 +82,10 @@ impl Apply {
         let in_place = seen.iter().all(|seen| seen.state == State::Patched);
         let committed = journal.as_ref().and_then(|journal| journal.about.commit.as_ref());
         let committed = committed.filter(|commit| checkout.is_at(commit));
-        let wanted = !self.commit || committed.is_some();
+        let in_head = found.as_ref().is_some_and(|found| found.committed);
+        let wanted = !self.commit || committed.is_some() || in_head;
         if let Some(journal) = journal.as_ref().filter(|journal| in_place && wanted && unchanged(journal)) {
-            if !self.dry_run {
-                self.verify(&checkout, journal, &[])?;
-            }
-            let root = checkout.root().display();
-            let text = format!("`{root}` is patched already; nothing to do\n{}", notes_of(&kept_aside));
-            let mut data = data(&checkout, &journal.plan, &journal.about, "unchanged");
-            add_kept(&mut data, &kept_aside);
-            return Ok(Report::new(SCHEMA, text, data));
+            return self.nothing_to_do(&checkout, journal, &kept_aside);
         }
         if let Some(commit) = committed {
             return Err(Error::refused(format!("the changes are committed already, as {}", short(&commit.id)))
@@ -98,19 +97,17 @@ impl Apply {
         }
 
         if self.commit {
+            refuse_committed(in_head)?;
             let changes: Vec<_> =
                 plan.rewrites.iter().map(|r| (r.path.as_str(), r.before.as_ref(), r.after.as_ref())).collect();
             let commit = checkout.prepare_commit(&changes, &message(&about, &plan), self.branch.as_deref())?;
             about.commit = Some(commit);
         }
         kept_aside.extend(sweep(&checkout, &plan.rewrites, &|_, _| false)?);
-        // The new journal must not be written over originals that are not yet in place.
         let again = journal.is_some();
-        let mut carrying = Carrying { durable: true, folder_modes: &[] };
         if let Some(journal) = &journal {
-            carrying.folder_modes = &journal.folders;
+            kept_aside.extend(bring_back(&checkout, journal, found.is_some(), &seen)?);
         }
-        kept_aside.extend(carry_out(&checkout, &taken_back(&seen), carrying)?);
         let begun = Journal::begin(&checkout, plan, about);
         let journal = begun.map_err(|error| if again { without_the_earlier_patch(error) } else { error })?;
         let rewrites = &journal.plan.rewrites;
@@ -148,6 +145,18 @@ impl Apply {
         Ok(Report::new(SCHEMA, text, data))
     }
 
+    /// All is in place already.
+    fn nothing_to_do(&self, checkout: &Checkout, journal: &Journal, kept_aside: &[Kept]) -> Result<Report> {
+        if !self.dry_run {
+            self.verify(checkout, journal, &[])?;
+        }
+        let root = checkout.root().display();
+        let text = format!("`{root}` is patched already; nothing to do\n{}", notes_of(kept_aside));
+        let mut data = data(checkout, &journal.plan, &journal.about, "unchanged");
+        add_kept(&mut data, kept_aside);
+        Ok(Report::new(SCHEMA, text, data))
+    }
+
     /// What `--dry-run` prints.
     fn would_patch(&self, checkout: &Checkout, plan: &Plan, about: &About) -> Report {
         let text = format!(
@@ -175,6 +184,25 @@ impl Apply {
         let error = error.detail("the changes were taken back");
         let error = kept.iter().map(note_kept).fold(error, Error::detail);
         Err(Failure { error: error.into(), taken_back: true })
+    }
+
+    /// On a tree that says it is patched, and whose originals are not known.
+    fn on_marked(&self, checkout: &Checkout, recipe: &Recipe, marked: &Marked) -> Result<Report> {
+        let root = checkout.root().display();
+        let asked_for = match recipe {
+            Recipe::Structural(options) => marked.is(options),
+            Recipe::Classic(_) => false,
+        };
+        if asked_for && marked.open.is_empty() && !self.commit {
+            let text = format!("`{root}` is patched already, as its sources say; nothing to do\n");
+            let data = json!({
+                "outcome": "unchanged", "root": checkout.root(), "base": null, "tool": marked.mark.tool,
+                "options": marked.mark.given, "changes": [], "files": [], "commit": null,
+            });
+            return Ok(Report::new(SCHEMA, text, data));
+        }
+        let state = if marked.open.is_empty() { "patched in another way" } else { "partly patched" };
+        Err(marked.explain(Error::refused(format!("`{root}` is {state}, and its originals are not known"))).into())
     }
 
     /// Applied before with these options, and edited since beside the changes: only files that have
@@ -237,6 +265,24 @@ fn progress(asked: &str) {
     eprintln!("verifying: {asked}");
 }
 
+/// Brings the originals back, durably: the new journal must not be written over originals that are not yet in
+/// place. Originals that were found in git get a journal of their own first.
+fn bring_back(checkout: &Checkout, journal: &Journal, found: bool, seen: &[Seen]) -> Result<Vec<Kept>> {
+    if found {
+        Journal::begin(checkout, journal.plan.clone(), journal.about.clone())?;
+    }
+    Ok(carry_out(checkout, &taken_back(seen), Carrying { durable: true, folder_modes: &journal.folders })?)
+}
+
+/// Refuses a second commit on top of one that another clone made.
+fn refuse_committed(in_head: bool) -> Result<(), Error> {
+    match in_head {
+        true => Err(Error::refused("the changes are committed already, with other options or by another version")
+            .hint("`rr-patch revert` brings the originals back; commit them, then apply again")),
+        false => Ok(()),
+    }
+}
+
 /// What takes back those files that are still as the last apply left them. Others hold bytes that
 /// are the new originals: another branch was checked out.
 fn taken_back(seen: &[Seen]) -> Vec<Rewrite> {
@@ -250,7 +296,15 @@ fn taken_back(seen: &[Seen]) -> Vec<Rewrite> {
 fn same_bytes(one: &Plan, other: &Plan) -> bool {
     let bytes = |plan: &Plan| -> Vec<_> {
         let of = |content: &Option<Content>| content.as_ref().map(|content| content.bytes.clone());
-        plan.rewrites.iter().map(|r| (r.path.clone(), of(&r.before), of(&r.after))).collect()
+        let after = |rewrite: &Rewrite| {
+            let mut bytes = of(&rewrite.after)?;
+            // Git may have given an added file other line ends than apply does.
+            if rewrite.before.is_none() {
+                bytes.retain(|&byte| byte != b'\r');
+            }
+            Some(bytes)
+        };
+        plan.rewrites.iter().map(|r| (r.path.clone(), of(&r.before), after(r))).collect()
     };
     bytes(one) == bytes(other)
 }

@@ -17,11 +17,13 @@ use crate::binary::{Facts, hash, hash_file};
 use crate::build::{Built, Link, Phase, Prepared, Removed, Request, Terraform, View, bytes, seconds};
 use crate::checkout::Checkout;
 use crate::error::Error;
-use crate::journal::{self, Journal, Seen};
+use crate::journal::{self, Seen};
 use crate::plan::{How, Plan, Rewrite};
 use crate::process::Environment;
 use crate::provenance::{self, Artefact, Statement};
+use crate::recognise::{Marked, Recognised};
 use crate::report::{Around, Format, Report, carries, count, diff};
+use crate::rules::{Site, source_paths};
 
 #[derive(Args, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
@@ -340,12 +342,13 @@ fn patch(checkout: &Checkout) -> Result<Patch> {
     let refusal = |message: String| {
         Error::refused(message).hint("`rr-patch apply` patches it; `rr-patch build --unpatched` builds it as it is")
     };
-    let Some(journal) = Journal::load(checkout)? else {
-        return Err(refusal(format!(
-            "`{}` is not patched: its installer would record nothing",
-            checkout.root().display()
-        ))
-        .into());
+    let journal = match Recognised::find(checkout)? {
+        Some(Recognised::Applied(applied)) => applied.journal,
+        Some(Recognised::Marked(marked)) => return of_marked(checkout, &marked, refusal),
+        None => {
+            let root = checkout.root().display();
+            return Err(refusal(format!("`{root}` is not patched: its installer would record nothing")).into());
+        }
     };
     let seen = journal.look(checkout)?;
     let undone: Vec<&str> =
@@ -362,4 +365,21 @@ fn patch(checkout: &Checkout) -> Result<Patch> {
         classic @ How::Classic { .. } => json!(classic),
     };
     Ok(Patch { sha256, options })
+}
+
+/// A checkout whose originals are not known: its patch set is its sources, whole.
+fn of_marked(checkout: &Checkout, marked: &Marked, refusal: impl Fn(String) -> Error) -> Result<Patch> {
+    if !marked.open.is_empty() {
+        let error = refusal(format!("`{}` is only partly patched", checkout.root().display()));
+        let place = |site: &Site| format!("not patched: {}:{}, {}", site.path, site.line, site.change);
+        return Err(marked.open.iter().map(place).fold(error, Error::detail).into());
+    }
+    let mut rewrites = Vec::new();
+    for path in source_paths() {
+        let after = checkout.read(&path)?;
+        rewrites.extend(after.map(|after| Rewrite { path, before: None, after: Some(after) }));
+    }
+    let plan = Plan { rewrites, sites: Vec::new(), shape: String::new() };
+    let sha256 = hash(&diff(checkout.below_top(), &plan, Around::Lines(3), false)?);
+    Ok(Patch { sha256, options: marked.mark.given.clone() })
 }

@@ -9,8 +9,10 @@ use serde_json::json;
 
 use super::{Changes, Where, plan_from_originals};
 use crate::checkout::History;
+use crate::error::Error;
 use crate::journal::Journal;
 use crate::plan::{How, Plan};
+use crate::recognise::Recognised;
 use crate::report::{self, Around, Report, kept};
 use crate::rules::Options;
 
@@ -48,8 +50,15 @@ impl Diff {
             return self.of_revision(name);
         }
         let checkout = self.place.checkout()?;
-        let journal = Journal::load(&checkout)?;
         let recipe = self.changes.recipe()?;
+        let journal = match Recognised::find(&checkout)? {
+            None => None,
+            Some(Recognised::Applied(applied)) => Some(applied.journal),
+            Some(Recognised::Marked(marked)) => {
+                let message = format!("`{}` is patched, but its originals are not known", checkout.root().display());
+                return Err(marked.explain(Error::refused(message)).into());
+            }
+        };
         let seen = journal.as_ref().map(|journal| journal.look(&checkout)).transpose()?.unwrap_or_default();
         let anything = recipe.how() == How::Structural { options: Options::default() };
         let asked_for = |journal: &&Journal| anything || recipe.how() == journal.about.how;

@@ -21,9 +21,8 @@ use crate::go::holds;
 use crate::host::{
     Finding, Host, LEAST_FREE, Level, Question, RECORDER, Recorder, Recording, Software, delve, recording,
 };
-use crate::journal::Journal;
-use crate::plan::How;
 use crate::process::{Child, Environment};
+use crate::recognise::Recognised;
 use crate::record::{Free, Outcome, Room, Run, Stopped, folder_below, make_latest};
 use crate::replay::quoted;
 use crate::report::{Format, Report, count};
@@ -213,13 +212,9 @@ impl Record {
         }
         // RR_PATCH_RECORD goes before what was given to `apply --rr`.
         let told = here.variable(RECORDER).is_some();
-        let journal = checkout.and_then(|checkout| Journal::load(checkout).ok().flatten());
-        let baked = match journal.map(|journal| journal.about.how) {
-            Some(How::Structural { options }) if !told => options.rr,
-            _ => None,
-        };
+        let options = checkout.filter(|_| !told).and_then(Recognised::options);
         let question = Question {
-            rr: baked,
+            rr: options.and_then(|options| options.rr),
             install_dir: Some(install_dir(&self.arguments)),
             least_free: Some(self.min_free.0),
             ..Question::default()

@@ -9,7 +9,9 @@ use serde_json::json;
 use super::Where;
 use super::apply::{add_kept, notes_of};
 use crate::checkout::{Commit, Undone};
-use crate::journal::{Journal, Lock, has_leftovers};
+use crate::error::Error;
+use crate::journal::{Lock, has_leftovers};
+use crate::recognise::{Applied, Found, Recognised};
 use crate::report::{Report, count, short};
 use crate::transaction::{Carrying, carry_out};
 
@@ -33,17 +35,34 @@ impl Revert {
             let data = json!({ "outcome": "unchanged", "root": checkout.root(), "files": [] });
             Ok(Report::new(SCHEMA, text, data))
         };
-        // Without a journal nothing is written, not even a lock, but for what an interrupted run left. With
-        // one, another revert may end first.
-        if Journal::load(&checkout)?.is_none() && !has_leftovers(&checkout) {
+        // Where nothing is patched nothing is written, not even a lock, but for what an interrupted run left.
+        // Elsewhere another revert may end first.
+        if Recognised::find(&checkout)?.is_none() && !has_leftovers(&checkout) {
             return nothing();
         }
         let _lock = Lock::take(&checkout)?;
-        let Some(journal) = Journal::load(&checkout)? else { return nothing() };
+        let Applied { journal, found } = match Recognised::find(&checkout)? {
+            None => return nothing(),
+            Some(Recognised::Applied(applied)) => *applied,
+            Some(Recognised::Marked(marked)) => {
+                let message = format!("`{}` is patched, but its originals are not known", checkout.root().display());
+                return Err(marked.explain(Error::refused(message)).into());
+            }
+        };
         let mut kept = journal.sweep(&checkout)?;
         let undo = journal.undo(&checkout, self.force)?;
+        // Originals that were found in git get a journal first, so that a revert that is killed can be completed.
+        let journal = if found.is_some() { journal.adopt(&checkout)? } else { journal };
         let carrying = Carrying { durable: true, folder_modes: &journal.folders };
-        kept.extend(carry_out(&checkout, &undo.rewrites, carrying).map_err(anyhow::Error::from)?);
+        match carry_out(&checkout, &undo.rewrites, carrying) {
+            Ok(aside) => kept.extend(aside),
+            Err(failure) => {
+                if failure.taken_back && found.is_some() {
+                    journal.end(&checkout, &[])?;
+                }
+                return Err(failure.into());
+            }
+        }
         let paths: Vec<&str> = journal.plan.rewrites.iter().map(|rewrite| rewrite.path.as_str()).collect();
         let commit = journal.about.commit.clone();
         let undone = commit.as_ref().map(|commit| checkout.undo_commit(commit, &paths)).transpose()?;
@@ -54,7 +73,8 @@ impl Revert {
         let mut text = format!("reverted `{}`: {reverted}\n", checkout.root().display());
         let mut files = Vec::new();
         for rewrite in undo.reverted() {
-            let merged = undo.merged.contains(&rewrite.path);
+            let edited = found.iter().flat_map(|found| &found.merged);
+            let merged = undo.merged.iter().chain(edited).any(|path| *path == rewrite.path);
             let backup = undo.backups.iter().find(|(path, _)| *path == rewrite.path).map(|(_, backup)| backup);
             let word = match (&rewrite.after, merged) {
                 (None, _) => "removed ",
@@ -70,6 +90,12 @@ impl Revert {
             files.push(json!({ "path": rewrite.path, "done": word.trim(), "backup": backup }));
         }
         text.push_str(&notes_of(&kept));
+        if let Some(Found { commit, committed, .. }) = &found {
+            let _ = writeln!(text, "the originals are those of {}", short(commit));
+            if *committed {
+                text.push_str("the commit of the changes stays: commit the files that came back\n");
+            }
+        }
         if let (Some(Commit { id, branch, .. }), Some(undone)) = (commit, &undone) {
             let short = short(&id);
             let _ = match (undone, branch) {

@@ -1,0 +1,104 @@
+//! Commits below HEAD, nearest first, as far as they differ in the installer's own files.
+
+use std::collections::{HashSet, VecDeque};
+
+use anyhow::Result;
+use git2::{ErrorCode, Oid, Repository};
+
+use super::{Checkout, Content, MARK, absent, open};
+
+/// The most commits that are looked at: a fifth of a second.
+const COMMITS: usize = 5_000;
+
+/// HEAD, its parents, their parents and so on. A commit whose `pkg/clusterapi` was seen before is passed over.
+pub struct Ancestors<'checkout> {
+    checkout: &'checkout Checkout,
+    repository: Repository,
+    queue: VecDeque<Oid>,
+    known: HashSet<Oid>,
+    folders: HashSet<Oid>,
+    looked_at: usize,
+    more: bool,
+}
+
+impl Checkout {
+    /// The commits from HEAD on; nothing where there is no git, or no commit yet.
+    pub fn ancestors(&self) -> Result<Option<Ancestors<'_>>> {
+        let Some(head) = self.head().map(Oid::from_str).transpose()? else { return Ok(None) };
+        let Some(repository) = open(&self.top)? else { return Ok(None) };
+        Ok(Some(Ancestors {
+            checkout: self,
+            repository,
+            queue: VecDeque::from([head]),
+            known: HashSet::from([head]),
+            folders: HashSet::new(),
+            looked_at: 0,
+            more: false,
+        }))
+    }
+
+    /// Whether the clone lacks the older commits.
+    pub fn is_shallow(&self) -> bool {
+        self.git.is_some() && open(&self.top).is_ok_and(|repository| repository.is_some_and(|one| one.is_shallow()))
+    }
+}
+
+impl Ancestors<'_> {
+    /// How many commits were looked at.
+    pub fn looked_at(&self) -> usize {
+        self.looked_at
+    }
+
+    /// Whether there were more than are looked at.
+    pub fn were_more(&self) -> bool {
+        self.more
+    }
+
+    /// What the commit has at `path`; nothing where there is no regular file.
+    ///
+    /// # Errors
+    /// A file that a partial clone left out.
+    pub fn read(&self, commit: &str, path: &str) -> Result<Option<Content>> {
+        let tree = self.repository.find_commit(Oid::from_str(commit)?)?.tree()?;
+        let entry = match tree.get_path(&self.checkout.below_top().join(path)) {
+            Ok(entry) => entry,
+            Err(error) if error.code() == ErrorCode::NotFound && error.class() != git2::ErrorClass::Odb => {
+                return Ok(None);
+            }
+            Err(error) => return Err(absent(path, commit, &error).into()),
+        };
+        if entry.kind() != Some(git2::ObjectType::Blob) || entry.filemode() == 0o120_000 {
+            return Ok(None);
+        }
+        let blob = self.repository.find_blob(entry.id()).map_err(|error| absent(path, commit, &error))?;
+        Ok(Some(Content { bytes: blob.content().to_vec(), mode: u32::try_from(entry.filemode())? & 0o7777 }))
+    }
+
+    /// The object that holds the installer's own files, if this repository has the commit and its trees.
+    fn folder(&self, commit: &git2::Commit) -> Option<Oid> {
+        Some(commit.tree().ok()?.get_path(&self.checkout.below_top().join(MARK)).ok()?.id())
+    }
+}
+
+impl Iterator for Ancestors<'_> {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        while let Some(id) = self.queue.pop_front() {
+            if self.looked_at == COMMITS {
+                self.more = true;
+                return None;
+            }
+            // Below a shallow clone's oldest commits there is nothing.
+            let Ok(commit) = self.repository.find_commit(id) else { continue };
+            self.looked_at += 1;
+            self.queue.extend(commit.parent_ids().filter(|parent| self.known.insert(*parent)));
+            if let Some(folder) = self.folder(&commit)
+                && self.folders.insert(folder)
+            {
+                return Some(id.to_string());
+            }
+        }
+        None
+    }
+}
