@@ -49,6 +49,14 @@ pub struct Match<'file> {
     pub captures: Vec<(&'file str, Piece<'file>)>,
 }
 
+/// The uses of a name within its scope.
+#[derive(Debug, Default)]
+pub struct Uses {
+    pub places: Vec<Range<usize>>,
+    /// Each `case` that receives from the name, and each `if` that tests it and only calls.
+    pub tests: Vec<Range<usize>>,
+}
+
 /// A node of the tree: a piece of the source that has a meaning of its own.
 #[derive(Clone, Copy)]
 pub struct Piece<'file> {
@@ -92,8 +100,10 @@ impl GoFile {
     fn parse_from(path: &str, bytes: Vec<u8>, old: Option<&Tree>) -> Result<Self> {
         let mut parser = Parser::new();
         parser.set_language(&tree_sitter_go::LANGUAGE.into())?;
-        let tree = parser.parse(&bytes, old).ok_or_else(|| Error::failed(format!("`{path}` could not be parsed")))?;
-        let mut file = Self { path: path.to_owned(), bytes, tree, functions: Vec::new(), imports: Vec::new() };
+        let tree = parser.parse(&bytes, old);
+        let tree = tree.ok_or_else(|| Error::failed(format!("`{path}` could not be parsed")))?;
+        let (functions, imports) = (Vec::new(), Vec::new());
+        let mut file = Self { path: path.to_owned(), bytes, tree, functions, imports };
         file.functions = file.find_functions();
         file.imports = file.find_imports();
         match file.first_error() {
@@ -170,10 +180,9 @@ impl GoFile {
     }
 
     fn find_functions(&self) -> Vec<(String, u32)> {
-        let root = self.tree.root_node();
-        let mut cursor = root.walk();
-        let named = |node| Piece { node, file: self }.function_name();
-        root.children(&mut cursor).zip(0..).filter_map(|(node, number)| Some((named(node)?, number))).collect()
+        let children = self.root().children().into_iter().zip(0..);
+        let functions = children.filter(|(piece, _)| piece.is_function());
+        functions.filter_map(|(piece, number)| Some((piece.name_as_function()?, number))).collect()
     }
 
     /// Whether `path` is imported under its own last element as a name.
@@ -183,10 +192,9 @@ impl GoFile {
 
     fn find_imports(&self) -> Vec<Import> {
         let mut imports = Vec::new();
-        let root = self.root();
-        let mut cursor = root.node.walk();
-        for node in root.node.children(&mut cursor).filter(|node| node.kind() == "import_declaration") {
-            Piece { node, ..root }.visit(&mut |piece| {
+        let children = self.root().children().into_iter();
+        for declaration in children.filter(|piece| piece.node.kind() == "import_declaration") {
+            declaration.visit(&mut |piece| {
                 let spec = piece.node.kind() == "import_spec";
                 if spec {
                     let text = |name| piece.field(name).map(|field| field.text());
@@ -250,6 +258,7 @@ impl<'file> Piece<'file> {
     fn visit(self, see: &mut dyn FnMut(Self) -> bool) {
         let mut cursor = self.node.walk();
         loop {
+            count_visits(1);
             let inside = see(Self { node: cursor.node(), ..self });
             if inside && cursor.goto_first_child() {
                 continue;
@@ -286,9 +295,17 @@ impl<'file> Piece<'file> {
 
     /// The name of the function it lies in, `Type.Name` for a method.
     pub fn function_name(&self) -> Option<String> {
-        let function = self.function()?;
-        let name = function.field("name")?.text();
-        Some(match function.field("receiver") {
+        self.function()?.name_as_function()
+    }
+
+    fn is_function(&self) -> bool {
+        matches!(self.node.kind(), "function_declaration" | "method_declaration")
+    }
+
+    /// The name of a function, `Type.Name` for a method.
+    fn name_as_function(&self) -> Option<String> {
+        let name = self.field("name")?.text();
+        Some(match self.field("receiver") {
             None => name,
             Some(receiver) => {
                 let receiver = receiver.text();
@@ -308,20 +325,48 @@ impl<'file> Piece<'file> {
     /// What the function that it lies in calls its parameter of type `*of_type`.
     pub fn parameter_name(&self, of_type: &str) -> Option<String> {
         let list = self.function()?.field("parameters")?;
-        let mut cursor = list.node.walk();
-        let mut parameters = list.node.named_children(&mut cursor).map(|node| Self { node, ..*self });
-        let found = parameters
+        let found = list
+            .named_children()
             .find(|one| one.field("type").is_some_and(|field| field.text().strip_prefix('*') == Some(of_type)));
         Some(found?.field("name")?.text())
     }
 
     /// The function or method that it lies in.
     pub fn function(&self) -> Option<Self> {
-        let mut here = *self;
-        while !matches!(here.node.kind(), "function_declaration" | "method_declaration") {
-            here = Self { node: here.node.parent()?, ..here };
+        if self.is_function() {
+            return Some(*self);
         }
-        Some(here)
+        self.ancestors().into_iter().find(Self::is_function)
+    }
+
+    /// The nodes that hold it, the innermost first.
+    ///
+    /// tree-sitter keeps no parents: `Node::parent` searches from the root, and passes all siblings on its way.
+    /// Asked of every ancestor, or of every child of a long list, that takes quadratic time. So does
+    /// `Node::prev_sibling`. This is one search.
+    fn ancestors(&self) -> Vec<Self> {
+        let mut found = vec![self.file.root()];
+        while let Some(node) = found.last().and_then(|last| last.node.child_with_descendant(self.node)) {
+            count_visits(1);
+            if node.id() == self.node.id() {
+                break;
+            }
+            found.push(Self { node, ..*self });
+        }
+        found.retain(|piece| piece.node.id() != self.node.id());
+        found.reverse();
+        found
+    }
+
+    fn children(&self) -> Vec<Self> {
+        let mut cursor = self.node.walk();
+        let children: Vec<Self> = self.node.children(&mut cursor).map(|node| Self { node, ..*self }).collect();
+        count_visits(children.len());
+        children
+    }
+
+    fn named_children(&self) -> impl Iterator<Item = Self> {
+        self.children().into_iter().filter(|piece| piece.node.is_named())
     }
 
     fn field(&self, name: &str) -> Option<Self> {
@@ -335,71 +380,66 @@ impl<'file> Piece<'file> {
             self.field("consequence").and_then(|block| block.node.named_child(0)).map(|node| Self { node, ..*self });
         self.field("alternative").is_none()
             && list.is_some_and(|list| {
-                let mut cursor = list.node.walk();
-                let mut statements = list.node.named_children(&mut cursor);
-                statements.all(|one| matches!(one.kind(), "expression_statement" | "comment"))
+                list.named_children().all(|one| matches!(one.node.kind(), "expression_statement" | "comment"))
             })
-    }
-
-    /// Each `case` that receives from this name, and each `if` that tests it and only calls, among
-    /// the `uses` that [`Piece::same_name_in_scope`] gives.
-    pub fn statements_that_test(&self, uses: &[Range<usize>]) -> Vec<Range<usize>> {
-        let root = self.file.tree.root_node();
-        let mut found: Vec<Range<usize>> = Vec::new();
-        for range in uses {
-            let mut here = root.descendant_for_byte_range(range.start, range.end);
-            while let Some(node) = here.filter(|node| node.kind() != "block") {
-                let piece = Self { node, ..*self };
-                let holds = |field| piece.field(field).is_some_and(|part| part.range().contains(&range.start));
-                let tests = match node.kind() {
-                    "communication_case" => holds("communication"),
-                    "if_statement" => holds("condition") && piece.only_calls(),
-                    _ => false,
-                };
-                if tests && !piece.range().contains(&self.range().start) {
-                    found.push(piece.range());
-                    break;
-                }
-                here = node.parent();
-            }
-        }
-        found
     }
 
     /// For a `case` with one other beside it, which receives from a channel that its function closes:
     /// the `select`, and that channel.
     pub fn only_other_case(&self) -> Option<(Self, String)> {
-        let select = self.node.parent().map(|node| Self { node, ..*self })?;
-        let mut cursor = select.node.walk();
-        let cases = select.node.named_children(&mut cursor).filter(|node| node.kind() != "comment");
-        let mut others = cases.filter(|node| node.id() != self.node.id());
-        let other = others.next().map(|node| Self { node, ..*self })?;
+        let select = *self.ancestors().first()?;
+        let cases = select.named_children().filter(|case| case.node.kind() != "comment");
+        let mut others = cases.filter(|case| case.node.id() != self.node.id());
+        let other = others.next()?;
         let channel = other.field("communication")?.text().strip_prefix("<-")?.trim().to_owned();
         let closed = holds(self.function()?.bytes(), format!("close({channel})").as_bytes());
         (others.next().is_none() && closed).then_some((select, channel))
     }
 
-    /// The ranges of all identifiers of this one's name within its scope: the `if` whose header
-    /// declares it, or else the block.
-    pub fn same_name_in_scope(&self) -> Vec<Range<usize>> {
-        let mut scope = self.node;
-
-        while let Some(parent) = scope.parent() {
-            scope = parent;
-            if matches!(scope.kind(), "if_statement" | "block" | "source_file") {
-                break;
+    /// Where else this identifier's name stands within its scope: the `if` whose header declares it, or else
+    /// the block. Other nodes of that name count too, since nothing here knows types.
+    pub fn uses_in_scope(&self) -> Uses {
+        let is_scope = |piece: &Self| matches!(piece.node.kind(), "if_statement" | "block" | "source_file");
+        let scope = self.ancestors().into_iter().find(is_scope).unwrap_or(*self);
+        let (own, name) = (self.range(), self.bytes());
+        let mut uses = Uses::default();
+        let mut cursor = scope.node.walk();
+        // For each node around the current one: itself, the statement that tests what stands in it, and the part of it
+        // that it tests itself.
+        let mut around: Vec<(Self, Option<Self>, Option<&str>)> = Vec::new();
+        loop {
+            count_visits(1);
+            let here = Self { node: cursor.node(), ..*self };
+            let test = around.last().and_then(|(parent, test, tested)| match cursor.field_name() {
+                field if field.is_some() && field == *tested => Some(*parent),
+                _ if parent.node.kind() == "block" => None,
+                _ => *test,
+            });
+            if here.node.kind() == "identifier" && here.bytes() == name && here.range() != own {
+                uses.places.push(here.range());
+                uses.tests.extend(test.map(|test| test.range()));
+            }
+            if cursor.goto_first_child() {
+                around.push((here, test, here.tested_part().filter(|_| !here.range().contains(&own.start))));
+                continue;
+            }
+            while !cursor.goto_next_sibling() {
+                if !cursor.goto_parent() {
+                    uses.tests.dedup();
+                    return uses;
+                }
+                around.pop();
             }
         }
-        let mut ranges = Vec::new();
-        let name = &self.file.bytes[self.range()];
-        Self { node: scope, ..*self }.visit(&mut |piece| {
-            let range = piece.range();
-            if piece.node.kind() == "identifier" && self.file.bytes[range.clone()] == *name {
-                ranges.push(range);
-            }
-            true
-        });
-        ranges
+    }
+
+    /// The field whose value decides whether the statement does more than to log.
+    fn tested_part(&self) -> Option<&'static str> {
+        match self.node.kind() {
+            "communication_case" => Some("communication"),
+            "if_statement" if self.only_calls() => Some("condition"),
+            _ => None,
+        }
     }
 
     /// The white space before its first line.
@@ -428,7 +468,7 @@ impl<'file> Piece<'file> {
     pub fn whole_lines_with_comments_above(&self) -> Option<Range<usize>> {
         let lines = self.whole_lines()?;
         let mut first = *self;
-        while let Some(comment) = first.sibling(before) {
+        for comment in self.before() {
             let above = comment.node.kind() == "comment" && comment.last_line() + 1 == first.line();
             let Some(whole) = comment.whole_lines().filter(|_| above) else { break };
             if whole.end > lines.start {
@@ -439,8 +479,22 @@ impl<'file> Piece<'file> {
         Some(first.line_start()..lines.end)
     }
 
-    fn sibling(&self, step: impl Fn(&Node<'file>) -> Option<Node<'file>>) -> Option<Self> {
-        step(&self.node).map(|node| Self { node, ..*self })
+    /// What stands before it, the nearest first. The comments above the first statement of a block stand
+    /// before the list of statements, not in it.
+    fn before(&self) -> Vec<Self> {
+        let (mut found, mut here) = (Vec::new(), *self);
+        for (level, parent) in self.ancestors().into_iter().enumerate() {
+            let siblings = parent.children();
+            let first = siblings.first().map(|piece| piece.range().start);
+            let known = found.len();
+            found.extend(siblings.into_iter().take_while(|piece| piece.node.id() != here.node.id()));
+            found[known..].reverse();
+            if first != Some(parent.range().start) || (level > 0 && found.len() == known) {
+                break;
+            }
+            here = parent;
+        }
+        found
     }
 
     fn line_start(&self) -> usize {
@@ -448,13 +502,16 @@ impl<'file> Piece<'file> {
     }
 }
 
-/// What stands before a node. The comments above the first statement of a block stand before the
-/// list of statements, not in it.
-fn before<'file>(node: &Node<'file>) -> Option<Node<'file>> {
-    node.prev_sibling().or_else(|| {
-        let parent = node.parent().filter(|parent| parent.start_byte() == node.start_byte())?;
-        parent.prev_sibling()
-    })
+#[cfg(test)]
+thread_local! {
+    /// How many nodes were looked at, so that tests can show that it grows no faster than the source.
+    pub static VISITS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg_attr(not(test), expect(clippy::missing_const_for_fn, unused_variables, reason = "only tests count"))]
+fn count_visits(number: usize) {
+    #[cfg(test)]
+    VISITS.set(VISITS.get() + number);
 }
 
 /// Where `needle` begins in `bytes`, each time. An empty one stands nowhere.
@@ -472,15 +529,26 @@ pub fn holds(bytes: &[u8], needle: &[u8]) -> bool {
 /// Whether `text` is like `glob`, in which `*` stands for any bytes of a line, and at the end for all
 /// the rest.
 pub fn like(text: &[u8], glob: &[u8]) -> bool {
-    match glob {
-        [] => text.is_empty(),
-        b"*" => true,
-        [b'*', rest @ ..] => {
-            let line = text.iter().position(|&b| b == b'\n').unwrap_or(text.len());
-            (0..=line).any(|n| like(&text[n..], rest))
-        }
-        [first, rest @ ..] => text.first() == Some(first) && like(&text[1..], rest),
+    let mut parts = glob.split(|&byte| byte == b'*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
     }
+    // The first place of each part leaves the most for those after it.
+    while let Some(part) = parts.next() {
+        let line = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
+        let at = match (parts.peek().is_none(), part) {
+            (true, b"") => return true,
+            (true, part) => return rest.len() >= part.len() && rest.len() - part.len() <= line && rest.ends_with(part),
+            (false, b"") => Some(0),
+            (false, part) => occurrences(&rest[..rest.len().min(line + part.len())], part).next(),
+        };
+        let Some(at) = at else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    false
 }
 
 /// Where `bytes` end, as tree-sitter counts: rows and columns from 0, columns in bytes.
@@ -585,6 +653,32 @@ mod tests {
         assert!(like(b"pr := &process.State{\n\tPath: x,\n}", b"* := &process.State{*"));
         assert!(!like(b"x := f(\n\ty := ps.Cmd.Wait()", b"* := *.Cmd.Wait()"));
         assert!(!like(b"ps.Cmd.Wait()", b"* := *.Cmd.Wait()"));
+    }
+
+    #[test]
+    fn like_takes_the_first_place_of_each_part_and_the_last_part_at_the_end() {
+        assert!(like(b"abab", b"*ab") && like(b"a.b.c", b"a*b*c") && like(b"xabyab", b"*ab*ab") && like(b"", b"*"));
+        assert!(!like(b"ab", b"a*ab") && !like(b"a\nb", b"a*b") && !like(b"abc", b"ab") && like(b"a\nb", b"a*"));
+        assert!(like(b"a", b"*a*") && !like(b"b\na", b"*a*"));
+    }
+
+    #[test]
+    fn uses_in_scope_tells_the_statements_that_only_test_a_name() {
+        let source = "package p\nfunc f() {\n\tt := g()\n\tif t != nil {\n\t\tlog(t)\n\t}\n\tselect {\n\tcase <-t:\n\t\treturn\n\t}\n\tif t {\n\t\treturn\n\t}\n}\n";
+        let file = file(source);
+        let start = source.find("t := ").unwrap();
+        let node = file.tree.root_node().descendant_for_byte_range(start, start + 1).unwrap();
+        let uses = Piece { node, file: &file }.uses_in_scope();
+        let lines = |ranges: &[Range<usize>]| ranges.iter().map(|range| file.line_of(range.start)).collect::<Vec<_>>();
+        assert_eq!((lines(&uses.places), lines(&uses.tests)), (vec![4, 5, 8, 11], vec![4, 8]));
+    }
+
+    #[test]
+    fn parse_takes_expressions_of_any_depth() {
+        for (open, close, depth) in [("(", ")", 80_000), ("-", "", 80_000), ("[]T{", "}", 80_000)] {
+            let source = format!("package p\nvar x = {}1{}\n", open.repeat(depth), close.repeat(depth));
+            assert_eq!(file(&source).root().range().end, source.len());
+        }
     }
 
     #[test]

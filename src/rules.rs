@@ -27,6 +27,10 @@
 //!
 //! What this cannot know is types: a rule goes by names and forms. `apply --verify` asks Go.
 
+#[cfg(test)]
+mod cost;
+mod dead;
+
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -42,6 +46,8 @@ use crate::go::{GoFile, Match, Pattern, Piece, holds as contains, like, occurren
 pub use support::{MARKED, Mark};
 
 mod support;
+
+use dead::{Dead, around, outermost};
 
 static PATCHES: Dir = include_dir!("$CARGO_MANIFEST_DIR/patches");
 
@@ -315,22 +321,29 @@ pub fn unpatched(rules: &Rules, sources: &[GoFile]) -> Result<Vec<Site>> {
 /// Every place that changes.
 fn fits<'file>(rules: &'file Rules, sources: &'file [GoFile]) -> Result<Vec<Fit<'file>>> {
     let (mut fits, mut forbidden) = (Vec::new(), Vec::new());
+    let mut places: HashMap<&str, usize> = HashMap::new();
     for file in sources {
         for one in rules.matches(file) {
             match rules.property(one.pattern, "site") {
-                Some(site) => fits.extend(fit(rules, site, file, one)?),
+                Some(site) => {
+                    let count = places.entry(site).or_default();
+                    *count += 1;
+                    if *count <= MOST_PLACES {
+                        fits.extend(fit(rules, site, file, one)?);
+                    }
+                }
                 None => forbidden.push((file, one)),
             }
         }
     }
     // A signal inside a dead `case` is not a place of its own.
-    let alive: Vec<bool> =
-        fits.iter().map(|fit| !is_dead(&fits, fit.file, fit.one.captures[0].1.range().start)).collect();
-    let mut alive = alive.into_iter();
-    fits.retain(|_| alive.next().unwrap_or(true));
+    let dead = Dead::of(&fits);
+    fits.retain(|fit| !dead.holds(fit.file, fit.one.captures[0].1.range().start));
 
-    let mut trouble = misfits(rules, sources, &fits);
-    trouble.extend(forbidden.iter().filter_map(|(file, one)| left_behind(rules, file, one, &fits)));
+    let dead = Dead::of(&fits);
+    let mut trouble = misfits(rules, sources, &fits, &places);
+    let left = forbidden.iter().filter_map(|(file, one)| left_behind(rules, file, one, &fits, &dead));
+    trouble.extend(left.take(MOST_PLACES));
     if !trouble.is_empty() {
         return Err(not_understood(trouble, sources).into());
     }
@@ -339,11 +352,9 @@ fn fits<'file>(rules: &'file Rules, sources: &'file [GoFile]) -> Result<Vec<Fit<
     Ok(fits)
 }
 
-/// Whether a place is one that a change makes unreachable.
-fn is_dead(fits: &[Fit], file: &GoFile, at: usize) -> bool {
-    let mut here = fits.iter().filter(|fit| fit.file.path() == file.path());
-    here.any(|fit| fit.dead.iter().any(|dead| dead.start < at && at < dead.end))
-}
+/// More places than this for one site are counted, and refused, without a closer look at each: it takes time in
+/// proportion to the function that the place lies in.
+const MOST_PLACES: usize = 12;
 
 /// Makes the changes of one file.
 fn rewrite(file: &GoFile, fits: &[&Fit], patched: &mut Patched) -> Result<()> {
@@ -441,9 +452,9 @@ fn fit<'file>(rules: &Rules, site: &str, file: &'file GoFile, one: Match<'file>)
                 (select, above(&select)?)
             }
             "never" => {
-                uses = piece.same_name_in_scope();
-                uses.retain(|range| *range != piece.range());
-                dead.extend(piece.statements_that_test(&uses));
+                let found = piece.uses_in_scope();
+                dead.extend(found.tests);
+                uses = found.places;
                 continue;
             }
             _ => continue,
@@ -524,7 +535,8 @@ struct Misfit {
     found: String,
 }
 
-fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit]) -> Vec<Misfit> {
+/// `places` is how many there are for each site, those counted that were not looked at.
+fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit], places: &HashMap<&str, usize>) -> Vec<Misfit> {
     let mut trouble = Vec::new();
     for number in 0..rules.changes.len() {
         let Some(site) = rules.property(number, "site") else { continue };
@@ -540,18 +552,21 @@ fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit]) -> Vec<Misfit> {
         let function = rules.words(number, "in").filter_map(|name| file.function(name)).last();
         let name = function.and_then(|function| function.function_name()).unwrap_or_else(|| said("in").to_owned());
         let looked_for = || format!("{} in `{name}`{}", said("looked-for"), if optional { "" } else { ", once" });
-        if here.len() == 1 || (here.is_empty() && optional) {
+        let all = places.get(site).copied().unwrap_or_default();
+        let count = if all > MOST_PLACES { all } else { here.len() };
+        if count == 1 || (count == 0 && optional) {
             trouble.extend(here.iter().filter_map(|fit| leftover(fit, looked_for())));
             trouble.extend(here.iter().filter_map(|fit| repetition(fit, looked_for())));
             trouble.extend(here.iter().flat_map(|fit| missing_imports(fit, said("imports"), looked_for())));
             continue;
         }
-        let found = match (&function, here.len()) {
+        let found = match (&function, count) {
             (None, _) => format!("no function `{name}`"),
             (Some(function), 0) => {
-                let near = (function.line()..=function.last_line())
-                    .filter(|&line| file.line(line).contains(said("near")))
-                    .map(|line| format!("\nline {line}: `{}`", file.line(line).trim()));
+                let near = (function.line()..)
+                    .zip(function.bytes().split(|&byte| byte == b'\n'))
+                    .filter(|(_, line)| contains(line, said("near").as_bytes()))
+                    .map(|(number, line)| format!("\nline {number}: `{}`", String::from_utf8_lossy(line).trim()));
                 match near.take(6).collect::<String>() {
                     lines if lines.is_empty() => {
                         format!("nothing like it in lines {} to {}", function.line(), function.last_line())
@@ -564,7 +579,8 @@ fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit]) -> Vec<Misfit> {
                     let line = fit.one.captures[0].1.line();
                     format!("\n{}:{line}: `{}`", fit.file.path(), fit.file.line(line).trim())
                 };
-                format!("{count} such places:{}", here.iter().map(line).collect::<String>())
+                let more = if all > MOST_PLACES { "\nand others" } else { "" };
+                format!("{count} such places:{}{more}", here.iter().map(line).collect::<String>())
             }
         };
         trouble.push(Misfit {
@@ -578,8 +594,8 @@ fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit]) -> Vec<Misfit> {
 
 /// A use of a name whose value never comes that nothing is known of.
 fn leftover(fit: &Fit, looked_for: String) -> Option<Misfit> {
-    let known = |range: &&Range<usize>| fit.dead.iter().any(|dead| dead.contains(&range.start));
-    let left = fit.uses.iter().find(|range| !known(range))?;
+    let dead = outermost(fit.dead.clone());
+    let left = fit.uses.iter().find(|range| around(&dead, range.start).is_none())?;
     let line = fit.file.line_of(left.start);
     let name = String::from_utf8_lossy(&fit.file.bytes()[left.clone()]);
     Some(Misfit {
@@ -611,11 +627,11 @@ fn missing_imports(fit: &Fit, imports: &str, looked_for: String) -> Vec<Misfit> 
 }
 
 /// What must not be there once all changes are made, unless it is dead.
-fn left_behind(rules: &Rules, file: &GoFile, one: &Match, fits: &[Fit]) -> Option<Misfit> {
+fn left_behind(rules: &Rules, file: &GoFile, one: &Match, fits: &[Fit], dead: &Dead) -> Option<Misfit> {
     let piece = capture(one, "found")?;
     let at = piece.range().start;
     let mut edits = fits.iter().filter(|fit| fit.file.path() == file.path()).flat_map(|fit| &fit.edits);
-    if is_dead(fits, file, at) || edits.any(|edit| edit.range.contains(&at)) {
+    if dead.holds(file, at) || edits.any(|edit| edit.range.contains(&at)) {
         return None;
     }
     Some(Misfit {

@@ -165,6 +165,18 @@ fn unsafe_code_is_allowed_in_one_file_only() {
     assert_eq!(allowing.collect::<Vec<_>>(), [Path::new("src/ffi.rs")]);
 }
 
+#[test]
+fn no_node_is_asked_for_its_parent_or_its_siblings() {
+    // Each of these searches from the root: asked in a loop, that is quadratic. `Piece::ancestors` and
+    // `Piece::before` search once.
+    let slow = [".parent()", ".prev_sibling(", ".next_sibling(", ".prev_named_sibling(", ".next_named_sibling("];
+    for path in [PathBuf::from("src/go.rs")] {
+        for (number, line) in code(&path) {
+            assert!(!slow.iter().any(|call| line.contains(call)), "{}:{number}: {}", path.display(), line.trim());
+        }
+    }
+}
+
 /// The packages of a section of Cargo.toml, as Rust names them.
 fn packages(section: &str) -> Vec<String> {
     let manifest = text("Cargo.toml");
