@@ -3,6 +3,8 @@
 //! tree-sitter reads CRLF and invalid UTF-8 without complaint, and its ranges are byte ranges, so
 //! nothing here ever needs the source as text.
 
+mod builtins;
+
 use std::ops::Range;
 use std::str;
 
@@ -17,6 +19,8 @@ pub struct GoFile {
     path: String,
     bytes: Vec<u8>,
     tree: Tree,
+    /// Whether the tree is of these bytes and not of [`builtins::respelled`] ones.
+    tree_of_bytes: bool,
     /// The names of all functions and methods, and the numbers of their nodes under the root.
     functions: Vec<(String, u32)>,
     imports: Vec<Import>,
@@ -94,16 +98,22 @@ impl GoFile {
                 new_end_position: Point { row: start.row + grown.row, column },
             });
         }
-        Self::parse_from(&self.path, bytes, Some(&tree))
+        Self::parse_from(&self.path, bytes, Some(&tree).filter(|_| self.tree_of_bytes))
     }
 
     fn parse_from(path: &str, bytes: Vec<u8>, old: Option<&Tree>) -> Result<Self> {
         let mut parser = Parser::new();
         parser.set_language(&tree_sitter_go::LANGUAGE.into())?;
-        let tree = parser.parse(&bytes, old);
+        let mut tree = parser.parse(&bytes, old);
+        let has_error = tree.as_ref().is_some_and(|tree| tree.root_node().has_error());
+        let respelled = if has_error { builtins::respelled(&mut parser, &bytes) } else { None };
+        let tree_of_bytes = respelled.is_none();
+        if let Some(other) = respelled {
+            tree = parser.parse(&other, None);
+        }
         let tree = tree.ok_or_else(|| Error::failed(format!("`{path}` could not be parsed")))?;
         let (functions, imports) = (Vec::new(), Vec::new());
-        let mut file = Self { path: path.to_owned(), bytes, tree, functions, imports };
+        let mut file = Self { path: path.to_owned(), bytes, tree, tree_of_bytes, functions, imports };
         file.functions = file.find_functions();
         file.imports = file.find_imports();
         match file.first_error() {
@@ -675,7 +685,8 @@ mod tests {
 
     #[test]
     fn parse_takes_expressions_of_any_depth() {
-        for (open, close, depth) in [("(", ")", 80_000), ("-", "", 80_000), ("[]T{", "}", 80_000)] {
+        for (open, close, depth) in [("(", ")", 80_000), ("-", "", 80_000), ("[]T{", "}", 80_000), ("new(", ")", 4_000)]
+        {
             let source = format!("package p\nvar x = {}1{}\n", open.repeat(depth), close.repeat(depth));
             assert_eq!(file(&source).root().range().end, source.len());
         }

@@ -8,6 +8,7 @@ mod watched;
 
 mod apply;
 mod build;
+mod builtins;
 mod bundles;
 mod check;
 mod clones;
