@@ -114,7 +114,7 @@ impl Machine {
         sh.current_dir(self.path("rr-patch")).args(["-c", script]).env("PATH", self.path("bin"));
         sh.env("BIN", self.path("bin")).env("OFFERED", self.path("offered")).env("HOME", self.path("home"));
         // Nor has it a Go in /usr/local.
-        sh.env("GOROOT", "/nonexistent");
+        sh.env("GOROOT", "/nonexistent").env("SSL_CERT_FILE", self.path("rr-patch/Cargo.toml"));
         Run::of(sh.output().unwrap())
     }
 
@@ -192,7 +192,7 @@ fn setup_on_debian_12_prints_the_line_that_adds_the_suite_with_a_current_rust() 
         "no package of this system has Rust 1.89 or newer; they are: cargo 0.66.0, cargo-web 1.85.0\n",
         "the suite bookworm-security, which apt is not told of here, has cargo-web 1.96.0\n",
         "\n    echo 'deb http://mirror.example/debian-security bookworm-security main' | \
-         tee /etc/apt/sources.list.d/bookworm-security.list\n    apt-get update && apt-get install -y make zip gcc \
+         tee /etc/apt/sources.list.d/bookworm-security.list\n    apt-get update && apt-get install -y --no-install-recommends make zip gcc \
          libc6-dev python3-venv cargo-web\nsetup: nothing was installed",
     ]);
     assert!(!run.stderr.contains("rustup"), "{}", run.stderr);
