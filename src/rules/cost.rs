@@ -17,7 +17,8 @@ fn sources(change: impl Fn(String) -> String) -> Vec<GoFile> {
 fn visits(change: impl Fn(String) -> String) -> usize {
     VISITS.set(0);
     let sources = sources(change);
-    let _ = apply(Rules::get().unwrap(), &sources, &Options::default());
+    let options = Options::default();
+    let _ = apply(Rules::get().unwrap(), &sources, &options, &Mark::new(&options));
     VISITS.get()
 }
 
