@@ -468,7 +468,7 @@ fn record_on_a_disk_of(
     let run = Run::of(shell.output().unwrap());
     // unshare itself ends with 1, and says so under its own name.
     if run.code == 99 || run.stderr.starts_with("unshare:") {
-        eprintln!("skipped: nobody may mount a small file system here: {}", run.stderr);
+        skip(&["mount"], &format!("nobody may mount a small file system here: {}", run.stderr));
         return None;
     }
     place.leaves_no_process();
