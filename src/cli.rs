@@ -22,7 +22,8 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, or nothing to do; 1 could not; 2 usage; 3 refused, nothing was written;
-4 ran, and found something that is not in order.";
+4 ran, and found something that is not in order; 130 ended by Ctrl-C or SIGTERM, after what was
+begun was closed or taken back.";
 
 #[derive(Subcommand, Debug)]
 pub enum Command {

@@ -19,6 +19,8 @@ pub enum Exit {
     Refused = 3,
     /// Ran, and found something that is not in order.
     Found = 4,
+    /// Ended by Ctrl-C or SIGTERM, after what was begun was closed or taken back. As a shell says it of SIGINT.
+    Interrupted = 130,
 }
 
 /// One failure: a line of what, where it was seen, and what to type.
@@ -41,6 +43,11 @@ impl Error {
         Self::new(Exit::Failed, message)
     }
 
+    /// An end that was asked for by a signal: the message says by which, and what became of what was begun.
+    pub fn interrupted(message: impl Into<String>) -> Self {
+        Self::new(Exit::Interrupted, message)
+    }
+
     /// A command line that says what cannot be done.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
@@ -48,6 +55,11 @@ impl Error {
 
     fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into(), details: Vec::new(), hints: Vec::new() }
+    }
+
+    /// The same as a refusal, where nothing was written yet.
+    pub fn as_refusal(self) -> Self {
+        Self { exit: Exit::Refused, ..self }
     }
 
     /// The same as a failure, where something was written after all.
@@ -86,9 +98,11 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The whole failure as it is printed: `error:`, details, `hint:`, and whether anything was written.
+/// The whole failure as it is printed: `error:`, details, `hint:`, and whether anything was written. An end
+/// that was asked for is none.
 pub fn render(error: &anyhow::Error) -> String {
-    let mut text = format!("error: {error:#}\n");
+    let heading = if exit(error) == Exit::Interrupted { "" } else { "error: " };
+    let mut text = format!("{heading}{error:#}\n");
     if let Some(known) = error.downcast_ref::<Error>() {
         for line in &known.details {
             for (n, part) in line.lines().enumerate() {

@@ -34,9 +34,12 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The signals that end a child of ours with us.
 const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
-/// Held while a child runs: a signal is ours to handle. signal-hook does not give a signal back when
-/// it is no longer watched; without this, Ctrl-C would do nothing once the first child has ended.
+/// Held while a signal is ours to handle. signal-hook does not give a signal back when it is no longer
+/// watched; without this, Ctrl-C would do nothing once the last holder has gone.
+#[derive(Debug)]
 struct OursToHandle(Arc<AtomicBool>);
+
+static HOLDERS: AtomicUsize = AtomicUsize::new(0);
 
 impl OursToHandle {
     fn take() -> Result<Self> {
@@ -52,14 +55,17 @@ impl OursToHandle {
                 Arc::clone(GIVEN_BACK.get_or_init(|| flag))
             }
         };
-        given_back.store(false, Ordering::Relaxed);
+        HOLDERS.fetch_add(1, Ordering::SeqCst);
+        given_back.store(false, Ordering::SeqCst);
         Ok(Self(given_back))
     }
 }
 
 impl Drop for OursToHandle {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        if HOLDERS.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.store(true, Ordering::SeqCst);
+        }
     }
 }
 
@@ -269,38 +275,56 @@ fn end_group(group: Pid) {
     let _ = kill_process_group(group, Signal::KILL);
 }
 
-/// Whether somebody wants us to end. The first SIGINT, SIGTERM or SIGHUP is only noted, so that what was
-/// begun can be taken back; the second ends us at once.
+/// A signal that asks us to end, remembered until there is a good moment for it.
 #[derive(Debug)]
-pub struct Interrupt(Arc<AtomicUsize>);
+pub struct Interrupt {
+    received: Arc<AtomicUsize>,
+    _ours: OursToHandle,
+}
 
 impl Interrupt {
+    /// From now on no signal ends us, however many come: for what runs children, which are ended first.
+    pub fn hold() -> Result<Self> {
+        let (received, ours) = (Arc::new(AtomicUsize::new(0)), OursToHandle::take()?);
+        for signal in ENDING {
+            let number = signal.cast_unsigned() as usize;
+            flag::register_usize(signal, Arc::clone(&received), number).context("cannot watch for signals")?;
+        }
+        Ok(Self { received, _ours: ours })
+    }
+
+    /// The same, but the second signal ends us at once.
     pub fn watch() -> Result<Self> {
-        let received = Arc::new(AtomicUsize::new(0));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for signal in ENDING {
             let again = Arc::new(AtomicBool::new(false));
             // In this order: the first signal sets what makes the second one end us.
-            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))
-                .and_then(|_| signal_hook::flag::register(signal, again))
-                .and_then(|_| {
-                    let number = signal.cast_unsigned() as usize;
-                    signal_hook::flag::register_usize(signal, Arc::clone(&received), number)
-                })
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))
+                .and_then(|_| flag::register(signal, again))
                 .context("cannot watch for signals")?;
         }
-        Ok(Self(received))
+        Self::hold()
+    }
+
+    /// Whether one has come.
+    pub fn came(&self) -> bool {
+        self.received.load(Ordering::Relaxed) != 0
     }
 
     /// # Errors
-    /// Once a signal has come.
-    pub fn check(&self) -> Result<()> {
-        match self.0.load(Ordering::Relaxed) {
+    /// Once a signal has come: with what became of what was begun.
+    pub fn check(&self, outcome: &str) -> Result<()> {
+        match self.received.load(Ordering::Relaxed) {
             0 => Ok(()),
             signal => {
                 let end = End::Signal(i32::try_from(signal).unwrap_or_default());
-                Err(Error::failed(format!("interrupted by {end}")).detail("what was begun is taken back").into())
+                Err(Error::interrupted(format!("interrupted by {end}: {outcome}")).into())
             }
         }
+    }
+
+    /// What failed once a signal had come was made to fail by it: with what became of what was begun.
+    pub fn instead<T>(&self, result: Result<T>, outcome: &str) -> Result<T> {
+        result.or_else(|error| self.check(outcome).and(Err(error)))
     }
 }
 

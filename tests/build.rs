@@ -3,12 +3,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::end_to_end::installer;
-use crate::harness::{PROCESS, Run, Tree, cache_with_go, command, kill, skip};
+use crate::harness::{PROCESS, Run, Tree, cache_with_go, command, kill, skip, write_program};
 use crate::watched::processes_with;
 
 /// A patched tree with a build script of its own, and no Makefile for controllers.
@@ -157,13 +157,13 @@ fn marker(number: u32) -> String {
 fn build_ends_its_whole_process_group_at_ctrl_c_and_says_so() {
     let sleep = marker(4711);
     let (code, said, _) = interrupted(&format!("(sleep {sleep}) &\nset -x\nsleep {sleep}"), (&sleep, 2), &["INT"]);
-    assert_eq!(code, Some(1));
-    let error = "error: the build was interrupted by signal 2 (SIGINT): its process group was ended";
-    assert!(said.contains(error), "{said}");
+    assert_eq!(code, Some(130));
+    let expected = "the build was interrupted by signal 2 (SIGINT): its process group was ended\n";
+    assert!(said.contains(expected) && !said.contains("error:"), "{said}");
     assert!(said.contains(&format!("in step: sleep {sleep}")), "{said}");
     let sleep = marker(4712);
     let (code, said, _) = interrupted(&format!("sleep {sleep} &\nwait"), (&sleep, 1), &["TERM"]);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(130));
     assert!(said.contains("interrupted by signal 15 (SIGTERM)"), "{said}");
 }
 
@@ -174,11 +174,38 @@ fn build_kills_a_group_that_ignores_sigterm_at_the_second_ctrl_c() {
     // Without the second one it would take five seconds each time; a loaded machine may need as long once.
     let soon = (0..4).any(|_| {
         let (code, said, took) = interrupted(&script, (&name, 1), &["INT", "INT"]);
-        assert_eq!(code, Some(1));
+        assert_eq!(code, Some(130));
         assert!(said.contains("interrupted by signal 2 (SIGINT)"), "{said}");
         took < Duration::from_secs(5)
     });
     assert!(soon, "it waited for the end of the grace time");
+}
+
+#[test]
+fn build_that_is_interrupted_before_it_begins_removes_and_builds_nothing() {
+    let tree = tree("echo built");
+    let (asked, programs) = (tree.beside("asked"), tree.beside("slow"));
+    let path = std::env::var_os("PATH").unwrap();
+    let go = std::env::split_paths(&path).map(|folder| folder.join("go")).find(|file| file.is_file()).unwrap();
+    fs::create_dir(&programs).unwrap();
+    let script = format!("#!/bin/sh\ntouch '{}'\nsleep 1\nexec '{}' \"$@\"\n", asked.display(), go.display());
+    write_program(&programs.join("go"), script);
+    fs::set_permissions(programs.join("go"), fs::Permissions::from_mode(0o755)).unwrap();
+    let before = tree.snapshot();
+    let mut tool = tree.tool();
+    tool.arg("build").env("PATH", format!("{}:{}", programs.display(), path.display()));
+    let child = tool.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while !asked.exists() {
+        assert!(began.elapsed() < Duration::from_secs(30), "Go was not asked");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    kill("TERM", child.id());
+    let run = Run::of(child.wait_with_output().unwrap()).exits(130);
+    let expected = "interrupted by signal 15 (SIGTERM): nothing was removed or built\n";
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", expected));
+    assert!(tree.snapshot() == before);
+    tree.rr_patch(&["build"]).exits(0);
 }
 
 /// A folder with some of the programs that are in PATH.

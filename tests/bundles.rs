@@ -587,8 +587,12 @@ fn traces_pack_that_is_killed_leaves_the_trace_and_an_earlier_file_as_they_were(
     let (child, _) = stopped(earlier, &site, &arguments, &root, ".rr-patch-pack-");
     kill("INT", child.id());
     kill("CONT", child.id());
-    let run = Run::of(child.wait_with_output().unwrap()).exits(1);
-    run.says(&["error: ", "interrupted by signal 2 (SIGINT)"]);
+    let run = Run::of(child.wait_with_output().unwrap()).exits(130);
+    let expected = format!(
+        "interrupted by signal 2 (SIGINT): `{}` was not written; the traces are as they were\n",
+        bundle.display()
+    );
+    assert_eq!((run.stdout.as_str(), run.stderr), ("", expected));
     assert_eq!(fs::read(&bundle).unwrap(), b"earlier");
 
     // What the first one left goes when it is old enough to be nobody's.
@@ -628,7 +632,14 @@ fn traces_unpack_that_is_killed_leaves_nothing_under_its_name() {
     let (child, _) = stopped(nothing_yet, &site, &arguments, &target, ".rr-patch-unpack-");
     kill("TERM", child.id());
     kill("CONT", child.id());
-    Run::of(child.wait_with_output().unwrap()).exits(1).says(&["interrupted by signal 15 (SIGTERM)"]);
+    let run = Run::of(child.wait_with_output().unwrap()).exits(130);
+    let expected = format!(
+        "interrupted by signal 15 (SIGTERM): nothing of `{}` is left in `{}`\n",
+        bundle.display(),
+        target.display()
+    );
+    assert_eq!((run.stdout.as_str(), run.stderr), ("", expected));
+    assert_eq!(names(&target), [part.file_name().unwrap().to_str().unwrap()], "what the killed one left");
     make_old(&part);
     site.unpack(&bundle, &["-C", target.to_str().unwrap()]).exits(0);
     assert_eq!(names(&target), ["aws"]);

@@ -1,10 +1,12 @@
 //! `rr-patch check` and `diff --rev`: revisions are read from the object database alone.
 
-use std::process::Command;
+use std::cell::Cell;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{PROCESS, Run, SHAPES, SYSTEM, Tree, command, copy, fixtures};
+use crate::harness::{PROCESS, Run, SHAPES, SYSTEM, Tree, command, copy, fixtures, kill};
+use crate::watched::{handles_sigint, stopped_at_work};
 
 /// A repository with a branch for each shape, one from before the supervisor, and one whose sources
 /// are not understood; `main` is checked out, and then edited.
@@ -225,4 +227,30 @@ fn check_patch_answers_for_any_patch_and_looks_only_at_its_files() {
     run.prints(&["`the.patch` does not fit ", "  | not its line\n"]);
     write("no patch\n");
     tree.rr_patch(&[&["check", "--rev", "p2"], &patch[..]].concat()).refuses().says(&["`the.patch` is not a patch"]);
+}
+
+#[test]
+fn check_that_is_interrupted_says_how_far_it_came() {
+    let tree = repository();
+    for (signal, name) in [("INT", "signal 2 (SIGINT)"), ("TERM", "signal 15 (SIGTERM)")] {
+        let pid = Cell::new(0);
+        let start = || {
+            let mut tool = tree.tool();
+            tool.args(["check", "--all"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let child = tool.spawn().unwrap();
+            pid.set(child.id());
+            child
+        };
+        let (child, ()) = stopped_at_work(start, || handles_sigint(pid.get()).then_some(()));
+        kill(signal, child.id());
+        kill("CONT", child.id());
+        let run = Run::of(child.wait_with_output().unwrap()).exits(130);
+        assert_eq!(run.stdout, "");
+        let came =
+            run.stderr.strip_prefix(&format!("interrupted by {name}: ")).unwrap_or_else(|| panic!("{}", run.stderr));
+        let read = came.strip_suffix(" of 12 had been read; nothing was written\n");
+        let tried = came.strip_suffix(" of 11 sets of sources had been tried; nothing was written\n");
+        let number = read.map(|read| read.split(' ').next().unwrap()).or(tried).unwrap_or_else(|| panic!("{came}"));
+        assert!(number.parse::<u32>().unwrap() < 12, "{came}");
+    }
 }

@@ -1,13 +1,16 @@
-//! `rr-patch demo`: which recorder it uses, what it claims, and the replay in the end.
+//! `rr-patch demo`: which recorder it uses, what it claims, the replay in the end, and how it ends when
+//! it is interrupted.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 
 use crate::delve;
 use crate::end_to_end::real_rr;
-use crate::harness::{Run, command, skip, write_program};
+use crate::harness::{Run, command, kill, skip, write_program};
 use crate::recorder;
+use crate::watched::{Watched, processes_with};
 
 /// The demo, with these folders first in a PATH that has no rr and no Delve of its own.
 fn demo(first: &[&Path], variables: &[(&str, &str)]) -> Run {
@@ -91,4 +94,48 @@ fn demo_ends_with_a_replay_to_a_breakpoint_where_rr_and_delve_are_there() {
         "{}",
         run.stdout
     );
+}
+
+/// A demo with its temporary folder in another one, in a step where it is to be interrupted.
+fn interrupted(folder: &Path, arguments: &[&str], until: &str) -> Watched {
+    let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
+    tool.arg("demo").args(arguments).env("TMPDIR", folder).env("FIXTURE_WORK_SECONDS", "60");
+    tool.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut demo = Watched::start(&mut tool);
+    demo.until(&[until]);
+    demo
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn demo_that_is_interrupted_ends_what_it_started_and_removes_its_folder() {
+    for (signal, name, until) in
+        [("INT", "signal 2 (SIGINT)", "+ go build "), ("TERM", "signal 15 (SIGTERM)", "Holding for 60 seconds")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let mut demo = interrupted(folder.path(), &[], until);
+        kill(signal, demo.child.id());
+        let code = demo.ends().code();
+        let said = demo.said();
+        assert_eq!(code, Some(130), "{said}");
+        let ended = format!("interrupted by {name}: what the demo had started is ended, and its folder is removed\n");
+        assert!(said.ends_with(&ended) && !said.contains("error:"), "{said}");
+        assert_eq!(processes_with(folder.path().to_str().unwrap()), [] as [String; 0]);
+        // Go makes work folders of its own.
+        let left: Vec<_> = names(folder.path()).into_iter().filter(|name| name.starts_with("rr-patch")).collect();
+        assert_eq!(left, [] as [String; 0]);
+    }
+}
+
+#[test]
+fn demo_keep_that_is_interrupted_keeps_its_folder_and_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = interrupted(folder.path(), &["--keep"], "[3/");
+    kill("INT", demo.child.id());
+    assert_eq!(demo.ends().code(), Some(130), "{}", demo.said());
+    let kept = demo.said().trim_end().rsplit_once("kept: ").expect("the folder's name").1.to_owned();
+    assert!(Path::new(&kept).join("installer").is_dir(), "{kept}");
 }

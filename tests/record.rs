@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -179,9 +180,9 @@ fn record_takes_a_binary_and_a_trace_folder_of_ones_own() {
 }
 
 #[test]
-fn record_ends_with_1_when_the_installer_fails_and_still_reports_the_traces() {
+fn record_ends_with_4_when_the_installer_fails_and_still_reports_the_traces() {
     let place = Place::new("aws");
-    let run = place.run(&[repo()], &[("FIXTURE_BEHAVIOUR", "cluster-api-provider-aws=exit-early")]).exits(1);
+    let run = place.run(&[repo()], &[("FIXTURE_BEHAVIOUR", "cluster-api-provider-aws=exit-early")]).exits(4);
     run.says(&["rr-patch: error: the installer ended with exit status 1"]).prints(&[
         "the installer ended with exit status 1 after",
         "1 trace in `",
@@ -199,7 +200,7 @@ fn record_ends_with_4_when_a_trace_is_lost_or_nothing_was_recorded() {
     place.leaves_no_process();
 
     let place = Place::new("aws");
-    let run = place.run(&[repo()], &[("RR_PATCH_RECORD", "env FIXTURE_NOT_RECORDED=1")]).exits(1);
+    let run = place.run(&[repo()], &[("RR_PATCH_RECORD", "env FIXTURE_NOT_RECORDED=1")]).refuses();
     assert!(run.stderr.contains("does not answer as rr does"), "{}", run.stderr);
     let plain = Place::new("none");
     let script = plain.path("openshift-install");
@@ -240,7 +241,7 @@ fn record_does_not_start_where_the_machine_cannot_record() {
     let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
     place.environment(&mut tool, &[("PATH", "/nonexistent")]);
     tool.arg("record").args(place.arguments(&[repo()]));
-    let run = Run::of(tool.output().unwrap()).exits(1);
+    let run = Run::of(tool.output().unwrap()).refuses();
     run.says(&["the recorder `rr` was not found in PATH", "hint: "]);
     assert!(!place.path("install/cluster-api").exists() && !place.path("rr").exists());
 }
@@ -279,7 +280,9 @@ fn record_passes_one_sigint_on_and_waits_for_the_traces() {
         let mut session = Session::start(place.record(&[repo()], &[HOLD]));
         session.until("Holding for");
         session.signal(signal);
-        let said = session.ends(1);
+        let said = session.ends(130);
+        assert!(!said.contains("error:"), "{said}");
+        assert!(said.contains("1 trace in `") && said.contains("`, complete"), "it says what was closed: {said}");
         assert_eq!(said.matches("Got signal \\\"interrupt\\\", cleaning up").count(), 1, "{said}");
         assert!(said.contains(&format!("(SIG{signal}): the installer stops its controllers")), "{said}");
         assert!(said.contains("the installer ended, as it was asked to, with exit status 8"), "{said}");
@@ -309,7 +312,7 @@ fn record_answers_a_second_request_with_what_is_lost_and_only_a_later_third_ends
     std::thread::sleep(Duration::from_secs(2));
     session.signal("INT");
     session.until("ending the controllers where they are");
-    let said = session.ends(1);
+    let said = session.ends(130);
     assert!(said.contains("the installer has not ended by itself, and is killed"), "{said}");
     assert!(said.contains("with signal 9 (SIGKILL)"), "{said}");
     place.leaves_complete(&[AWS]);
@@ -329,7 +332,7 @@ fn record_closes_the_traces_of_a_third_request_while_controllers_still_run() {
     std::thread::sleep(Duration::from_millis(2100));
     session.signal("INT");
     session.until("ended with signal: killed");
-    let said = session.ends(1);
+    let said = session.ends(130);
     assert!(said.contains("ending the controllers where they are"), "{said}");
     assert!(said.contains("aws infrastructure provider (pid") && said.contains("ended with signal: killed"), "{said}");
     place.leaves_complete(&[AWS]);
@@ -350,7 +353,7 @@ fn record_closes_the_traces_of_an_installer_that_was_killed() {
     let mut session = Session::start(place.record(&[repo()], &[HOLD, slow]));
     session.until("Holding for");
     kill("KILL", installer_of(&place));
-    let said = session.ends(1);
+    let said = session.ends(4);
     assert!(said.contains("the installer has ended and left recordings behind: "), "{said}");
     assert!(said.contains("with signal 9 (SIGKILL)"), "{said}");
     place.leaves_complete(&["cluster-api-provider-azure-0", "cluster-api-provider-azureaso-0"]);
@@ -419,7 +422,7 @@ fn record_on_a_terminal_lets_one_ctrl_c_through_and_shields_the_installer_from_t
         keys.write_all(b"\x03").unwrap();
         std::thread::sleep(Duration::from_millis(200));
     }
-    session.until("status 1");
+    session.until("status 130");
     keys.write_all(b"a line\n").unwrap();
     let said = session.ends(0);
     assert_eq!(said.matches("Got signal").count(), 1, "{said}");
@@ -439,12 +442,54 @@ fn record_on_a_terminal_passes_on_a_signal_that_the_terminal_did_not_send() {
     let install = place.path("install").display().to_string();
     let tool = processes().find(|(_, line)| line.starts_with(&wanted) && line.contains(&install));
     kill("INT", tool.expect("the tool runs").0);
-    session.until("status 1");
+    session.until("status 130");
     keys.write_all(b"\n").unwrap();
     let said = session.ends(0);
     assert_eq!(said.matches("Got signal").count(), 1, "{said}");
     assert!(said.contains("with exit status 8"), "{said}");
     place.leaves_complete(&[AWS]);
+}
+
+#[test]
+fn record_that_is_interrupted_before_the_installer_starts_says_so_and_leaves_nothing() {
+    let place = Place::new("aws");
+    let log = place.path("calls");
+    // The tool asks the recorder before it starts the installer, and this one takes its time to answer.
+    let recorder = place.path("slow/rr");
+    fs::create_dir(place.path("slow")).unwrap();
+    let script = format!(
+        "#!/bin/sh\necho asked >> {}\nsleep 2\nexec {}/rr \"$@\"\n",
+        log.display(),
+        recorder::folder().display()
+    );
+    crate::harness::write_program(&recorder, script);
+    fs::set_permissions(&recorder, fs::Permissions::from_mode(0o755)).unwrap();
+    for signal in ["INT", "TERM"] {
+        fs::write(&log, "").unwrap();
+        let line = format!("{} record --wait", recorder.display());
+        let mut session = Session::start(place.record(&[repo()], &[("RR_PATCH_RECORD", &line)]));
+        let began = Instant::now();
+        while !place.text("calls").contains("asked") {
+            assert!(began.elapsed() < PATIENCE, "{}", session.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        session.signal(signal);
+        let said = session.ends(130);
+        assert!(said.contains(&format!("(SIG{signal}): the installer was not started\n")), "{said}");
+        assert!(!said.contains("error:"), "{said}");
+        assert!(!place.path("install/cluster-api").exists() && !place.path("rr").exists());
+    }
+}
+
+#[test]
+fn record_ends_with_4_when_ctrl_c_costs_a_trace() {
+    let place = Place::new("aws");
+    let wrapped = only_wrapped().root.to_str().unwrap();
+    let mut session = Session::start(place.record(&[wrapped, "--unpatched"], &[HOLD]));
+    session.until("Holding for");
+    session.signal("INT");
+    let said = session.ends(4);
+    assert!(said.contains("1 trace in `") && said.contains("of which 0 can be replayed"), "{said}");
 }
 
 /// `rr-patch record` with its traces on a file system of that size, and the traces that were there in the end.
@@ -507,8 +552,8 @@ fn record_stops_the_installer_and_closes_the_traces_before_the_disk_is_full() {
 #[test]
 fn record_ends_the_controllers_where_they_are_when_the_disk_is_almost_full() {
     let stubborn = ("FIXTURE_BEHAVIOUR", "cluster-api-provider-aws=stubborn");
-    let on_a_disk = record_on_a_disk_of("128m", &["--min-free", "64MiB", "--format", "json"], &[GROWS, stubborn]);
-    let Some((run, traces)) = on_a_disk else { return };
+    let arguments = ["--min-free", "64MiB", "--format", "json"];
+    let Some((run, traces)) = record_on_a_disk_of("128m", &arguments, &[GROWS, stubborn]) else { return };
     assert_eq!(traces, [(AWS.to_owned(), Trace::Complete)], "{}", run.stderr);
     let run = run.exits(4).says(&["(--min-free): ending the controllers where they are; rr closes their traces\n"]);
     let document = run.json();

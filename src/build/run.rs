@@ -28,7 +28,7 @@ use super::view::{Bars, View};
 use crate::binary::Installer;
 use crate::checkout::Checkout;
 use crate::error::Error;
-use crate::process::{Child, End, Environment};
+use crate::process::{Child, End, Environment, Interrupt};
 use crate::write;
 
 /// A build that went through, and whose result holds what it should.
@@ -139,6 +139,7 @@ impl Prepared<'_> {
     /// after its whole process group has ended; one whose result cannot be debugged.
     pub fn run(mut self, view: View) -> Result<Built> {
         let checkout = self.checkout;
+        let interrupt = Interrupt::hold()?;
         clean::remove(checkout, &self.removed)?;
         write::remove(&checkout.locate(ZIP))?;
         self.lock.writes()?;
@@ -162,7 +163,10 @@ impl Prepared<'_> {
         let ran = thread::scope(|scope| {
             let watch = &watch;
             let looks = scope.spawn(move || watch.look(&stopped, bars));
-            let ran = steps.iter().try_for_each(|step| self.step(step, watch, &mut show));
+            let ran = steps.iter().try_for_each(|step| {
+                interrupt.check("no program of the build was running")?;
+                self.step(step, watch, &mut show)
+            });
             drop(stop);
             let _ = looks.join();
             ran
@@ -171,6 +175,7 @@ impl Prepared<'_> {
         let took = phases.elapsed();
         drop(aside);
         ran?;
+        interrupt.check("the build was over, and what it made was not looked into")?;
 
         let installer = match self.toolchain.get("GOOS") {
             "linux" => Some(prove(&Expected {
@@ -267,7 +272,7 @@ impl Prepared<'_> {
         let took = phases.elapsed();
         let (end, signal) = ran?;
         if let Some(signal) = signal {
-            return Err(Error::failed(format!(
+            return Err(Error::interrupted(format!(
                 "the build was interrupted by {}: its process group was ended",
                 End::Signal(signal)
             ))

@@ -19,7 +19,7 @@ use crate::checkout::Checkout;
 use crate::error::Error;
 use crate::journal::{self, Seen};
 use crate::plan::{How, Plan, Rewrite};
-use crate::process::Environment;
+use crate::process::{Environment, Interrupt};
 use crate::provenance::{self, Artefact, Statement};
 use crate::recognise::{Marked, Recognised};
 use crate::report::{Around, Format, Report, carries, count, diff};
@@ -113,12 +113,15 @@ const SCHEMA: &str = "rr-patch/build/1";
 
 impl Build {
     pub fn run(&self, format: Format) -> Result<Report> {
+        let interrupt = Interrupt::hold()?;
         let checkout = self.place.checkout()?;
         let request = self.request()?;
         // No apply or revert may be halfway while the build begins; from then on its own lock holds them off.
         let changing = journal::Lock::take(&checkout)?;
         let patch = if self.unpatched { None } else { Some(patch(&checkout)?) };
-        let prepared = Prepared::new(&checkout, &request)?;
+        let nothing = "nothing was removed or built";
+        let prepared = interrupt.instead(Prepared::new(&checkout, &request), nothing)?;
+        interrupt.check(nothing)?;
         drop(changing);
         for note in &prepared.notes {
             eprintln!("note: {note}");

@@ -17,6 +17,7 @@ use crate::checkout::{Content, Entry, History, Revision};
 use crate::error::{Error, plain};
 use crate::patchfile::PatchFile;
 use crate::plan::Recipe;
+use crate::process::Interrupt;
 use crate::report::{Report, count};
 use crate::rules::source_paths;
 
@@ -72,6 +73,7 @@ impl Outcome {
 
 impl Check {
     pub fn run(&self) -> Result<Report> {
+        let interrupt = Interrupt::watch()?;
         let history = History::open(self.place.repo.as_deref(), self.place.root.as_deref())?;
         let revisions = self.revisions(&history)?;
         if revisions.is_empty() {
@@ -92,6 +94,8 @@ impl Check {
         let mut sources: Vec<Result<Sources>> = Vec::new();
         let mut set_of = Vec::new();
         for revision in &revisions {
+            let read = count(set_of.len(), "revision");
+            interrupt.check(&format!("{read} of {} had been read; nothing was written", revisions.len()))?;
             // One revision that cannot be read does not keep the others from being looked at.
             let entries = history.entries(revision, &paths);
             let known = entries.as_ref().ok().and_then(|entries| sets.get(entries).copied());
@@ -105,7 +109,7 @@ impl Check {
                 }));
             }
         }
-        let outcomes = plan_all(&sources, &recipe)?;
+        let outcomes = plan_all(&sources, &recipe, &interrupt)?;
         Ok(report(&revisions, &set_of, &outcomes, &self.rev))
     }
 
@@ -120,13 +124,14 @@ impl Check {
 }
 
 /// Plans every set of sources, on all processors.
-fn plan_all(sources: &[Result<Sources>], recipe: &Recipe) -> Result<Vec<Outcome>> {
+fn plan_all(sources: &[Result<Sources>], recipe: &Recipe, interrupt: &Interrupt) -> Result<Vec<Outcome>> {
     let bar = ProgressBar::with_draw_target(Some(sources.len() as u64), ProgressDrawTarget::stderr());
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} sets of sources")?);
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some((number, set)) =
             Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, sources.get(n)?)))
+            && !interrupt.came()
         {
             let outcome = set.as_ref().map_or_else(Outcome::refused, |set| plan(set, recipe));
             outcomes.lock().expect("no thread panics").push((number, outcome));
@@ -137,6 +142,8 @@ fn plan_all(sources: &[Result<Sources>], recipe: &Recipe) -> Result<Vec<Outcome>
     thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
     bar.finish_and_clear();
     let mut outcomes = outcomes.into_inner().expect("no thread panics");
+    let (tried, all) = (outcomes.len(), count(sources.len(), "set"));
+    interrupt.check(&format!("{tried} of {all} of sources had been tried; nothing was written"))?;
     outcomes.sort_by_key(|(number, _)| *number);
     Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
 }

@@ -18,7 +18,7 @@ use crate::build::{Prepared, Request, View, seconds};
 use crate::checkout::Checkout;
 use crate::error::{Error, render};
 use crate::host::{Finding, Host, Level, Purpose, Question, SMOKE_TEST, examine};
-use crate::process::{Child, Environment};
+use crate::process::{Child, Environment, Interrupt};
 use crate::replay::prepare;
 use crate::report::{Format, Report};
 use crate::trace::{State, Store, Trace, bytes};
@@ -51,16 +51,18 @@ struct Stage {
     /// Whether that is stderr.
     json: bool,
     step: usize,
+    interrupt: Interrupt,
 }
 
 impl Stage {
-    fn new(format: Format) -> Self {
+    fn new(format: Format) -> Result<Self> {
         let json = format == Format::Json;
         let out: Box<dyn Write> = if json { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
-        Self { out, json, step: 0 }
+        Ok(Self { out, json, step: 0, interrupt: Interrupt::hold()? })
     }
 
     fn step(&mut self, what: &str) -> Result<()> {
+        self.interrupt.check("between two steps")?;
         self.step += 1;
         writeln!(self.out, "\n[{}/7] {what}", self.step)?;
         Ok(self.out.flush()?)
@@ -123,12 +125,18 @@ impl Demo {
     pub fn run(&self, format: Format) -> Result<Report> {
         let mut folder = tempfile::Builder::new().prefix("rr-patch-demo-").tempdir().context("cannot make a folder")?;
         folder.disable_cleanup(self.keep);
-        let result = play(folder.path(), &mut Stage::new(format));
+        let mut stage = Stage::new(format)?;
+        let result = play(folder.path(), &mut stage);
         let kept = self.keep.then(|| folder.path().to_owned());
-        let shown = result.with_context(|| match &kept {
+        let result = result.with_context(|| match &kept {
             Some(folder) => format!("the demo in `{}`", folder.display()),
             None => "the demo (`--keep` leaves its folder to look at)".into(),
-        })?;
+        });
+        let ended = match &kept {
+            Some(folder) => format!("what the demo had started is ended; kept: {}", folder.display()),
+            None => "what the demo had started is ended, and its folder is removed".into(),
+        };
+        let shown = stage.interrupt.instead(result, &ended)?;
         let mut text = String::from("\n");
         text.push_str(match (shown.stand_in, shown.replayed) {
             (true, _) => "shown with a stand-in: nothing was recorded, and nothing replayed\n",

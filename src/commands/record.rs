@@ -21,7 +21,7 @@ use crate::go::holds;
 use crate::host::{
     Finding, Host, LEAST_FREE, Level, Question, RECORDER, Recorder, Recording, Software, delve, recording,
 };
-use crate::process::{Child, Environment};
+use crate::process::{Child, Environment, Interrupt};
 use crate::recognise::Recognised;
 use crate::record::{Free, Outcome, Room, Run, Stopped, folder_below, make_latest};
 use crate::replay::quoted;
@@ -33,10 +33,10 @@ const LARGE: u64 = 100 << 20;
 
 /// What the general codes mean here.
 const EXIT_CODES: &str =
-    "Exit codes: 0 the installer ended with 0, and every trace is complete; 1 the installer did not,
-its own status is in the message; 3 not started, it would record nothing, or there is too little
-room for traces; 4 the installer ended with 0, and yet a trace is not complete, or there is none;
-or it was stopped for want of room.";
+    "Exit codes: 0 the installer ended with 0, and every trace is complete; 1 could not; 3 not started:
+it would record nothing, this machine cannot record, or there is too little room for traces;
+4 the installer failed (its own status is in the message) or was stopped for want of room, or a
+trace is not complete, or there is none; 130 stopped by Ctrl-C or SIGTERM, and every trace is closed.";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]
@@ -95,6 +95,7 @@ fn say(line: &str) {
 
 impl Record {
     pub fn run(&self, format: Format) -> Result<Report> {
+        let interrupt = Interrupt::hold()?;
         let (installer, checkout) = self.installer()?;
         let size = fs::metadata(&installer).map_or(0, |seen| seen.len());
         if size > LARGE {
@@ -108,10 +109,12 @@ impl Record {
             None => folder_below(&own, SystemTime::now()),
         });
         let room = self.room(&store)?;
-        let (recorder, environment) = self.recorder(checkout.as_ref())?;
-        // As rr makes its own.
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(store.root());
-        made.with_context(|| format!("cannot make the trace folder `{}`", store.root().display()))?;
+        let (recorder, environment) =
+            self.recorder(checkout.as_ref()).map_err(|error| match error.downcast::<Error>() {
+                Ok(known) if known.exit == Exit::Failed => known.as_refusal().into(),
+                Ok(known) => known.into(),
+                Err(other) => other,
+            })?;
         let sidecar = Sidecar {
             tool: format!("rr-patch {}", env!("CARGO_PKG_VERSION")),
             rr_version: recorder.said(),
@@ -122,6 +125,10 @@ impl Record {
             installer_remote: checkout.as_ref().and_then(remote),
             ..Sidecar::default()
         };
+        interrupt.check("the installer was not started")?;
+        // As rr makes its own.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(store.root());
+        made.with_context(|| format!("cannot make the trace folder `{}`", store.root().display()))?;
         say(&format!("traces go to `{}`", store.root().display()));
         let run = Run {
             installer: &installer,
@@ -239,7 +246,7 @@ impl Record {
         if self.unchecked || trouble(findings).next().is_none() {
             return Ok(());
         }
-        let error = Error::failed("this machine cannot record as it is: the installer was not started");
+        let error = Error::refused("this machine cannot record as it is: the installer was not started");
         let error = trouble(findings).fold(error, |error, finding| error.detail(line(finding)));
         let mut hints: Vec<String> = Vec::new();
         for finding in trouble(findings) {
@@ -321,15 +328,20 @@ impl Record {
             "folder": store.root(), "traces": all, "next": next,
         });
         let report = Report::new("rr-patch/record/1", text, data);
-        if let Some(Stopped::NoRoom(_)) = stopped {
-            say(&format!("hint: {MAKE_ROOM}"));
-            return report.found();
+        let exit = match stopped {
+            // Ctrl-C that cost a trace is not the end that was asked for.
+            _ if complete < traces.len() => Exit::Found,
+            Some(Stopped::NoRoom(_)) => Exit::Found,
+            Some(Stopped::Asked) if !end.success() => Exit::Interrupted,
+            _ if !end.success() || traces.is_empty() => Exit::Found,
+            _ => Exit::Done,
+        };
+        match stopped {
+            Some(Stopped::NoRoom(_)) => say(&format!("hint: {MAKE_ROOM}")),
+            None if !end.success() => say(&format!("error: the installer ended with {end}")),
+            _ => {}
         }
-        if !end.success() {
-            say(&format!("error: the installer ended with {end}"));
-            return Report { exit: Exit::Failed, ..report };
-        }
-        if traces.is_empty() || complete < traces.len() { report.found() } else { report }
+        Report { exit, ..report }
     }
 }
 

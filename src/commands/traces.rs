@@ -514,7 +514,7 @@ impl Progress {
     fn show(&self, done: u64, all: u64) -> Result<()> {
         self.bar.set_length(all);
         self.bar.set_position(done);
-        self.interrupt.check()
+        self.interrupt.check("stopped between two pieces")
     }
 }
 
@@ -532,7 +532,8 @@ impl Pack {
         let packing = Packing { level: self.level, recipients: &self.recipient, progress: &mut show };
         let packed = bundle::pack(&traces, &self.output, packing);
         progress.bar.finish_and_clear();
-        let head = packed?;
+        let outcome = format!("`{}` was not written; the traces are as they were", self.output.display());
+        let head = progress.interrupt.instead(packed, &outcome)?;
         let size = self.output.metadata().map(|seen| seen.len()).unwrap_or_default();
         Ok(self.report(&head, size))
     }
@@ -592,7 +593,8 @@ impl Unpack {
             Unpacking { folder, name: self.name.as_deref(), identity: self.identity.as_deref(), progress: &mut show };
         let unpacked = bundle::unpack(&self.file, unpacking);
         progress.bar.finish_and_clear();
-        Ok(self.report(&unpacked?))
+        let outcome = format!("nothing of `{}` is left in `{}`", self.file.display(), folder.display());
+        Ok(self.report(&progress.interrupt.instead(unpacked, &outcome)?))
     }
 
     fn report(&self, unpacked: &Unpacked) -> Report {
