@@ -78,7 +78,7 @@ pub fn only_wrapped() -> &'static Build {
 }
 
 /// Every controller recorded, and only the recorder signalled.
-fn signal_rr() -> &'static Build {
+pub fn signal_rr() -> &'static Build {
     static BUILD: OnceLock<Build> = OnceLock::new();
     BUILD.get_or_init(|| {
         let build = Build::tree("signal-rr", "installer").with_controllers(patched());

@@ -492,6 +492,107 @@ fn record_ends_with_4_when_ctrl_c_costs_a_trace() {
     assert!(said.contains("1 trace in `") && said.contains("of which 0 can be replayed"), "{said}");
 }
 
+#[test]
+fn record_explains_that_two_dashes_must_stand_before_the_installers_arguments() {
+    let place = Place::new("aws");
+    let record = |arguments: &[&str]| {
+        let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
+        place.environment(&mut tool, &[]);
+        Run::of(tool.arg("record").args(arguments).output().unwrap()).exits(2)
+    };
+    for (arguments, stray, hint) in [
+        (&["create", "cluster"][..], "create cluster", "rr-patch record -- create cluster"),
+        (
+            &["create", "cluster", "--dir", "a b"],
+            "create cluster --dir 'a b'",
+            "rr-patch record -- create cluster --dir 'a b'",
+        ),
+        (&["install", "create", "cluster"], "create cluster", "rr-patch record install -- create cluster"),
+        (
+            &["--unpatched", "install", "create", "--dir", "d", "--", "x"],
+            "create --dir d -- x",
+            "rr-patch record install -- create --dir d -- x",
+        ),
+    ] {
+        let expected =
+            format!("error: `--` must stand before the installer's own arguments: `{stray}`\nhint: `{hint}`\n");
+        assert_eq!(record(arguments).stderr, expected);
+    }
+    let run = record(&["install"]).says(&["error: it is not said what the installer is to do\n"]);
+    run.says(&["hint: `rr-patch record install -- create cluster --dir DIR`\n"]);
+    let run =
+        record(&["install", "--unpatch", "--", "create"]).says(&["error: unexpected argument '--unpatch' found\n"]);
+    run.says(&["hint: a similar argument exists: '--unpatched'\n"]);
+}
+
+/// The command lines that stand between backquotes after `next:`, or in the lines after it.
+fn next(stdout: &str) -> Vec<String> {
+    let after = stdout.split("next:").nth(1).expect(stdout);
+    after
+        .lines()
+        .map(|line| line.trim().trim_matches('`').to_owned())
+        .filter(|line| line.starts_with("rr-patch "))
+        .collect()
+}
+
+/// Runs a printed command as it was printed, with `--print` where it would go on.
+fn printed(place: &Place, line: &str, variables: &[(&str, &str)]) -> Run {
+    let line = line.replacen("rr-patch", &format!("'{}'", env!("CARGO_BIN_EXE_rr-patch")), 1);
+    let line = if line.contains(" replay ") { format!("{line} --print") } else { line };
+    let mut shell = command("sh");
+    place.environment(&mut shell, variables);
+    let path = format!("{}:{}:/usr/bin:/bin", crate::debugger::folder().display(), recorder::folder().display());
+    Run::of(shell.args(["-c", &line]).env("PATH", path).env("HOME", place.path("home")).output().unwrap())
+}
+
+#[test]
+fn next_lines_of_record_and_traces_run_as_they_are_printed() {
+    let place = Place::new("aws");
+    copy(&crate::harness::fixtures().join("traces/5.9"), &place.path("my traces"));
+    copy(&crate::harness::fixtures().join("traces/5.9"), &place.path("rr"));
+    let traces = |arguments: &[&str]| {
+        let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
+        place.environment(&mut tool, &[]);
+        Run::of(tool.arg("traces").args(arguments).output().unwrap())
+    };
+    let mut seen = 0;
+    for option in [&[][..], &["--trace-dir", "my traces"]] {
+        for name in ["cluster-api-provider-aws-0", "cluster-api-provider-vsphere-0", "cluster-api-provider-aws-1"] {
+            let run = traces(&[option, &["show", name]].concat()).exits(0);
+            for line in next(&run.stdout) {
+                assert_eq!(line.contains("--trace-dir 'my traces'"), !option.is_empty(), "{line}");
+                let line = if line.contains("prune") { format!("{line} --yes") } else { line };
+                let run = printed(&place, &line, &[]).exits(0);
+                if line.contains(" replay ") {
+                    let root = if option.is_empty() { place.path("rr") } else { place.path("my traces") };
+                    run.prints(&[root.join(name).to_str().unwrap()]);
+                }
+                seen += 1;
+            }
+        }
+        let run =
+            traces(&[option, &["unpack", "cluster-api-provider-aws-0.tar.zst", "--name", "back"]].concat()).exits(0);
+        for line in next(&run.stdout) {
+            printed(&place, &line, &[]).exits(0).prints(&["back/cluster-api-provider-aws-0"]);
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 8, "replay, pack and prune, and replay of what was unpacked, twice");
+}
+
+#[test]
+fn record_names_a_provider_in_its_next_line_and_not_the_core_controller() {
+    let tree = crate::end_to_end::signal_rr().root.to_str().unwrap();
+    let place = Place::new("aws");
+    let run = place.run(&[tree], &[]).exits(0).prints(&["2 traces in `"]);
+    let line = next(&run.stdout).pop().unwrap();
+    assert!(line.ends_with(AWS), "{line}");
+    let place = Place::new("aws");
+    let run = place.run(&[tree, "--trace-dir", "@/my traces"], &[]).exits(0);
+    let line = next(&run.stdout).pop().unwrap();
+    assert_eq!(line, format!("rr-patch replay '{}'", place.path("my traces").join(AWS).display()));
+}
+
 /// `rr-patch record` with its traces on a file system of that size, and the traces that were there in the end.
 /// Nothing where this machine does not let us mount.
 fn record_on_a_disk_of(

@@ -29,7 +29,7 @@ mod view;
 
 use std::time::Duration;
 
-pub use controllers::Removed;
+pub use controllers::{CORE, Removed};
 pub use linking::Link;
 pub use lock::refuse_while_building;
 pub use phases::Phase;

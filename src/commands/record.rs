@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::traces::{plain, shown_length, table};
 use crate::binary::{REBUILD, carries_patch, embedded};
-use crate::build::seconds;
+use crate::build::{CORE, seconds};
 use crate::checkout::Checkout;
 use crate::error::{Error, Exit};
 use crate::go::holds;
@@ -39,7 +39,7 @@ it would record nothing, this machine cannot record, or there is too little room
 trace is not complete, or there is none; 130 stopped by Ctrl-C or SIGTERM, and every trace is closed.";
 
 #[derive(Args, Debug)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = EXIT_CODES, override_usage = "rr-patch record [OPTIONS] [REPO|BINARY] -- <ARGS>...")]
 pub struct Record {
     /// The installer, or a folder of the checkout whose bin/openshift-install it is [default: the current folder]
     #[arg(value_name = "REPO|BINARY")]
@@ -61,8 +61,12 @@ pub struct Record {
     #[arg(long)]
     pub unchecked: bool,
 
+    /// Arguments of the installer that `--` does not stand before. It is not guessed where they begin.
+    #[arg(hide = true, allow_hyphen_values = true)]
+    pub strays: Vec<String>,
+
     /// What the installer is to do, like `create cluster --dir D`
-    #[arg(last = true, required = true, value_name = "ARGS")]
+    #[arg(last = true, value_name = "ARGS")]
     pub arguments: Vec<String>,
 }
 
@@ -95,6 +99,7 @@ fn say(line: &str) {
 
 impl Record {
     pub fn run(&self, format: Format) -> Result<Report> {
+        self.refuse_without_dashes()?;
         let interrupt = Interrupt::hold()?;
         let (installer, checkout) = self.installer()?;
         let size = fs::metadata(&installer).map_or(0, |seen| seen.len());
@@ -157,6 +162,32 @@ impl Record {
             report.text.extend_from_slice(CHOOSE_CLUSTER_API.as_bytes());
         }
         Ok(report)
+    }
+
+    /// # Errors
+    /// Arguments of the installer without `--` before them, or none at all.
+    fn refuse_without_dashes(&self) -> Result<()> {
+        if self.strays.is_empty() && !self.arguments.is_empty() {
+            return Ok(());
+        }
+        if let Some(option) = self.strays.first().filter(|word| word.starts_with('-')) {
+            return Err(unknown_option(option));
+        }
+        let (place, mut words) = match &self.installer {
+            Some(path) if path.exists() => (format!("{} ", quoted(&path.to_string_lossy())), Vec::new()),
+            Some(word) => (String::new(), vec![quoted(&word.to_string_lossy())]),
+            None => (String::new(), Vec::new()),
+        };
+        words.extend(self.strays.iter().chain(&self.arguments).map(|word| quoted(word)));
+        if words.is_empty() {
+            return Err(Error::usage("it is not said what the installer is to do")
+                .detail("expected: the installer's own arguments after `--`")
+                .hint(format!("`rr-patch record {place}-- create cluster --dir DIR`"))
+                .into());
+        }
+        Err(Error::usage(format!("`--` must stand before the installer's own arguments: `{}`", words.join(" ")))
+            .hint(format!("`rr-patch record {place}-- {}`", words.join(" ")))
+            .into())
     }
 
     /// The installer that is meant, and the checkout that it was built in if that is known.
@@ -301,7 +332,9 @@ impl Record {
                 if *lost { ": a recorder did not close its trace and had to be killed" } else { "" }
             ),
         };
-        let next = traces.iter().find(|trace| trace.state == State::Complete).map(|trace| {
+        // The core controller has little to say about a platform.
+        let replayable = traces.iter().filter(|trace| trace.state == State::Complete);
+        let next = replayable.min_by_key(|trace| trace.controller() == CORE).map(|trace| {
             // By its name in rr's own folder, or with the folder that was given.
             match trace.path.strip_prefix(own.root()) {
                 Ok(below) if self.trace_dir.is_none() => {
@@ -343,6 +376,17 @@ impl Record {
         }
         Report { exit, ..report }
     }
+}
+
+/// What clap says of an option that is not known, with the one that may be meant.
+fn unknown_option(option: &str) -> anyhow::Error {
+    let command = Record::augment_args(clap::Command::new("record"));
+    let command = command.mut_args(|arg| if arg.get_id() == "strays" { arg.allow_hyphen_values(false) } else { arg });
+    let said = command.try_get_matches_from(["record", option]).err().map(|error| error.to_string());
+    let said = said.unwrap_or_else(|| format!("error: unexpected argument '{option}' found"));
+    let mut lines = said.lines();
+    let error = Error::usage(lines.next().unwrap_or_default().trim_start_matches("error: "));
+    lines.filter_map(|line| line.trim().strip_prefix("tip: ")).fold(error, Error::hint).into()
 }
 
 fn executable(file: PathBuf) -> Result<PathBuf> {

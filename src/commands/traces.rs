@@ -15,6 +15,7 @@ use crate::build::seconds;
 use crate::bundle::{self, HEAD as BUNDLE_HEAD, Head, LEVELS, Packing, Unpacked, Unpacking};
 use crate::error::Error;
 use crate::process::Interrupt;
+use crate::replay::quoted;
 use crate::report::{Report, count};
 use crate::trace::{Kept, Listing, Program, State, Still, Store, Trace, bytes, local, rfc3339};
 
@@ -140,11 +141,18 @@ impl Traces {
         };
         match &self.command {
             None | Some(What::List) => list(&store),
-            Some(What::Show(show)) => Ok(self::show(&store.find(&show.trace)?)),
+            Some(What::Show(show)) => Ok(self::show(&store.find(&show.trace)?, &self.option())),
             Some(What::Prune(prune)) => prune.run(&store),
             Some(What::Pack(pack)) => pack.run(&store),
-            Some(What::Unpack(unpack)) => unpack.run(&store),
+            Some(What::Unpack(unpack)) => unpack.run(&store, &self.option()),
         }
+    }
+
+    /// `--trace-dir` as it was given, for a command that is to find the same traces.
+    fn option(&self) -> String {
+        self.trace_dir
+            .as_ref()
+            .map_or_else(String::new, |folder| format!(" --trace-dir {}", quoted(&folder.to_string_lossy())))
     }
 }
 
@@ -240,7 +248,7 @@ impl Lines {
     }
 }
 
-fn show(trace: &Trace) -> Report {
+fn show(trace: &Trace, option: &str) -> Report {
     let check = trace.check();
     let replayable = check.obstacles.is_empty();
     let verdict = if replayable { "it can be replayed" } else { "it cannot be replayed" };
@@ -281,7 +289,7 @@ fn show(trace: &Trace) -> Report {
     for warning in &check.warnings {
         lines.add("warning", warning);
     }
-    let next = next(trace, replayable);
+    let next = next(trace, replayable, option);
     let mut text = lines.0;
     text.push_str("next:\n");
     next.iter().for_each(|line| {
@@ -369,19 +377,21 @@ fn show_sidecar(lines: &mut Lines, trace: &Trace) {
     }
 }
 
-/// What to type next.
-fn next(trace: &Trace, replayable: bool) -> Vec<String> {
-    let name = &trace.name;
+/// What to type next; `option` leads to the same traces.
+fn next(trace: &Trace, replayable: bool, option: &str) -> Vec<String> {
+    let name = quoted(&trace.name);
+    let bundle = quoted(&format!("{}.tar.zst", trace.name.rsplit('/').next().unwrap_or(&trace.name)));
     match trace.state {
-        State::Complete if replayable => vec![
-            format!("rr-patch replay {name}"),
-            format!("rr-patch traces pack {name} -o {}.tar.zst", name.rsplit('/').next().unwrap_or(name)),
-        ],
-        State::Complete => vec!["put back what is missing, then `rr-patch traces show` looks again".into()],
+        State::Complete if replayable => {
+            vec![format!("rr-patch replay{option} {name}"), format!("rr-patch traces{option} pack {name} -o {bundle}")]
+        }
+        State::Complete => {
+            vec![format!("put back what is missing, then `rr-patch traces{option} show {name}` looks again")]
+        }
         State::Recording | State::Starting => {
             vec!["end the install, or send SIGTERM to its rr, and let it close the trace".into()]
         }
-        State::Dead | State::Junk => vec![format!("rr-patch traces prune {name}")],
+        State::Dead | State::Junk => vec![format!("rr-patch traces{option} prune {name}")],
     }
 }
 
@@ -585,7 +595,7 @@ impl Pack {
 }
 
 impl Unpack {
-    fn run(&self, store: &Store) -> Result<Report> {
+    fn run(&self, store: &Store, option: &str) -> Result<Report> {
         let progress = Progress::new()?;
         let mut show = |done, all| progress.show(done, all);
         let folder = self.directory.as_deref().unwrap_or(store.root());
@@ -594,10 +604,10 @@ impl Unpack {
         let unpacked = bundle::unpack(&self.file, unpacking);
         progress.bar.finish_and_clear();
         let outcome = format!("nothing of `{}` is left in `{}`", self.file.display(), folder.display());
-        Ok(self.report(&progress.interrupt.instead(unpacked, &outcome)?))
+        Ok(self.report(&progress.interrupt.instead(unpacked, &outcome)?, option))
     }
 
-    fn report(&self, unpacked: &Unpacked) -> Report {
+    fn report(&self, unpacked: &Unpacked, option: &str) -> Report {
         let Unpacked { folder, head, traces, sources } = unpacked;
         let whole = folder.canonicalize().unwrap_or_else(|_| folder.clone());
         let mut text = format!("verified and unpacked {} into `{}`\n", count(traces.len(), "trace"), whole.display());
@@ -625,12 +635,11 @@ impl Unpack {
                 let _ = writeln!(text, "    a debugger looks for the program at `{}`", plain(&packed.path));
             }
             next.push(match &self.directory {
-                None => format!(
-                    "rr-patch replay {}/{}",
-                    whole.file_name().unwrap_or_default().to_string_lossy(),
-                    packed.name
-                ),
-                Some(_) => format!("rr-patch replay {}", whole.join(&packed.name).display()),
+                None => {
+                    let folder = whole.file_name().unwrap_or_default().to_string_lossy();
+                    format!("rr-patch replay{option} {}", quoted(&format!("{folder}/{}", packed.name)))
+                }
+                Some(_) => format!("rr-patch replay {}", quoted(&whole.join(&packed.name).to_string_lossy())),
             });
             shown.push(data(trace));
         }
