@@ -5,7 +5,8 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -82,7 +83,7 @@ impl Checkout {
         let top = match &repository {
             None => None,
             Some(repository) => match repository.workdir() {
-                Some(top) => Some(top.canonicalize()?),
+                Some(top) => Some(top.canonicalize().with_context(|| format!("cannot look at `{}`", top.display()))?),
                 None => {
                     return Err(Error::refused(format!(
                         "`{}` is a bare repository: it has no files to patch",
@@ -125,12 +126,11 @@ impl Checkout {
 
         let top = top.unwrap_or_else(|| root.clone());
         let below = root.strip_prefix(&top).unwrap_or(Path::new(""));
-        let key = match below.to_string_lossy() {
-            path if path.is_empty() => "checkout".to_owned(),
-            path => path.replace('%', "%25").replace('/', "%2F"),
+        let state_dir = git_dir.map_or_else(|| root.join(".rr-patch"), |dir| dir.join("rr-patch")).join(key(below));
+        let git = match &repository {
+            Some(repository) => Some(Git { under_way: under_way(repository), head: head(repository)? }),
+            None => None,
         };
-        let state_dir = git_dir.map_or_else(|| root.join(".rr-patch"), |dir| dir.join("rr-patch")).join(key);
-        let git = repository.map(|repository| Git { under_way: under_way(&repository), head: head(&repository) });
         Ok(Self { root, top, state_dir, git })
     }
 
@@ -219,7 +219,8 @@ impl Checkout {
             }
         }
         let bytes = fs::read(&here).with_context(|| format!("cannot read `{}`", here.display()))?;
-        let mode = fs::metadata(&here)?.permissions().mode() & 0o7777;
+        let seen = fs::metadata(&here).with_context(|| format!("cannot look at `{}`", here.display()))?;
+        let mode = seen.permissions().mode() & 0o7777;
         Ok(Some(Content { bytes, mode }))
     }
 
@@ -428,10 +429,24 @@ pub fn conflict_lines(text: &[u8]) -> String {
     shown
 }
 
+/// The repository that holds `place`; nothing where there is none.
+///
+/// libgit2 passes over a git folder that it cannot read, as if it were not there, and takes the repository above
+/// instead, or none. The journal would then be looked for in another place, and a patched checkout would count as
+/// unpatched. So each `.git` that libgit2 passed over is looked at.
 fn open(place: &Path) -> Result<Option<Repository>> {
-    match Repository::open_ext(place, RepositoryOpenFlags::empty(), [] as [&Path; 0]) {
-        Ok(repository) => Ok(Some(repository)),
-        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+    let limits = std::env::var_os("GIT_CEILING_DIRECTORIES").unwrap_or_default();
+    let limits: Vec<PathBuf> = std::env::split_paths(&limits).filter(|limit| limit.is_absolute()).collect();
+    match Repository::open_ext(place, RepositoryOpenFlags::empty(), &limits) {
+        Ok(repository) => {
+            let top = repository.workdir().unwrap_or_else(|| repository.path());
+            refuse_passed_over(place, &limits, Some(top))?;
+            Ok(Some(repository))
+        }
+        Err(error) if error.code() == ErrorCode::NotFound => {
+            refuse_passed_over(place, &limits, None)?;
+            Ok(None)
+        }
         Err(error) if error.code() == ErrorCode::Owner => {
             Err(Error::refused(format!("git does not trust `{}`: another user owns it", place.display()))
                 .hint(format!("if you do: `git config --global --add safe.directory {}`", place.display()))
@@ -451,8 +466,102 @@ fn open(place: &Path) -> Result<Option<Repository>> {
     }
 }
 
-fn head(repository: &Repository) -> Option<String> {
-    Some(repository.head().ok()?.target()?.to_string())
+/// Refuses a `.git` from `place` up to the `top` of the repository that was found. As git does, it goes into no folder
+/// of GIT_CEILING_DIRECTORIES and no other file system.
+fn refuse_passed_over(place: &Path, limits: &[PathBuf], top: Option<&Path>) -> Result<()> {
+    let is_limit = |folder: &Path| limits.iter().any(|limit| limit == folder || is_same(limit, folder));
+    let device = device(place);
+    let within = place.ancestors().take_while(|folder| top.is_none_or(|top| !is_same(top, folder)));
+    for folder in within.take_while(|folder| *folder == place || !(is_limit(folder) || self::device(folder) != device))
+    {
+        let path = folder.join(".git");
+        let Some(cause) = why_unusable(&path) else { continue };
+        return Err(Error::refused(format!("the git folder of `{}` cannot be read: {cause}", folder.display()))
+            .detail(format!("looked at: `{}`", path.display()))
+            .detail("expected: a git folder, or a file that names one, since rr-patch keeps its journal there")
+            .hint(format!(
+                "`git -C {} status` says more; in a copy without `.git` the patch can be made all the same",
+                folder.display()
+            ))
+            .into());
+    }
+    Ok(())
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| fs::metadata(path).map(|seen| (seen.dev(), seen.ino())).ok();
+    one == other || id(one).is_some_and(|found| id(other) == Some(found))
+}
+
+fn device(folder: &Path) -> Option<u64> {
+    fs::metadata(folder).map(|seen| seen.dev()).ok()
+}
+
+/// Why git cannot use what lies at `.git`; nothing where nothing is there, or a folder that has nothing of git in it.
+fn why_unusable(path: &Path) -> Option<String> {
+    let absent = |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    let link = match fs::symlink_metadata(path) {
+        Ok(seen) => seen.is_symlink(),
+        Err(error) => return (!absent(&error)).then(|| error.to_string()),
+    };
+    match fs::metadata(path) {
+        Err(error) if link => return Some(format!("it is a link, and {error}")),
+        Err(error) => return Some(error.to_string()),
+        Ok(seen) if !seen.is_dir() => {
+            return Some(match fs::read(path) {
+                Ok(text) => {
+                    format!("it is a file that says `{}`", String::from_utf8_lossy(&text[..text.len().min(200)]).trim())
+                }
+                Err(error) => error.to_string(),
+            });
+        }
+        Ok(_) => {}
+    }
+    let names = match fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+        Ok(entries) => entries.into_iter().map(|entry| entry.file_name()).collect::<Vec<_>>(),
+        Err(error) => return Some(error.to_string()),
+    };
+    let part = names.iter().find(|name| ["HEAD", "objects", "refs", "config"].iter().any(|part| *name == part))?;
+    let found = match fs::metadata(path.join("HEAD")) {
+        Err(error) => format!("its `HEAD`: {error}"),
+        Ok(seen) if seen.is_dir() => "its `HEAD` is a folder".into(),
+        Ok(_) => match fs::read(path.join("HEAD")) {
+            Err(error) => format!("its `HEAD`: {error}"),
+            Ok(_) => format!("it has `{}`, but not all that a repository needs", part.display()),
+        },
+    };
+    Some(found)
+}
+
+/// The commit that is checked out; nothing before the first one.
+fn head(repository: &Repository) -> Result<Option<String>> {
+    let unborn = |code| matches!(code, ErrorCode::UnbornBranch | ErrorCode::NotFound);
+    match repository.head() {
+        Ok(head) => Ok(head.target().map(|id| id.to_string())),
+        Err(error) if unborn(error.code()) => Ok(None),
+        Err(error) => {
+            let file = repository.path().join("HEAD");
+            Err(Error::refused(format!("cannot read `{}`: {}", file.display(), error.message()))
+                .detail("expected: the name of a branch or of a commit")
+                .hint("`git symbolic-ref HEAD refs/heads/BRANCH` sets it; `git fsck` says what else is damaged")
+                .into())
+        }
+    }
+}
+
+/// The name of the folder for our state about the installer that lies `below` the top of its work tree. No two paths
+/// have the same, whatever bytes they are made of.
+fn key(below: &Path) -> String {
+    if below.as_os_str().is_empty() {
+        return "checkout".into();
+    }
+    let mut key = String::new();
+    for chunk in below.as_os_str().as_bytes().utf8_chunks() {
+        key.push_str(&chunk.valid().replace('%', "%25").replace('/', "%2F"));
+        // No percent sign of the path is left, so that this stands for nothing else.
+        chunk.invalid().iter().for_each(|byte| key.push_str(&format!("%{byte:02X}")));
+    }
+    key
 }
 
 /// What git calls the operation that has stopped halfway. A bisection is not one: to patch while
@@ -492,6 +601,18 @@ fn without_login(address: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn key_is_another_for_every_path_and_as_before_for_text() {
+        use std::ffi::OsStr;
+        let of = |bytes: &[u8]| key(Path::new(OsStr::from_bytes(bytes)));
+        let told = [&b""[..], b"third_party/installer", b"50%", "\u{e4}".as_bytes()].map(of);
+        assert_eq!(told, ["checkout", "third_party%2Finstaller", "50%25", "\u{e4}"]);
+        let mut keys = [&b"a\xff"[..], b"a\xfe", b"a%FF", b"a%25FF", "a\u{fffd}".as_bytes(), b"a\xef\xbf"].map(of);
+        assert_eq!(keys[0], "a%FF");
+        keys.sort();
+        assert!(keys.windows(2).all(|pair| pair[0] != pair[1]), "{keys:?}");
+    }
 
     #[test]
     fn addresses_are_told_without_their_logins() {

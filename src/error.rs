@@ -3,7 +3,9 @@
 //! Most failures travel as plain `anyhow` errors and end with [`Exit::Failed`]. An [`Error`] is
 //! made where the code matters: above all where something is refused before anything was written.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 
 /// The exit codes of every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,16 +123,64 @@ pub fn render(error: &anyhow::Error) -> String {
     plain(&text)
 }
 
-/// A text without what would move a terminal's cursor or colour what follows: lines of patches are in it.
+/// A text without what would move a terminal's cursor, colour what follows, or turn its direction: lines of patches
+/// are in it.
 pub fn plain(text: &str) -> String {
-    let escaped = |c: char| c.is_control() && !['\n', '\t'].contains(&c);
+    escaped(text, |c| is_active(c) && !['\n', '\t'].contains(&c))
+}
+
+/// A name on one line, without anything that a terminal would act on.
+pub fn plain_name(name: &str) -> String {
+    escaped(name, is_active)
+}
+
+fn escaped(text: &str, escape: impl Fn(char) -> bool) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        match escaped(c) {
+        match escape(c) {
             true => out.extend(c.escape_default()),
             false => out.push(c),
         }
         out
     })
+}
+
+/// Whether a terminal acts on a character: C0, DEL, C1, and what sets the direction of text.
+pub fn is_active(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A text with bytes that are not UTF-8 as [`plain`] has it; such a byte is `\xff`.
+pub fn plain_bytes(text: &[u8]) -> String {
+    plain(&with_escaped_bytes(text))
+}
+
+fn with_escaped_bytes(text: &[u8]) -> String {
+    let mut out = String::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        out.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
+    }
+    out
+}
+
+/// A path, or another name of the system, as we print it. A path that is text and holds nothing that a terminal acts on is printed as it is. In any
+/// other the odd bytes are escaped, for the reader: no program finds the file by it.
+pub trait Shown {
+    /// On one line: a byte that is not UTF-8 as `\xff`, what a terminal acts on as `\n` or `\u{1b}`.
+    fn shown(&self) -> String;
+
+    /// For JSON, which escapes characters by itself: only a byte that is not UTF-8 is escaped, as `\xff`.
+    fn in_json(&self) -> String;
+}
+
+impl<T: AsRef<OsStr> + ?Sized> Shown for T {
+    fn shown(&self) -> String {
+        plain_name(&self.in_json())
+    }
+
+    fn in_json(&self) -> String {
+        with_escaped_bytes(self.as_ref().as_bytes())
+    }
 }
 
 /// The exit code that an error asks for.

@@ -10,6 +10,7 @@ use similar::{DiffTag, TextDiff};
 
 use crate::checkout::{Checkout, Content};
 use crate::error::Exit;
+use crate::error::Shown as _;
 use crate::journal::{About, Journal, Seen, State};
 use crate::patchfile::Label;
 use crate::plan::{How, Plan, Rewrite};
@@ -226,10 +227,10 @@ pub fn status(checkout: &Checkout, journal: &Journal, seen: &[Seen], found: Opti
     } else {
         let _ = write!(text, "\nsince then:\n{notes}");
     }
-    let text = format!("{state}: `{}`, {}\n{text}", checkout.root().display(), by(how, &journal.plan));
+    let text = format!("{state}: `{}`, {}\n{text}", checkout.root().shown(), by(how, &journal.plan));
     let mut data = json!({
         "patched": seen.iter().all(|seen| seen.state == State::Patched), "state": state,
-        "root": checkout.root(), "tool": tool, "base": base, "commit": commit, "changes": changes, "files": files,
+        "root": checkout.root().in_json(), "tool": tool, "base": base, "commit": commit, "changes": changes, "files": files,
         "originals": found.map(|(commit, merged)| json!({ "commit": commit, "merged": merged })),
     });
     add_how(&mut data, how, &journal.plan);

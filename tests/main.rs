@@ -29,6 +29,7 @@ mod patch_merges;
 mod patch_misfits;
 mod known;
 mod inspect;
+mod places;
 mod provenance;
 mod record;
 mod recorder;

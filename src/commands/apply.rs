@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{Changes, Where, plan_from_originals};
 use crate::checkout::{Checkout, Content};
 use crate::error::Error;
+use crate::error::Shown as _;
 use crate::journal::{About, Journal, Lock, Seen, State, refuse_odd_modes};
 use crate::patchfile::Label;
 use crate::plan::{How, Plan, Recipe, Rewrite, reversed};
@@ -133,7 +134,7 @@ impl Apply {
         let text = format!(
             "{} `{}`, {}:\n{}{}{}{}{committed}next: `rr-patch build`; `rr-patch revert` takes it back\n",
             if again { "patched again" } else { "patched" },
-            checkout.root().display(),
+            checkout.root().shown(),
             report::by(&journal.about.how, &journal.plan),
             report::sites(&journal.plan),
             files(&journal.plan),
@@ -150,7 +151,7 @@ impl Apply {
         if !self.dry_run {
             self.verify(checkout, journal, &[])?;
         }
-        let root = checkout.root().display();
+        let root = checkout.root().shown();
         let text = format!("`{root}` is patched already; nothing to do\n{}", notes_of(kept_aside));
         let mut data = data(checkout, &journal.plan, &journal.about, "unchanged");
         add_kept(&mut data, kept_aside);
@@ -162,7 +163,7 @@ impl Apply {
         let text = format!(
             "would patch{} `{}`, {}:\n{}{}nothing was written (--dry-run); `rr-patch diff` shows the lines\n",
             if self.commit { " and commit" } else { "" },
-            checkout.root().display(),
+            checkout.root().shown(),
             report::by(&about.how, plan),
             report::sites(plan),
             files(plan)
@@ -188,7 +189,7 @@ impl Apply {
 
     /// On a tree that says it is patched, and whose originals are not known.
     fn on_marked(&self, checkout: &Checkout, recipe: &Recipe, marked: &Marked) -> Result<Report> {
-        let root = checkout.root().display();
+        let root = checkout.root().shown();
         let asked_for = match recipe {
             Recipe::Structural(options) => marked.is(options),
             Recipe::Classic(_) => false,
@@ -196,7 +197,7 @@ impl Apply {
         if asked_for && marked.open.is_empty() && !self.commit {
             let text = format!("`{root}` is patched already, as its sources say; nothing to do\n");
             let data = json!({
-                "outcome": "unchanged", "root": checkout.root(), "base": null, "tool": marked.mark.tool,
+                "outcome": "unchanged", "root": checkout.root().in_json(), "base": null, "tool": marked.mark.tool,
                 "options": marked.mark.given, "changes": [], "files": [], "commit": null,
             });
             return Ok(Report::new(SCHEMA, text, data));
@@ -228,7 +229,7 @@ impl Apply {
         }
         let text = format!(
             "`{}`{said}\nedited since, and left as it is: {}\n{}",
-            checkout.root().display(),
+            checkout.root().shown(),
             edited.join(", "),
             notes_of(&kept_aside)
         );
@@ -373,7 +374,7 @@ fn data(checkout: &Checkout, plan: &Plan, about: &About, outcome: &str) -> serde
         .map(|r| json!({"path": r.path, "added": r.before.is_none(), "removed": r.after.is_none()}))
         .collect();
     let mut data = json!({
-        "outcome": outcome, "root": checkout.root(), "base": about.base, "tool": about.tool,
+        "outcome": outcome, "root": checkout.root().in_json(), "base": about.base, "tool": about.tool,
         "changes": report::changes(plan), "files": files,
     });
     report::add_how(&mut data, &about.how, plan);

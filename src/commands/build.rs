@@ -17,6 +17,7 @@ use crate::binary::{Facts, hash, hash_file};
 use crate::build::{Built, Link, Phase, Prepared, Removed, Request, Terraform, View, bytes, seconds};
 use crate::checkout::Checkout;
 use crate::error::Error;
+use crate::error::Shown as _;
 use crate::journal::{self, Seen};
 use crate::plan::{How, Plan, Rewrite};
 use crate::process::{Environment, Interrupt};
@@ -305,12 +306,12 @@ fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched:
         })
         .collect();
     let data = json!({
-        "installer": built.path, "log": built.log, "seconds": built.took.as_secs_f64(), "patched": patched,
+        "installer": built.path.in_json(), "log": built.log.in_json(), "seconds": built.took.as_secs_f64(), "patched": patched,
         "phases": built.phases, "processor_seconds": built.cpu, "peak_memory": built.peak_memory, "jobs": built.jobs,
         "go": built.go, "programs": programs, "removed": built.removed, "left_out": built.aside,
-        "platforms": built.serves, "without": built.lacks, "control_plane": !lacks_control_plane, "timings": page,
+        "platforms": built.serves, "without": built.lacks, "control_plane": !lacks_control_plane, "timings": page.map(Path::in_json),
         "terraform": built.terraform,
-        "provenance": statement,
+        "provenance": statement.map(Path::in_json),
     });
     Report::new(SCHEMA, text, data)
 }
@@ -349,7 +350,7 @@ fn patch(checkout: &Checkout) -> Result<Patch> {
         Some(Recognised::Applied(applied)) => applied.journal,
         Some(Recognised::Marked(marked)) => return of_marked(checkout, &marked, refusal),
         None => {
-            let root = checkout.root().display();
+            let root = checkout.root().shown();
             return Err(refusal(format!("`{root}` is not patched: its installer would record nothing")).into());
         }
     };
@@ -357,7 +358,7 @@ fn patch(checkout: &Checkout) -> Result<Patch> {
     let undone: Vec<&str> =
         seen.iter().filter(|seen| !carries(&journal, seen)).map(|seen| seen.rewrite.path.as_str()).collect();
     if !undone.is_empty() {
-        let error = refusal(format!("`{}` is only partly patched", checkout.root().display()));
+        let error = refusal(format!("`{}` is only partly patched", checkout.root().shown()));
         return Err(undone.into_iter().fold(error, |error, path| error.detail(format!("not patched: {path}"))).into());
     }
     let now = |seen: &Seen| Rewrite { after: seen.current.clone(), ..seen.rewrite.clone() };
@@ -373,7 +374,7 @@ fn patch(checkout: &Checkout) -> Result<Patch> {
 /// A checkout whose originals are not known: its patch set is its sources, whole.
 fn of_marked(checkout: &Checkout, marked: &Marked, refusal: impl Fn(String) -> Error) -> Result<Patch> {
     if !marked.open.is_empty() {
-        let error = refusal(format!("`{}` is only partly patched", checkout.root().display()));
+        let error = refusal(format!("`{}` is only partly patched", checkout.root().shown()));
         let place = |site: &Site| format!("not patched: {}:{}, {}", site.path, site.line, site.change);
         return Err(marked.open.iter().map(place).fold(error, Error::detail).into());
     }

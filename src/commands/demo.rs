@@ -16,6 +16,7 @@ use serde_json::json;
 use super::{Changes, Where, apply::Apply, revert::Revert, traces::shown_length};
 use crate::build::{Prepared, Request, View, seconds};
 use crate::checkout::Checkout;
+use crate::error::Shown as _;
 use crate::error::{Error, render};
 use crate::host::{Finding, Host, Level, Purpose, Question, SMOKE_TEST, examine};
 use crate::process::{Child, Environment, Interrupt};
@@ -161,7 +162,7 @@ impl Demo {
             "command_line": shown.recorder,
             "traces": names,
             "replayed": shown.replayed,
-            "folder": kept,
+            "folder": kept.as_deref().map(Path::in_json),
         });
         Ok(Report::new("rr-patch/demo/1", text, data))
     }

@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::binary::{Content, Entry, Facts, Finding, Installer, Patch, REBUILD, REBUILD_OTHER, first_bytes};
+use crate::error::Shown;
 use crate::provenance::{self, Statement};
 use crate::report::{Report, count, options, short};
 use crate::rules::Options;
@@ -387,7 +388,7 @@ impl Said<'_> {
         let beside = self.beside.as_ref().map(|Beside { path, statement, fits }| {
             let (started, finished) = statement.times();
             json!({
-                "path": path, "fits": fits, "tool": statement.version("rr-patch"), "source": statement.source(),
+                "path": path.in_json(), "fits": fits, "tool": statement.version("rr-patch"), "source": statement.source(),
                 "commit": statement.base(), "patch": statement.patch(), "started": started, "finished": finished,
                 "options": statement.parameter("options"), "platforms": statement.parameter("platforms"),
                 "arguments": statement.parameter("arguments"), "environment": statement.parameter("environment"),
@@ -396,7 +397,7 @@ impl Said<'_> {
         });
         let facts = self.rows.first().and_then(|row| row.facts.as_ref());
         json!({
-            "file": file,
+            "file": file.in_json(),
             "kind": match self.kind { Kind::Installer => "installer", Kind::Controller => "controller", Kind::Program => "program" },
             "recording": self.recording(),
             "patch": self.patch.map(|patch| json!({ "found": patch.found, "missing": patch.missing })),

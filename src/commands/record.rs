@@ -16,6 +16,7 @@ use super::traces::{plain, shown_length, table};
 use crate::binary::{REBUILD, carries_patch, embedded};
 use crate::build::{CORE, seconds};
 use crate::checkout::Checkout;
+use crate::error::Shown as _;
 use crate::error::{Error, Exit};
 use crate::go::holds;
 use crate::host::{
@@ -350,15 +351,15 @@ impl Record {
             .iter()
             .map(|trace| {
                 json!({
-                    "controller": trace.controller(), "trace": trace.name, "path": trace.path, "state": trace.state,
+                    "controller": trace.controller(), "trace": trace.name, "path": trace.path.in_json(), "state": trace.state,
                     "size": trace.size, "exit": exit(trace),
                 })
             })
             .collect();
         let data = json!({
-            "installer": installer, "end": end.to_string(), "seconds": took.as_secs_f64(), "asked_to_stop": asked,
+            "installer": installer.in_json(), "end": end.to_string(), "seconds": took.as_secs_f64(), "asked_to_stop": asked,
             "stopped_with_bytes_free": match stopped { Some(Stopped::NoRoom(free)) => Some(free), _ => None },
-            "folder": store.root(), "traces": all, "next": next,
+            "folder": store.root().in_json(), "traces": all, "next": next,
         });
         let report = Report::new("rr-patch/record/1", text, data);
         let exit = match stopped {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::bundle::{self, Unpacking};
 use crate::checkout::Checkout;
 use crate::editor::{self, Change, Configuration, Moved, Session, Way, configure, moved};
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::host::Host;
 use crate::replay::{Listen, Opening, Ready, Served, prepare, quoted};
 use crate::report::{Format, Report, count};
@@ -233,16 +233,16 @@ impl Talk<'_> {
     fn data(&self, listen: Option<&str>) -> Value {
         let configuration = self.configuration.as_ref().map(|(_, configuration)| {
             json!({
-                "path": configuration.path, "name": configuration.name,
+                "path": configuration.path.in_json(), "name": configuration.name,
                 "content": String::from_utf8_lossy(&configuration.after),
             })
         });
         json!({
-            "trace": self.trace.name, "path": self.trace.path, "controller": self.trace.controller(),
-            "delve": { "path": self.opening.delve.path, "version": self.opening.delve.version.to_string() },
-            "rr": { "path": self.opening.rr.path, "version": self.opening.rr.said(), "flags": self.opening.rr_flags },
+            "trace": self.trace.name, "path": self.trace.path.in_json(), "controller": self.trace.controller(),
+            "delve": { "path": self.opening.delve.path.in_json(), "version": self.opening.delve.version.to_string() },
+            "rr": { "path": self.opening.rr.path.in_json(), "version": self.opening.rr.said(), "flags": self.opening.rr_flags },
             "command": self.opening.line(listen), "configuration": configuration, "warnings": self.opening.warnings,
-            "moved": self.moved.as_ref().map(|moved| json!({ "here": moved.here, "program": moved.program })),
+            "moved": self.moved.as_ref().map(|moved| json!({ "here": moved.here.in_json(), "program": moved.program.in_json() })),
         })
     }
 

@@ -10,6 +10,7 @@ use super::Where;
 use super::apply::{add_kept, notes_of};
 use crate::checkout::{Commit, Undone};
 use crate::error::Error;
+use crate::error::Shown as _;
 use crate::journal::{Lock, has_leftovers};
 use crate::recognise::{Applied, Found, Recognised};
 use crate::report::{Report, count, short};
@@ -31,8 +32,8 @@ impl Revert {
     pub fn run(&self) -> Result<Report> {
         let checkout = self.place.checkout()?;
         let nothing = || {
-            let text = format!("`{}` is not patched; nothing to do\n", checkout.root().display());
-            let data = json!({ "outcome": "unchanged", "root": checkout.root(), "files": [] });
+            let text = format!("`{}` is not patched; nothing to do\n", checkout.root().shown());
+            let data = json!({ "outcome": "unchanged", "root": checkout.root().in_json(), "files": [] });
             Ok(Report::new(SCHEMA, text, data))
         };
         // Where nothing is patched nothing is written, not even a lock, but for what an interrupted run left.
@@ -45,7 +46,7 @@ impl Revert {
             None => return nothing(),
             Some(Recognised::Applied(applied)) => *applied,
             Some(Recognised::Marked(marked)) => {
-                let message = format!("`{}` is patched, but its originals are not known", checkout.root().display());
+                let message = format!("`{}` is patched, but its originals are not known", checkout.root().shown());
                 return Err(marked.explain(Error::refused(message)).into());
             }
         };
@@ -70,7 +71,7 @@ impl Revert {
         journal.end(&checkout, &backups)?;
 
         let reverted = count(undo.reverted().count(), "file");
-        let mut text = format!("reverted `{}`: {reverted}\n", checkout.root().display());
+        let mut text = format!("reverted `{}`: {reverted}\n", checkout.root().shown());
         let mut files = Vec::new();
         for rewrite in undo.reverted() {
             let edited = found.iter().flat_map(|found| &found.merged);
@@ -112,7 +113,7 @@ impl Revert {
             };
         }
         let mut data = json!({
-            "outcome": "reverted", "root": checkout.root(), "files": files,
+            "outcome": "reverted", "root": checkout.root().in_json(), "files": files,
             "commit_gone": undone.map(|undone| undone == Undone::Gone),
         });
         add_kept(&mut data, &kept);

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::Where;
 use crate::checkout::Checkout;
+use crate::error::Shown as _;
 use crate::recognise::{Applied, Marked, Recognised};
 use crate::report::{self, Report};
 use crate::rules::Options;
@@ -25,8 +26,8 @@ impl Status {
         let checkout = self.place.checkout()?;
         Ok(match Recognised::find(&checkout)? {
             None => {
-                let text = format!("`{}` is not patched: `rr-patch apply` does it\n", checkout.root().display());
-                Report::new(SCHEMA, text, json!({ "patched": false, "root": checkout.root() }))
+                let text = format!("`{}` is not patched: `rr-patch apply` does it\n", checkout.root().shown());
+                Report::new(SCHEMA, text, json!({ "patched": false, "root": checkout.root().in_json() }))
             }
             Some(Recognised::Applied(applied)) => {
                 let Applied { journal, found } = *applied;
@@ -42,7 +43,7 @@ impl Status {
 fn of_marked(checkout: &Checkout, marked: &Marked) -> Report {
     let Marked { mark, open, why, needs } = marked;
     let state = if open.is_empty() { "patched" } else { "partly patched" };
-    let mut text = format!("{state}: `{}`\n", checkout.root().display());
+    let mut text = format!("{state}: `{}`\n", checkout.root().shown());
     let _ = writeln!(text, "by:      rr-patch {}\nknown:   by its sources", mark.tool);
     match &mark.options {
         Some(options) => text.push_str(&report::recording(options)),
@@ -61,7 +62,7 @@ fn of_marked(checkout: &Checkout, marked: &Marked) -> Report {
         let _ = writeln!(text, "  {line}");
     }
     let data = json!({
-        "patched": open.is_empty(), "state": state, "root": checkout.root(), "tool": mark.tool, "options": mark.given,
+        "patched": open.is_empty(), "state": state, "root": checkout.root().in_json(), "tool": mark.tool, "options": mark.given,
         "command": mark.options.as_ref().map(Options::command), "not_patched": open, "originals": null,
         "why": why, "needs": needs,
     });

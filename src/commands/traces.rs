@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::build::seconds;
 use crate::bundle::{self, HEAD as BUNDLE_HEAD, Head, LEVELS, Packing, Unpacked, Unpacking};
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::process::Interrupt;
 use crate::replay::quoted;
 use crate::report::{Report, count};
@@ -207,7 +208,7 @@ const HEAD: [&str; 6] = ["name", "controller", "started", "length", "size", "sta
 
 fn data(trace: &Trace) -> Value {
     json!({
-        "name": trace.name, "path": trace.path, "controller": trace.controller(), "state": trace.state,
+        "name": trace.name, "path": trace.path.in_json(), "controller": trace.controller(), "state": trace.state,
         "started": rfc3339(trace.started), "ended": trace.ended.map(rfc3339),
         "seconds": length(trace).map(|length| length.as_secs_f64()),
         "bytes": trace.size, "own_bytes": trace.own, "sidecar": trace.sidecar,
@@ -229,11 +230,12 @@ fn list(store: &Store) -> Result<Report> {
         let _ = writeln!(text, "\n{}, {size}, in `{root}`: {}", count(traces.len(), "trace"), states.join(", "));
     }
     for (path, why) in &unreadable {
-        let _ = writeln!(text, "cannot be read: `{}`: {}", plain(&path.to_string_lossy()), plain(why));
+        let _ = writeln!(text, "cannot be read: `{}`: {}", plain(&path.in_json()), plain(why));
     }
-    let unreadable: Vec<Value> = unreadable.iter().map(|(path, why)| json!({ "path": path, "why": why })).collect();
+    let unreadable: Vec<Value> =
+        unreadable.iter().map(|(path, why)| json!({ "path": path.in_json(), "why": why })).collect();
     let data = json!({
-        "root": store.root(), "traces": traces.iter().map(data).collect::<Vec<_>>(), "unreadable": unreadable,
+        "root": store.root().in_json(), "traces": traces.iter().map(data).collect::<Vec<_>>(), "unreadable": unreadable,
     });
     Ok(Report::new("rr-patch/traces/1", text, data))
 }
@@ -253,7 +255,7 @@ fn show(trace: &Trace, option: &str) -> Report {
     let replayable = check.obstacles.is_empty();
     let verdict = if replayable { "it can be replayed" } else { "it cannot be replayed" };
     let mut lines = Lines(format!("{}: {}, {verdict}\n", plain(&trace.name), trace.state.word()));
-    lines.add("path", trace.path.to_string_lossy());
+    lines.add("path", trace.path.in_json());
     lines.add("controller", trace.controller());
     lines.add("started", local(trace.started));
     lines.add("length", shown_length(trace));
@@ -305,8 +307,8 @@ fn show(trace: &Trace, option: &str) -> Report {
     all["program"] = program.map_or(Value::Null, |program| {
         let lossy = |text: &std::ffi::OsString| text.to_string_lossy().into_owned();
         json!({
-            "path": program.path, "arguments": program.arguments.map(|all| all.iter().map(lossy).collect::<Vec<_>>()),
-            "end": program.end.map(|end| end.to_string()), "kept": program.kept, "file": program.file,
+            "path": program.path.as_deref().map(Path::in_json), "arguments": program.arguments.map(|all| all.iter().map(lossy).collect::<Vec<_>>()),
+            "end": program.end.map(|end| end.to_string()), "kept": program.kept, "file": program.file.as_deref().map(Path::in_json),
             "same": program.still.map(|still| still == Still::Same),
         })
     });
@@ -322,8 +324,8 @@ fn show(trace: &Trace, option: &str) -> Report {
 fn show_program(lines: &mut Lines, trace: &Trace, program: &Program) {
     match (&program.path, &program.arguments) {
         (Some(path), Some(arguments)) => {
-            lines.add("program", path.to_string_lossy());
-            let arguments: Vec<_> = arguments.iter().skip(1).map(|argument| argument.to_string_lossy()).collect();
+            lines.add("program", path.in_json());
+            let arguments: Vec<_> = arguments.iter().skip(1).map(|argument| argument.in_json()).collect();
             lines.add("arguments", if arguments.is_empty() { "none".into() } else { arguments.join(" ") });
         }
         _ => lines.add("program", "not known: rr writes it down when it closes a trace"),
@@ -408,7 +410,7 @@ impl Prune {
         let names = |traces: &[Trace]| traces.iter().map(|trace| trace.name.clone()).collect::<Vec<_>>();
         let report = |text: String, removed: &[String], failed: Vec<Value>, freed: u64| {
             let data = json!({
-                "root": store.root(), "chosen": chosen.iter().map(data).collect::<Vec<_>>(), "removed": removed,
+                "root": store.root().in_json(), "chosen": chosen.iter().map(data).collect::<Vec<_>>(), "removed": removed,
                 "failed": failed, "freed_bytes": freed, "dry_run": self.dry_run, "live": names(&live),
             });
             Report::new("rr-patch/traces-prune/1", text, data)
@@ -588,7 +590,7 @@ impl Pack {
         let unpack = if self.recipient.is_empty() { "" } else { " --identity KEY" };
         let _ = writeln!(text, "next, on the other host:\n  rr-patch traces unpack {file}{unpack}");
         let data = json!({
-            "file": self.output, "bytes": size, "encrypted": !self.recipient.is_empty(), "head": head, "warnings": warnings,
+            "file": self.output.in_json(), "bytes": size, "encrypted": !self.recipient.is_empty(), "head": head, "warnings": warnings,
         });
         Report::new("rr-patch/traces-pack/1", text, data)
     }
@@ -653,7 +655,7 @@ impl Unpack {
             let _ = writeln!(text, "  {}", plain(line));
         });
         let data = json!({
-            "folder": whole, "traces": shown, "sources": substitute, "head": head, "next": next,
+            "folder": whole.in_json(), "traces": shown, "sources": substitute.as_deref().map(Path::in_json), "head": head, "next": next,
         });
         Report::new("rr-patch/traces-unpack/1", text, data)
     }

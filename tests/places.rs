@@ -1,0 +1,217 @@
+//! Odd and hostile places: git folders that cannot be read, names that are not text, programs of the checkout in PATH,
+//! escape codes in names.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+
+use crate::harness::{JOURNAL, PROCESS, Run, Tree, command, copy};
+
+const COMMANDS: [&[&str]; 5] = [&["apply"], &["apply", "--dry-run"], &["diff"], &["status"], &["revert"]];
+
+/// A user who is not us.
+const NOBODY: u32 = 65_534;
+
+// The git folder.
+
+/// Asserts that every command refuses, names `what`, and begins no second journal.
+#[track_caller]
+fn refused_everywhere(tree: &Tree, what: &[&str]) {
+    let before = tree.snapshot();
+    for arguments in COMMANDS {
+        tree.rr_patch(arguments).refuses().says(what);
+    }
+    assert!(before == tree.snapshot());
+}
+
+#[test]
+fn commands_refuse_a_git_file_that_leads_nowhere() {
+    let tree = Tree::bare("installer");
+    tree.write(".git", "gitdir: /nowhere/installer.git\n");
+    refused_everywhere(
+        &tree,
+        &[
+            &format!("error: the git folder of `{}` cannot be read: it is a file that says", tree.root().display()),
+            "`gitdir: /nowhere/installer.git`",
+            "hint: `git -C ",
+        ],
+    );
+}
+
+#[test]
+fn commands_refuse_a_git_link_that_leads_nowhere() {
+    let tree = Tree::bare("installer");
+    tree.link(".git", "/nowhere/installer.git");
+    refused_everywhere(&tree, &["cannot be read: it is a link, and No such file or directory"]);
+}
+
+#[test]
+fn commands_refuse_a_git_folder_with_a_folder_for_its_head() {
+    let tree = Tree::patched("installer");
+    tree.remove(".git/HEAD");
+    fs::create_dir(tree.path(".git/HEAD")).unwrap();
+    refused_everywhere(&tree, &["cannot be read: its `HEAD` is a folder\n", "looked at: `"]);
+    assert!(tree.path(JOURNAL).is_file());
+}
+
+#[test]
+fn commands_refuse_a_head_and_a_config_that_make_no_sense() {
+    for (name, text) in [(".git/HEAD", "nonsense\n"), (".git/HEAD", ""), (".git/config", "[core\n")] {
+        let tree = Tree::patched("installer");
+        tree.write(name, text);
+        refused_everywhere(&tree, &["error: cannot ", tree.root().to_str().unwrap(), "hint: `git "]);
+    }
+}
+
+#[test]
+fn commands_refuse_a_git_folder_that_lacks_a_part() {
+    let tree = Tree::new("installer");
+    fs::rename(tree.path(".git/objects"), tree.beside("objects")).unwrap();
+    refused_everywhere(&tree, &["but not all that a repository needs\n"]);
+}
+
+#[test]
+fn commands_refuse_a_damaged_git_folder_below_another_checkout() {
+    let tree = Tree::vendored("third_party/installer");
+    tree.write("third_party/installer/.git", "gitdir: ../nowhere\n");
+    for arguments in COMMANDS {
+        let run = tree.rr_patch_in("third_party/installer", arguments).refuses();
+        run.says(&["third_party/installer` cannot be read: it is a file that says `gitdir: ../nowhere`\n"]);
+    }
+    assert!(!tree.path(".git/rr-patch").exists());
+}
+
+#[test]
+fn apply_takes_an_empty_git_folder_for_none_as_git_does() {
+    let tree = Tree::bare("installer");
+    fs::create_dir(tree.path(".git")).unwrap();
+    assert!(tree.run("git", &["status"], &[]).says(&["not a git repository"]).code != 0);
+    tree.rr_patch(&["apply"]).exits(0);
+    assert!(tree.path(".rr-patch/checkout/journal").is_file());
+    tree.rr_patch(&["revert"]).exits(0);
+}
+
+#[test]
+fn apply_looks_for_a_repository_no_higher_than_git_may() {
+    let tree = Tree::vendored("third_party/installer");
+    let output = |arguments: &[&str]| {
+        let mut tool = tree.tool();
+        tool.current_dir(tree.path("third_party/installer")).env("GIT_CEILING_DIRECTORIES", tree.root());
+        Run::of(tool.args(arguments).output().unwrap())
+    };
+    output(&["apply"]).exits(0);
+    assert!(!tree.path(".git/rr-patch").exists());
+    output(&["revert"]).exits(0);
+}
+
+#[test]
+fn commands_refuse_a_git_folder_that_may_not_be_read() {
+    let tree = Tree::patched("installer");
+    if tree.run("chown", &["-R", &NOBODY.to_string(), ".."], &[]).code != 0 {
+        eprintln!("skipped: files can be given to nobody else here");
+        return;
+    }
+    // A place for the program that this user may go to.
+    let program = tree.beside("rr-patch");
+    copy(Path::new(env!("CARGO_BIN_EXE_rr-patch")), &program);
+    for (name, mode) in [(".git", 0), (".git/HEAD", 0), (".git", 0o311)] {
+        let was = fs::metadata(tree.path(name)).unwrap().permissions();
+        tree.chmod(name, mode);
+        for arguments in COMMANDS {
+            let mut tool = command(program.to_str().unwrap());
+            let run = Run::of(tool.current_dir(tree.root()).args(arguments).uid(NOBODY).output().unwrap());
+            // A folder that may be searched and not listed is no obstacle to git.
+            if mode == 0 {
+                run.refuses().says(&["cannot ", "ermission denied", tree.root().to_str().unwrap()]);
+            }
+            assert!(!tree.path(".rr-patch").exists(), "{name} {arguments:?}");
+        }
+        fs::set_permissions(tree.path(name), was).unwrap();
+    }
+}
+
+#[test]
+fn commands_never_take_a_checkout_for_one_without_git_when_no_file_can_be_opened() {
+    let mut refused = 0;
+    for number in 4..14 {
+        let tree = Tree::new("installer");
+        let limit = format!("--nofile={number}");
+        let run = tree.run("prlimit", &[&limit, env!("CARGO_BIN_EXE_rr-patch"), "apply"], &[]);
+        assert!(!tree.path(".rr-patch").exists(), "with {number} files:\n{}{}", run.stdout, run.stderr);
+        refused += usize::from(run.code != 0);
+        assert!(run.code != 101, "with {number} files:\n{}", run.stderr);
+    }
+    assert!(refused > 0);
+}
+
+// Names that are not text.
+
+/// A checkout moved to a folder of that name.
+fn moved(tree: &Tree, name: &[u8]) -> PathBuf {
+    let root = tree.root().with_file_name(OsStr::from_bytes(name));
+    fs::rename(tree.root(), &root).unwrap();
+    root
+}
+
+fn run_in(folder: &Path, arguments: &[&str]) -> Run {
+    Run::of(command(env!("CARGO_BIN_EXE_rr-patch")).current_dir(folder).args(arguments).output().unwrap())
+}
+
+#[test]
+fn commands_work_in_a_root_that_is_not_utf8() {
+    let tree = Tree::new("installer");
+    let root = moved(&tree, b"inst\xffaller\xe9");
+    let original = fs::read(root.join(PROCESS)).unwrap();
+    let shown = format!("{}/inst\\xffaller\\xe9", root.parent().unwrap().display());
+    for (arguments, code) in [
+        (&["apply", "--dry-run"][..], 0),
+        (&["status"], 0),
+        (&["revert"], 0),
+        (&["apply"], 0),
+        (&["apply"], 0),
+        (&["status"], 0),
+        (&["diff"], 0),
+        (&["revert"], 0),
+        (&["traces"], 0),
+    ] {
+        let arguments = [&["--format", "json"], arguments].concat();
+        let run = run_in(&root, &arguments);
+        assert_eq!(run.code, code, "{arguments:?}\n{}{}", run.stdout, run.stderr);
+        if !arguments.contains(&"diff") && !arguments.contains(&"traces") {
+            assert_eq!(run.json()["root"], *shown, "{arguments:?}");
+        }
+    }
+    run_in(&root, &["status"]).exits(0).prints(&[&format!("`{shown}` is not patched")]);
+    assert_eq!(fs::read(root.join(PROCESS)).unwrap(), original);
+}
+
+#[test]
+fn two_roots_that_differ_in_bytes_that_are_not_utf8_have_journals_of_their_own() {
+    let tree = Tree::new("installer");
+    let roots = [&b"one\xff"[..], b"one\xfe"].map(|name| tree.root().join(OsStr::from_bytes(name)));
+    for root in &roots {
+        fs::create_dir(root).unwrap();
+        fs::rename(tree.path("pkg"), tree.path("was")).unwrap_or_default();
+        copy(&tree.path("was"), &root.join("pkg"));
+    }
+    run_in(&roots[0], &["apply"]).exits(0);
+    run_in(&roots[1], &["status"]).exits(0).prints(&["is not patched"]);
+    run_in(&roots[1], &["revert"]).exits(0).prints(&["nothing to do"]);
+    run_in(&roots[0], &["status"]).exits(0).prints(&["nothing was edited since\n"]);
+    run_in(&roots[0], &["revert"]).exits(0).prints(&["reverted "]);
+}
+
+#[test]
+fn traces_of_a_folder_that_is_not_utf8_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join(OsStr::from_bytes(b"traces\xff"));
+    fs::create_dir_all(store.join(OsStr::from_bytes(b"aws\xfe-0"))).unwrap();
+    fs::write(store.join(OsStr::from_bytes(b"aws\xfe-0/incomplete")), "").unwrap();
+    for arguments in [&["traces"][..], &["--format", "json", "traces"]] {
+        let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
+        let run = Run::of(tool.args(arguments).env("_RR_TRACE_DIR", &store).output().unwrap());
+        assert!([0, 4].contains(&run.code), "{}{}", run.stdout, run.stderr);
+    }
+}
