@@ -325,7 +325,7 @@ fn show_program(lines: &mut Lines, trace: &Trace, program: &Program) {
     match (&program.path, &program.arguments) {
         (Some(path), Some(arguments)) => {
             lines.add("program", path.in_json());
-            let arguments: Vec<_> = arguments.iter().skip(1).map(|argument| argument.in_json()).collect();
+            let arguments: Vec<_> = arguments.iter().skip(1).map(Shown::in_json).collect();
             lines.add("arguments", if arguments.is_empty() { "none".into() } else { arguments.join(" ") });
         }
         _ => lines.add("program", "not known: rr writes it down when it closes a trace"),
