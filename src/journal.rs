@@ -1,6 +1,9 @@
 //! What was there before: the originals, kept durably in `<git dir>/rr-patch/` before the first
 //! write.
 //!
+//! Branches may have other originals: when an apply begins, a journal of others is kept beside, unless git
+//! has them.
+//!
 //! One file holds a line of JSON and then the bytes of every file before and after. Nothing is
 //! recorded about how far a write came: a file that equals `before` is untouched, one that equals
 //! `after` is patched, any other was edited since. So a kill at any point needs no special case,
@@ -10,6 +13,7 @@
 //! synced. So the journal holds the boot id, and a beginning of what apply wrote counts as cut off only
 //! if the machine went down since; within one boot it is an edit.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -202,23 +206,51 @@ pub fn has_leftovers(checkout: &Checkout) -> bool {
 /// The file in the state folder that is locked.
 const LOCK: &str = "lock";
 
+/// What the name of a journal begins with that a newer one of other originals put beside. The newest is
+/// `journal`, as in 0.1.
+const KEPT: &str = "journal-";
+
+/// Each file that was there before, and the name that git has for its bytes.
+fn originals(plan: &Plan) -> Result<BTreeMap<&str, String>> {
+    let there = plan.rewrites.iter().filter_map(|rewrite| Some((&*rewrite.path, rewrite.before.as_ref()?)));
+    there.map(|(path, before)| Ok((path, before.hash()?))).collect()
+}
+
 impl Journal {
     fn path_of(checkout: &Checkout) -> PathBuf {
         checkout.state_dir().join("journal")
     }
 
-    /// The journal of this checkout, if something was applied.
+    /// The journals of this checkout: that of the newest apply, then those that it put beside, newest first.
     ///
     /// # Errors
     /// One that a newer version wrote, or that is damaged: it is left alone.
-    pub fn load(checkout: &Checkout) -> Result<Option<Self>> {
-        let path = Self::path_of(checkout);
-        let bytes = match fs::read(&path) {
+    pub fn all(checkout: &Checkout) -> Result<Vec<Self>> {
+        let mut journals: Vec<Self> = Self::read(&Self::path_of(checkout))?.into_iter().collect();
+        let names = fs::read_dir(checkout.state_dir()).into_iter().flatten().flatten();
+        let mut kept: Vec<(Option<SystemTime>, PathBuf)> = names
+            .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(KEPT.as_bytes()))
+            .map(|entry| (entry.metadata().and_then(|seen| seen.modified()).ok(), entry.path()))
+            .collect();
+        kept.sort_by(|one, other| other.cmp(one));
+        for (_, path) in kept {
+            journals.extend(Self::read(&path)?);
+        }
+        Ok(journals)
+    }
+
+    fn read(path: &Path) -> Result<Option<Self>> {
+        let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
         };
-        parse(&path, &bytes).map(Some)
+        parse(path, &bytes).map(Some)
+    }
+
+    /// Whether it is that of the newest apply.
+    pub fn is_newest(&self, checkout: &Checkout) -> bool {
+        self.path == Self::path_of(checkout)
     }
 
     /// What was found in place without a journal. Nothing is on disk before [`Journal::begin`].
@@ -236,7 +268,11 @@ impl Journal {
     pub fn begin(checkout: &Checkout, plan: Plan, about: About) -> Result<Self> {
         let path = Self::path_of(checkout);
         let folders = folder_modes(checkout, &plan.rewrites);
+        let others = Self::all(checkout)?;
         let first = !path.exists();
+        if let Some(newest) = others.iter().find(|other| other.is_newest(checkout)) {
+            newest.keep_beside(checkout, &plan)?;
+        }
         write::replace(&path, &serialise(&plan, &about, &folders)?, 0o600)?;
         if first {
             // The folders that hold the journal's folder may be new too.
@@ -244,7 +280,39 @@ impl Journal {
                 write::sync(above)?;
             }
         }
+        // Here the originals are in the new journal too, or in git.
+        for other in others.iter().filter(|other| !other.is_newest(checkout)) {
+            if originals(&other.plan)? == originals(&plan)? || other.is_in_git(checkout)? {
+                write::remove(&other.path)?;
+            }
+        }
         Ok(Self { plan, about, folders, path, crash_after: None })
+    }
+
+    /// Keeps it when another takes its place for files that were something else before: those of another
+    /// branch. What its base has needs no journal.
+    fn keep_beside(&self, checkout: &Checkout, next: &Plan) -> Result<()> {
+        let own = originals(&self.plan)?;
+        if own == originals(next)? || self.is_in_git(checkout)? {
+            return Ok(());
+        }
+        let name = Content { bytes: serde_json::to_vec(&own)?, mode: 0 }.hash()?;
+        let path = checkout.state_dir().join(format!("{KEPT}{name}"));
+        let bytes = fs::read(&self.path).with_context(|| format!("cannot read `{}`", self.path.display()))?;
+        write::replace(&path, &bytes, 0o600)
+    }
+
+    /// Whether the commit that was checked out has all originals: then they can be found without a journal.
+    fn is_in_git(&self, checkout: &Checkout) -> Result<bool> {
+        let Some(base) = &self.about.base else { return Ok(false) };
+        for Rewrite { path, before, .. } in &self.plan.rewrites {
+            if let Some(before) = before
+                && !checkout.has(base, path, before)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Forgets the originals, after they are back in place: durably first, since nothing else has

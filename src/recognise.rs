@@ -69,26 +69,31 @@ impl Recognised {
     /// # Errors
     /// A journal that cannot be used, a file that cannot be read.
     pub fn find(checkout: &Checkout) -> Result<Option<Self>> {
-        let Some(journal) = Journal::load(checkout)? else { return by_sources(checkout) };
-        let Some(mark) = read_mark(checkout) else { return Ok(Some(journal.into())) };
-        let seen = journal.look(checkout)?;
-        let ours = is_ours(&journal, &seen, &mark);
-        let edited = seen.iter().any(|seen| seen.state == State::Edited);
-        if ours && !edited {
-            return Ok(Some(journal.into()));
+        let mark = read_mark(checkout);
+        let mut newest = None;
+        for journal in Journal::all(checkout)? {
+            let seen = journal.look(checkout)?;
+            if is_ours(&journal, &seen, mark.as_ref()) {
+                let edited = seen.iter().any(|seen| seen.state == State::Edited);
+                return Ok(Some(match mark.filter(|_| edited).map(|mark| by_sources(checkout, mark)).transpose()? {
+                    // A commit that was rebased, say: originals that give what is there without any edit.
+                    Some(Self::Applied(applied)) if applied.is_exact() => Self::Applied(applied),
+                    _ => journal.into(),
+                }));
+            }
+            if journal.is_newest(checkout) {
+                newest = Some(journal);
+            }
         }
-        // Another branch was checked out, or the commit was rebased: originals that give what is there
-        // without any edit are the right ones.
-        Ok(Some(match by_sources(checkout)? {
-            Some(Self::Applied(applied)) if !ours || applied.is_exact() => Self::Applied(applied),
-            Some(marked @ Self::Marked(_)) if !ours => marked,
-            _ => journal.into(),
-        }))
+        match mark {
+            Some(mark) => Ok(Some(by_sources(checkout, mark)?)),
+            None => Ok(newest.map(Self::from)),
+        }
     }
 
     /// The options with which this checkout was patched, as far as its sources or its journal say.
     pub fn options(checkout: &Checkout) -> Option<Options> {
-        let of_journal = || match Journal::load(checkout).ok()??.about.how {
+        let of_journal = || match Journal::all(checkout).ok()?.into_iter().next()?.about.how {
             How::Structural { options } => Some(options),
             How::Classic { .. } => None,
         };
@@ -124,15 +129,18 @@ impl Marked {
 }
 
 /// Whether the changes that are there are those of the journal, with whatever was edited beside them.
-fn is_ours(journal: &Journal, seen: &[Seen], mark: &Mark) -> bool {
+fn is_ours(journal: &Journal, seen: &[Seen], mark: Option<&Mark>) -> bool {
     let added = seen.iter().find(|seen| seen.rewrite.path == MARKED);
-    let how = mark.options.clone().map(|options| How::Structural { options });
-    let same = journal.about.tool == mark.tool && Some(&journal.about.how) == how.as_ref();
-    let of_another = added.is_some_and(|added| added.state == State::Edited) && !same;
+    let same = |mark: &Mark| match (&journal.about.how, &mark.options) {
+        (How::Structural { options }, Some(found)) => journal.about.tool == mark.tool && options == found,
+        _ => false,
+    };
+    let of_another = added.is_some_and(|added| added.state == State::Edited) && mark.is_some_and(|mark| !same(mark));
+    let has_sites = |seen: &Seen| journal.plan.sites.iter().any(|site| site.path == seen.rewrite.path);
     !of_another
         && seen.iter().any(|seen| match seen.state {
             State::Patched | State::CutOff => true,
-            State::Edited => carries(journal, seen),
+            State::Edited => has_sites(seen) && carries(journal, seen),
             State::Original | State::Missing => false,
         })
 }
@@ -149,8 +157,7 @@ fn read_mark(checkout: &Checkout) -> Option<Mark> {
     Mark::read(&fs::read(checkout.locate(MARKED)).ok()?, |path| fs::read(checkout.locate(path)).ok())
 }
 
-fn by_sources(checkout: &Checkout) -> Result<Option<Recognised>> {
-    let Some(mark) = read_mark(checkout) else { return Ok(None) };
+fn by_sources(checkout: &Checkout, mark: Mark) -> Result<Recognised> {
     let mut now = BTreeMap::new();
     for path in source_paths() {
         if let Some(content) = checkout.read(&path)? {
@@ -164,7 +171,7 @@ fn by_sources(checkout: &Checkout) -> Result<Option<Recognised>> {
             vec![format!("rr-patch {} made it, and reverts it", mark.tool)],
         )),
     };
-    Ok(Some(match found {
+    Ok(match found {
         Ok(applied) => Recognised::Applied(Box::new(applied)),
         Err((why, needs)) => {
             // Another version may change other places.
@@ -172,7 +179,7 @@ fn by_sources(checkout: &Checkout) -> Result<Option<Recognised>> {
             let open = if same { open_places(&now)? } else { Vec::new() };
             Recognised::Marked(Box::new(Marked { mark, open, why, needs }))
         }
-    }))
+    })
 }
 
 /// The places that are not patched. Sources that do not parse are left to the compiler.

@@ -431,3 +431,54 @@ fn added_files_that_were_left_over_are_patched_around_or_reverted() {
         }
     }
 }
+
+/// The journals that are kept beside the newest.
+fn kept(tree: &Tree) -> usize {
+    let names = tree.state().into_keys().map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("journal-")).count()
+}
+
+#[test]
+fn one_branch_does_not_forget_the_originals_of_another() {
+    let tree = Tree::new("installer");
+    tree.git(&["branch", "other"]);
+    // Nothing but the journal has these originals: the edit is on the line above a change.
+    tree.edit(SYSTEM, "func (c *system) Teardown() {\n", "func (c *system) Teardown() { // mine\n");
+    let mine = tree.snapshot();
+    tree.rr_patch(&["apply", "--controllers", "all"]).exits(0);
+    let patched = tree.snapshot();
+    tree.git(&["stash", "--quiet", "--include-untracked"]);
+
+    tree.git(&["checkout", "--quiet", "other"]);
+    let others = tree.snapshot();
+    tree.rr_patch(&["apply"]).exits(0);
+    assert_eq!(kept(&tree), 1, "{:?}", tree.state().keys());
+    tree.rr_patch(&["status"]).exits(0).prints(&["options: the defaults\n"]);
+    tree.rr_patch(&["apply", "--signal", "rr"]).exits(0);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == others);
+    tree.rr_patch(&["status"]).exits(0).prints(&["is not patched: "]);
+    assert_eq!(kept(&tree), 1, "revert ends only its own");
+
+    tree.git(&["checkout", "--quiet", "main"]);
+    tree.git(&["stash", "pop", "--quiet"]);
+    assert!(tree.snapshot() == patched);
+    tree.rr_patch(&["status"]).exits(0).prints(&["options: --controllers all\n", "nothing was edited since\n"]);
+    tree.rr_patch(&["apply", "--controllers", "all"]).exits(0).prints(&["nothing to do\n"]);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == mine && !tree.path(STATE).exists());
+}
+
+#[test]
+fn a_journal_whose_originals_are_in_git_is_not_kept_beside() {
+    let (tree, originals) = with_branch();
+    tree.git(&["checkout", "--quiet", "main"]);
+    tree.edit(PROCESS, "// Package process starts", "// Package process (of main) starts");
+    tree.commit("another base");
+    tree.rr_patch(&["apply"]).exits(0);
+    assert_eq!(kept(&tree), 0, "{:?}", tree.state().keys());
+    tree.rr_patch(&["revert"]).exits(0);
+    tree.git(&["checkout", "--quiet", "rr"]);
+    is_known(&tree, ".");
+    comes_back(&tree, ".", &originals);
+}

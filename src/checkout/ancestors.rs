@@ -37,6 +37,21 @@ impl Checkout {
         }))
     }
 
+    /// Whether a commit of this repository has these bytes at `path`.
+    pub fn has(&self, commit: &str, path: &str, content: &Content) -> Result<bool> {
+        let Some(repository) = self.git.as_ref().map(|_| open(&self.top)).transpose()?.flatten() else {
+            return Ok(false);
+        };
+        let tree = Oid::from_str(commit).and_then(|id| repository.find_commit(id)).and_then(|commit| commit.tree());
+        let entry = tree.and_then(|tree| tree.get_path(&self.below_top().join(path)));
+        // Not even a partial clone's promise is good enough: the bytes must be here.
+        let stored = entry.ok().filter(|entry| repository.find_blob(entry.id()).is_ok());
+        Ok(match stored {
+            Some(entry) => entry.id() == content.oid()?,
+            None => false,
+        })
+    }
+
     /// Whether the clone lacks the older commits.
     pub fn is_shallow(&self) -> bool {
         self.git.is_some() && open(&self.top).is_ok_and(|repository| repository.is_some_and(|one| one.is_shallow()))
