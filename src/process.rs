@@ -4,11 +4,13 @@ mod attended;
 mod search;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -20,7 +22,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
-use crate::error::Error;
+use crate::error::{Error, Shown};
 
 pub use attended::{Attended, Event, Relative, Streams, adopt, descendants, end_descendants, signal};
 pub use search::search_path;
@@ -111,16 +113,22 @@ pub struct Child<'a> {
 }
 
 impl Child<'_> {
-    fn expression(&self) -> duct::Expression {
-        let expression =
-            duct::cmd(self.program, self.arguments).dir(self.folder).stdin_null().stderr_to_stdout().unchecked();
-        self.with_environment(expression)
+    fn expression(&self) -> Result<duct::Expression> {
+        Ok(self.plain_expression()?.stdin_null().stderr_to_stdout())
     }
 
-    fn with_environment(&self, expression: duct::Expression) -> duct::Expression {
-        let path = search_path().filter(|_| !self.environment.contains_key("PATH"));
-        let expression = path.into_iter().fold(expression, |expression, path| expression.env("PATH", path));
-        self.environment.iter().fold(expression, |expression, (name, value)| expression.env(name, value))
+    /// The same with our own streams.
+    fn plain_expression(&self) -> Result<duct::Expression> {
+        let path = self.environment.get("PATH").map(OsString::from);
+        let path = absolute_folders(path.or_else(|| search_path().map(OsStr::to_owned)));
+        let program = match self.program.contains('/') {
+            true => self.program.into(),
+            false => look_up(self.program, &path).ok_or_else(|| self.named(rustix::io::Errno::NOENT.into()))?,
+        };
+        let expression = duct::cmd(program, self.arguments).dir(self.folder).unchecked();
+        let expression =
+            self.environment.iter().fold(expression, |expression, (name, value)| expression.env(name, value));
+        Ok(expression.env("PATH", path))
     }
 
     /// duct says "No such file or directory" without saying of what.
@@ -139,7 +147,7 @@ impl Child<'_> {
 
     /// Runs to the end and returns all that was printed, on both streams.
     pub fn capture(&self) -> Result<(End, Vec<u8>)> {
-        let output = self.expression().stdout_capture().run().map_err(|error| self.named(error))?;
+        let output = self.expression()?.stdout_capture().run().map_err(|error| self.named(error))?;
         Ok((End::of(output.status), output.stdout))
     }
 
@@ -158,7 +166,7 @@ impl Child<'_> {
     ) -> Result<(End, Option<i32>)> {
         let _ours = OursToHandle::take()?;
         let mut signals = Signals::new(ENDING).context("cannot watch for signals")?;
-        let expression = self.expression().before_spawn(|command| {
+        let expression = self.expression()?.before_spawn(|command| {
             command.process_group(0);
             Ok(())
         });
@@ -196,6 +204,44 @@ impl Child<'_> {
     }
 }
 
+/// The folders of a PATH in which programs are looked for, by us and by what we start: the absolute ones. `.`, an empty
+/// element and a relative one mean the current folder, which is the checkout's for make, its scripts and Go: whoever
+/// can write there would choose the programs.
+fn absolute_folders(path: Option<OsString>) -> OsString {
+    const STANDARD: &str = "/usr/local/bin:/usr/bin:/bin";
+    let absolute = path.iter().flat_map(env::split_paths).filter(|folder| folder.is_absolute());
+    // Only a folder with a colon in its name cannot be joined, and no element of a PATH has one.
+    let joined = env::join_paths(absolute).unwrap_or_default();
+    // An empty PATH means the current folder too.
+    if joined.is_empty() { STANDARD.into() } else { joined }
+}
+
+/// Where a program without a slash in its name lies.
+fn look_up(name: &str, path: &OsStr) -> Option<PathBuf> {
+    let is_program =
+        |path: &PathBuf| path.metadata().is_ok_and(|seen| seen.is_file() && seen.permissions().mode() & 0o111 != 0);
+    env::split_paths(path).map(|folder| folder.join(name)).find(is_program)
+}
+
+/// A path that goes to a child as an argument or in its environment, which are text here.
+///
+/// # Errors
+/// A path that is not UTF-8: the child would be given another one.
+pub fn for_child(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| {
+        Error::failed(format!("cannot hand `{}` to another program: its name is not UTF-8", path.shown()))
+            .hint("rename the folder, or choose another one")
+            .into()
+    })
+}
+
+/// An environment whose PATH leads to no program of the current folder.
+fn with_search_path(environment: &BTreeMap<String, OsString>) -> BTreeMap<String, OsString> {
+    let mut environment = environment.clone();
+    environment.insert("PATH".into(), absolute_folders(environment.get("PATH").cloned()));
+    environment
+}
+
 /// What a program answered to a short question.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -223,7 +269,7 @@ pub fn ask(
     within: Duration,
 ) -> io::Result<Option<Answer>> {
     let expression = duct::cmd(program, arguments)
-        .full_env(environment)
+        .full_env(with_search_path(environment))
         .stdin_null()
         .stdout_capture()
         .stderr_capture()
@@ -247,7 +293,8 @@ pub fn ask(
 
 /// Runs a program at our own terminal, with just this environment; what it prints goes to stderr.
 pub fn attend(program: &Path, arguments: &[&str], environment: &BTreeMap<String, OsString>) -> io::Result<End> {
-    let expression = duct::cmd(program, arguments).full_env(environment).stdout_to_stderr().unchecked();
+    let expression =
+        duct::cmd(program, arguments).full_env(with_search_path(environment)).stdout_to_stderr().unchecked();
     Ok(End::of(expression.run()?.status))
 }
 
@@ -343,6 +390,14 @@ mod tests {
     fn ask_returns_both_streams_and_the_end_in_just_the_environment_given() {
         let answer = shell("echo $NAME $HOME; echo no >&2; exit 3", Duration::from_secs(20)).unwrap();
         assert_eq!((answer.end, answer.stdout.as_str(), answer.stderr.as_str()), (End::Code(3), "value\n", "no\n"));
+    }
+
+    #[test]
+    fn absolute_folders_leave_the_current_folder_out() {
+        let kept = |path: &str| absolute_folders(Some(path.into())).into_string().unwrap();
+        assert_eq!(kept(".:/usr/bin::bin:./x:/bin:"), "/usr/bin:/bin");
+        assert_eq!(kept("."), "/usr/local/bin:/usr/bin:/bin");
+        assert_eq!(absolute_folders(None), "/usr/local/bin:/usr/bin:/bin");
     }
 
     #[test]

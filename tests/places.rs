@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
-use crate::harness::{JOURNAL, PROCESS, Run, Tree, command, copy};
+use crate::harness::{JOURNAL, PROCESS, Run, Tree, command, copy, write_program};
 
 const COMMANDS: [&[&str]; 5] = [&["apply"], &["apply", "--dry-run"], &["diff"], &["status"], &["revert"]];
 
@@ -213,5 +213,35 @@ fn traces_of_a_folder_that_is_not_utf8_are_listed() {
         let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
         let run = Run::of(tool.args(arguments).env("_RR_TRACE_DIR", &store).output().unwrap());
         assert!([0, 4].contains(&run.code), "{}{}", run.stdout, run.stderr);
+    }
+}
+
+// Programs of the checkout.
+
+/// The commands that start programs in the checkout, each with a PATH that begins with the current folder.
+#[test]
+fn no_program_of_the_checkout_runs_because_path_names_the_current_folder() {
+    let tree = Tree::new("installer");
+    let programs =
+        ["go", "gofmt", "git", "make", "rr", "dlv", "bash", "sh", "env", "true", "uname", "dirname", "mkdir"];
+    for program in programs {
+        write_program(
+            &tree.path(program),
+            format!("#!/bin/sh\necho {program} >> '{}'\nexit 1\n", tree.beside("ran").display()),
+        );
+        tree.chmod(program, 0o755);
+    }
+    let path = std::env::var("PATH").unwrap();
+    let ran = |path: &str, arguments: &[&str]| {
+        let output = tree.tool().args(arguments).env("PATH", path).output().unwrap();
+        let ran = fs::read_to_string(tree.beside("ran")).unwrap_or_default();
+        assert_eq!(ran, "", "{arguments:?} with PATH={path}\n{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let before = format!(".:{path}");
+    ran(&before, &["apply", "--verify"]);
+    ran(&before, &["build"]);
+    ran(&before, &["doctor"]);
+    for path in [format!(":{path}"), format!("pkg/..:{path}"), "./".into()] {
+        ran(&path, &["build", "--dry-run"]);
     }
 }

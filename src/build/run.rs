@@ -28,7 +28,7 @@ use super::view::{Bars, View};
 use crate::binary::Installer;
 use crate::checkout::Checkout;
 use crate::error::Error;
-use crate::process::{Child, End, Environment, Interrupt};
+use crate::process::{Child, End, Environment, Interrupt, for_child};
 use crate::write;
 
 /// A build that went through, and whose result holds what it should.
@@ -243,8 +243,8 @@ impl Prepared<'_> {
         let (checkout, log) = (self.checkout, watch.log.display());
         let began = SystemTime::now();
         // Whole, since duct takes a relative path from where we are and not from where the child runs.
-        let script = checkout.locate(SCRIPT).to_string_lossy().into_owned();
-        let program = if step.program == SCRIPT { &script } else { step.program };
+        let script = checkout.locate(SCRIPT);
+        let program = if step.program == SCRIPT { for_child(&script)? } else { step.program };
         watch.seen().0.runs(&step.shown);
         let (arguments, environment) = (step.arguments.as_slice(), &step.environment);
         let child = Child { program, arguments, folder: checkout.root(), environment };

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::error::Shown as _;
 use crate::journal::{self, Seen};
 use crate::plan::{How, Plan, Rewrite};
-use crate::process::{Environment, Interrupt};
+use crate::process::{Environment, Interrupt, for_child};
 use crate::provenance::{self, Artefact, Statement};
 use crate::recognise::{Marked, Recognised};
 use crate::report::{Around, Format, Report, carries, count, diff};
@@ -193,7 +193,7 @@ impl Build {
         if let Some(output) = &self.output {
             // build.sh runs in the checkout; the user may not.
             let output = std::path::absolute(output).context("`--output` takes a file")?;
-            environment.insert("OUTPUT".into(), output.to_string_lossy().into_owned());
+            environment.insert("OUTPUT".into(), for_child(&output)?.to_owned());
         }
         for (set, name) in [
             (self.skip_envtest, "SKIP_ENVTEST"),

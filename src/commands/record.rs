@@ -22,7 +22,7 @@ use crate::go::holds;
 use crate::host::{
     Finding, Host, LEAST_FREE, Level, Question, RECORDER, Recorder, Recording, Software, delve, recording,
 };
-use crate::process::{Child, Environment, Interrupt};
+use crate::process::{Child, Environment, Interrupt, for_child};
 use crate::recognise::Recognised;
 use crate::record::{Free, Outcome, Room, Run, Stopped, folder_below, make_latest};
 use crate::replay::quoted;
@@ -446,7 +446,7 @@ fn commit(installer: &Path) -> Option<String> {
     let arguments = ["version".to_owned()];
     let none = Environment::new();
     let child = Child {
-        program: &installer.to_string_lossy(),
+        program: for_child(installer).ok()?,
         arguments: &arguments,
         folder: Path::new("/"),
         environment: &none,

@@ -23,7 +23,7 @@ use signal_hook::iterator::backend::Handle;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::Cause;
 
-use super::{Child, End};
+use super::{Child, End, absolute_folders, look_up};
 
 /// How long a process may take to go with the one that it belongs to, as the program that rr replays does.
 const GOING: Duration = Duration::from_millis(500);
@@ -74,8 +74,7 @@ impl Attended {
             Streams::Heard => None,
             _ => Terminal::foreground(),
         };
-        let expression = duct::cmd(child.program, child.arguments).dir(child.folder).unchecked();
-        let mut expression = child.with_environment(expression);
+        let mut expression = child.plain_expression()?;
         if terminal.is_none() {
             expression = expression.before_spawn(|command| {
                 command.process_group(0);
@@ -205,7 +204,9 @@ impl Terminal {
         if self.helper.is_some() || getsid(None).is_ok_and(|session| session == getpid()) {
             return self.helper.is_some();
         }
-        let mut helper = Command::new("sh");
+        let path = absolute_folders(std::env::var_os("PATH"));
+        let mut helper = Command::new(look_up("sh", &path).unwrap_or_else(|| "/bin/sh".into()));
+        helper.env("PATH", path);
         helper.args(["-c", "trap '' INT QUIT TSTP HUP; echo; read -r _"]).process_group(0);
         helper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let Ok(mut helper) = helper.spawn() else { return false };

@@ -23,7 +23,9 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result};
 
 use crate::binary::Facts;
-use crate::process::{Attended, Child, End, Environment, Event, Streams, adopt, descendants, end_descendants, signal};
+use crate::process::{
+    Attended, Child, End, Environment, Event, Streams, adopt, descendants, end_descendants, for_child, signal,
+};
 use crate::trace::{Sidecar, Store, Trace, rfc3339, rfc3339_exact};
 use patience::{Patience, Step};
 
@@ -118,10 +120,10 @@ impl Run<'_> {
         let began = Instant::now();
         let before = self.store.traces()?.into_iter().map(|trace| trace.path).collect();
         let mut environment = self.environment.clone();
-        environment.insert("_RR_TRACE_DIR".into(), self.store.root().to_string_lossy().into_owned());
-        let program = self.installer.to_string_lossy();
+        environment.insert("_RR_TRACE_DIR".into(), for_child(self.store.root())?.to_owned());
+        let program = for_child(self.installer)?;
         let folder = std::env::current_dir().context("there is no current folder")?;
-        let child = Child { program: &program, arguments: self.arguments, folder: &folder, environment: &environment };
+        let child = Child { program, arguments: self.arguments, folder: &folder, environment: &environment };
         let streams = if self.quiet { Streams::OursWithoutOutput } else { Streams::Ours };
         let mut attended = Attended::start(&child, streams)?;
         let mut watch = Watch { run: self, say, before, flags: BTreeMap::new(), asked: 0, stopped: None, lost: false };

@@ -25,7 +25,7 @@ use crate::host::{
     Delve, Host, Recorder, Version, allow_perf_events, delve, delve_takes_go, delve_takes_rr, install_delve_for,
     recorder,
 };
-use crate::process::{Attended, Child, End, Environment, Event, Relative, Streams, adopt, end_descendants};
+use crate::process::{Attended, Child, End, Environment, Event, Relative, Streams, adopt, end_descendants, for_child};
 use crate::trace::{Still, Trace};
 
 pub use explain::{Cause, Circumstances, explain};
@@ -245,12 +245,10 @@ impl Opening {
 
     fn start(&self, arguments: &[String], streams: Streams) -> Result<Attended> {
         adopt()?;
-        let program = self.delve.path.to_string_lossy();
+        let program = for_child(&self.delve.path)?;
+        for_child(&self.trace)?;
         let folder = std::env::current_dir().unwrap_or_else(|_| "/".into());
-        Attended::start(
-            &Child { program: &program, arguments, folder: &folder, environment: &self.environment() },
-            streams,
-        )
+        Attended::start(&Child { program, arguments, folder: &folder, environment: &self.environment() }, streams)
     }
 
     /// Serves clients until one of them, or a signal to us, ends it. `ready` is called when the trace
