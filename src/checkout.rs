@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result};
 use git2::{ErrorCode, MergeFileInput, Oid, Repository, RepositoryOpenFlags, RepositoryState};
 
-use crate::error::Error;
+use crate::error::{Error, Shown};
 
 pub use ancestors::Ancestors;
 pub use commit::{Change, Commit, Undone};
@@ -74,7 +74,7 @@ impl Checkout {
     pub fn discover(place: Option<&Path>, root: Option<&Path>) -> Result<Self> {
         let place = place.unwrap_or(Path::new("."));
         let place = place.canonicalize().map_err(|error| {
-            Error::refused(format!("`{}` is not a checkout: {error}", place.display()))
+            Error::refused(format!("`{}` is not a checkout: {error}", place.shown()))
                 .hint("name the folder of an openshift/installer checkout: `rr-patch COMMAND PATH`")
         })?;
         let place = if place.is_dir() { place } else { place.parent().unwrap_or(&place).to_owned() };
@@ -83,11 +83,11 @@ impl Checkout {
         let top = match &repository {
             None => None,
             Some(repository) => match repository.workdir() {
-                Some(top) => Some(top.canonicalize().with_context(|| format!("cannot look at `{}`", top.display()))?),
+                Some(top) => Some(top.canonicalize().with_context(|| format!("cannot look at `{}`", top.shown()))?),
                 None => {
                     return Err(Error::refused(format!(
                         "`{}` is a bare repository: it has no files to patch",
-                        place.display()
+                        place.shown()
                     ))
                     .hint("make a work tree of it: `git worktree add ../installer`")
                     .into());
@@ -110,7 +110,7 @@ impl Checkout {
                 .ok_or_else(|| (place.clone(), "")),
         };
         let root = installer.map_err(|(looked_in, option)| {
-            let message = format!("`{}` is not an installer checkout", looked_in.display());
+            let message = format!("`{}` is not an installer checkout", looked_in.shown());
             let error = Error::refused(message).detail(format!(
                 "expected: a folder `{MARK}` in it{}",
                 if option.is_empty() { ", or in a folder above" } else { "" }
@@ -174,7 +174,7 @@ impl Checkout {
     pub fn refuse_operation_under_way(&self) -> Result<()> {
         match self.git.as_ref().and_then(|git| git.under_way) {
             None => Ok(()),
-            Some(what) => Err(Error::refused(format!("a {what} is in progress in `{}`", self.top.display()))
+            Some(what) => Err(Error::refused(format!("a {what} is in progress in `{}`", self.top.shown()))
                 .hint(format!("end it first: `git {what} --continue` or `git {what} --abort`"))
                 .into()),
         }
@@ -207,7 +207,7 @@ impl Checkout {
                 Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                     return Ok(None);
                 }
-                Err(error) => return Err(error).with_context(|| format!("cannot look at `{}`", here.display())),
+                Err(error) => return Err(error).with_context(|| format!("cannot look at `{}`", here.shown())),
             };
             let last = here == self.root.join(path);
             if seen.is_symlink() {
@@ -218,8 +218,8 @@ impl Checkout {
                     .into());
             }
         }
-        let bytes = fs::read(&here).with_context(|| format!("cannot read `{}`", here.display()))?;
-        let seen = fs::metadata(&here).with_context(|| format!("cannot look at `{}`", here.display()))?;
+        let bytes = fs::read(&here).with_context(|| format!("cannot read `{}`", here.shown()))?;
+        let seen = fs::metadata(&here).with_context(|| format!("cannot look at `{}`", here.shown()))?;
         let mode = seen.permissions().mode() & 0o7777;
         Ok(Some(Content { bytes, mode }))
     }
@@ -232,9 +232,9 @@ impl Checkout {
             // Below what is not there, nothing is.
             let Ok(seen) = fs::symlink_metadata(&here) else { break };
             if seen.is_symlink() {
-                let shown = here.strip_prefix(&self.root).unwrap_or(&here).display();
+                let shown = here.strip_prefix(&self.root).unwrap_or(&here).shown();
                 return Err(Error::refused(format!("`{path}` goes through the symlink `{shown}`"))
-                    .detail(format!("found: `{shown}` -> `{}`", fs::read_link(&here).unwrap_or_default().display()))
+                    .detail(format!("found: `{shown}` -> `{}`", fs::read_link(&here).unwrap_or_default().shown()))
                     .hint("let the patch name the file by its own path")
                     .into());
             }
@@ -256,13 +256,13 @@ impl Checkout {
         if !last && inside {
             return Ok(());
         }
-        let shown = link.strip_prefix(&self.root).unwrap_or(link).display();
+        let shown = link.strip_prefix(&self.root).unwrap_or(link).shown();
         let message = match last {
             true => format!("`{path}` is a symlink, where a file should be"),
             false => format!("`{path}` leaves the checkout by the symlink `{shown}`"),
         };
         Err(Error::refused(message)
-            .detail(format!("found: `{shown}` -> `{}`", target.display()))
+            .detail(format!("found: `{shown}` -> `{}`", target.shown()))
             .hint("put the file itself there, or run rr-patch in the checkout that the link leads to")
             .into())
     }
@@ -297,7 +297,7 @@ impl History {
         let place = place.unwrap_or(Path::new("."));
         let repository = place.canonicalize().ok().map(|place| open(&place)).transpose()?.flatten();
         let Some(repository) = repository else {
-            return Err(Error::refused(format!("`{}` is in no git repository", place.display()))
+            return Err(Error::refused(format!("`{}` is in no git repository", place.shown()))
                 .hint("revisions are read from a repository: name a folder in one")
                 .into());
         };
@@ -314,7 +314,7 @@ impl History {
         let unknown = |error: git2::Error| {
             Error::refused(format!(
                 "`{name}` is no revision of `{}`: {}",
-                self.repository.path().display(),
+                self.repository.path().shown(),
                 error.message()
             ))
             .hint("`git rev-parse` takes the same names; a shallow clone lacks the older commits")
@@ -448,18 +448,18 @@ fn open(place: &Path) -> Result<Option<Repository>> {
             Ok(None)
         }
         Err(error) if error.code() == ErrorCode::Owner => {
-            Err(Error::refused(format!("git does not trust `{}`: another user owns it", place.display()))
-                .hint(format!("if you do: `git config --global --add safe.directory {}`", place.display()))
+            Err(Error::refused(format!("git does not trust `{}`: another user owns it", place.shown()))
+                .hint(format!("if you do: `git config --global --add safe.directory {}`", place.shown()))
                 .into())
         }
         Err(error) if error.message().contains("object format") => {
             let why = error.message();
-            Err(Error::refused(format!("the git repository of `{}` cannot be read: {why}", place.display()))
+            Err(Error::refused(format!("the git repository of `{}` cannot be read: {why}", place.shown()))
                 .hint("rr-patch's git library knows only SHA-1 repositories; in a copy without `.git` the patch can be made all the same")
                 .into())
         }
         Err(error) => {
-            Err(Error::refused(format!("cannot open the git repository of `{}`: {}", place.display(), error.message()))
+            Err(Error::refused(format!("cannot open the git repository of `{}`: {}", place.shown(), error.message()))
                 .hint("`git -C PATH status` says whether git itself can")
                 .into())
         }
@@ -476,12 +476,12 @@ fn refuse_passed_over(place: &Path, limits: &[PathBuf], top: Option<&Path>) -> R
     {
         let path = folder.join(".git");
         let Some(cause) = why_unusable(&path) else { continue };
-        return Err(Error::refused(format!("the git folder of `{}` cannot be read: {cause}", folder.display()))
-            .detail(format!("looked at: `{}`", path.display()))
+        return Err(Error::refused(format!("the git folder of `{}` cannot be read: {cause}", folder.shown()))
+            .detail(format!("looked at: `{}`", path.shown()))
             .detail("expected: a git folder, or a file that names one, since rr-patch keeps its journal there")
             .hint(format!(
                 "`git -C {} status` says more; in a copy without `.git` the patch can be made all the same",
-                folder.display()
+                folder.shown()
             ))
             .into());
     }
@@ -527,7 +527,7 @@ fn why_unusable(path: &Path) -> Option<String> {
         Ok(seen) if seen.is_dir() => "its `HEAD` is a folder".into(),
         Ok(_) => match fs::read(path.join("HEAD")) {
             Err(error) => format!("its `HEAD`: {error}"),
-            Ok(_) => format!("it has `{}`, but not all that a repository needs", part.display()),
+            Ok(_) => format!("it has `{}`, but not all that a repository needs", part.shown()),
         },
     };
     Some(found)
@@ -541,7 +541,7 @@ fn head(repository: &Repository) -> Result<Option<String>> {
         Err(error) if unborn(error.code()) => Ok(None),
         Err(error) => {
             let file = repository.path().join("HEAD");
-            Err(Error::refused(format!("cannot read `{}`: {}", file.display(), error.message()))
+            Err(Error::refused(format!("cannot read `{}`: {}", file.shown(), error.message()))
                 .detail("expected: the name of a branch or of a commit")
                 .hint("`git symbolic-ref HEAD refs/heads/BRANCH` sets it; `git fsck` says what else is damaged")
                 .into())

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::binary::{Facts, Installer};
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::write;
 
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
@@ -336,12 +336,12 @@ impl Statement {
 /// # Errors
 /// A refusal where it is none of ours.
 pub fn read(path: &Path) -> Result<Statement> {
-    let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
+    let file = File::open(path).with_context(|| format!("cannot open `{}`", path.shown()))?;
     let mut bytes = Vec::new();
     let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
-    read.with_context(|| format!("cannot read `{}`", path.display()))?;
+    read.with_context(|| format!("cannot read `{}`", path.shown()))?;
     parse(&bytes).map_err(|why| {
-        Error::refused(format!("`{}` is no statement of `rr-patch build`", path.display()))
+        Error::refused(format!("`{}` is no statement of `rr-patch build`", path.shown()))
             .detail(format!("expected: an in-toto statement `{STATEMENT}` with a predicate `{PREDICATE}`"))
             .detail(format!("found: {why}"))
             .hint("`rr-patch inspect INSTALLER` reads an installer that has no such file beside it")

@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use similar::{DiffTag, TextDiff};
 
 use crate::checkout::{Checkout, Content};
-use crate::error::Exit;
-use crate::error::Shown as _;
+use crate::error::{Exit, Shown, is_active, plain_bytes};
 use crate::journal::{About, Journal, Seen, State};
 use crate::patchfile::Label;
 use crate::plan::{How, Plan, Rewrite};
@@ -27,6 +26,8 @@ pub struct Report {
     pub schema: &'static str,
     /// [`Exit::Done`], or [`Exit::Found`] where something is not in order.
     pub exit: Exit,
+    /// Whether the text is printed to the byte.
+    pub exact: bool,
 }
 
 /// How results are printed.
@@ -40,7 +41,7 @@ pub enum Format {
 
 impl Report {
     pub fn new(schema: &'static str, text: impl Into<Vec<u8>>, data: Value) -> Self {
-        Self { text: text.into(), data, schema, exit: Exit::Done }
+        Self { text: text.into(), data, schema, exit: Exit::Done, exact: false }
     }
 
     /// Nothing more: what there was to say was printed when it was known.
@@ -53,17 +54,29 @@ impl Report {
         Self { exit: Exit::Found, ..self }
     }
 
-    /// Writes it. A reader that has gone away is no failure.
+    /// The same, printed to the byte: for text that is a file, or that is escaped already.
+    pub fn exact(self) -> Self {
+        Self { exact: true, ..self }
+    }
+
+    /// Writes it, with what a terminal would act on escaped: names of files and folders, and what other programs say,
+    /// are in it. A reader that has gone away is no failure.
     pub fn print(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
         let written = match format {
-            Format::Text => out.write_all(&self.text),
+            Format::Text if self.exact => out.write_all(&self.text),
+            Format::Text => out.write_all(plain_bytes(&self.text).as_bytes()),
             Format::Json if self.data.is_null() => Ok(()),
             Format::Json => {
                 let mut document = json!({ "schema": self.schema });
                 if let (Some(all), Value::Object(data)) = (document.as_object_mut(), &self.data) {
                     all.extend(data.clone());
                 }
-                writeln!(out, "{document:#}")
+                // Line ends stand between the values, never in them.
+                let escape = |c: char| match is_active(c) && c != '\n' {
+                    true => format!("\\u{:04x}", u32::from(c)),
+                    false => c.into(),
+                };
+                writeln!(out, "{}", format!("{document:#}").chars().map(escape).collect::<String>())
             }
         };
         match written.and_then(|()| out.flush()) {
@@ -320,9 +333,9 @@ fn line_now(seen: &Seen, line: usize) -> Option<usize> {
     }
 }
 
-/// A patch that `git apply` takes: its bytes are those of the files. The installer lies `below` the
-/// top of the work tree.
-pub fn diff(below: &Path, plan: &Plan, context: Around, colour: bool) -> Result<Vec<u8>> {
+/// A patch that `git apply` takes: its bytes are those of the files, also those that a terminal would act on. Only
+/// [`for_terminal`] escapes them. The installer lies `below` the top of the work tree.
+pub fn diff(below: &Path, plan: &Plan, context: Around) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     for Rewrite { path, before, after } in &plan.rewrites {
         if before == after {
@@ -348,10 +361,10 @@ pub fn diff(below: &Path, plan: &Plan, context: Around, colour: bool) -> Result<
                 |content: &Option<Content>, side| content.as_ref().map_or("/dev/null".into(), |_| quoted(side, &path));
             head.push_str(&format!("--- {}\n+++ {}\n", name(before, "a/"), name(after, "b/")));
         }
-        paint(&mut out, head.as_bytes(), colour);
+        out.extend_from_slice(head.as_bytes());
         let (old, new) = (lines(&old), lines(&new));
         for hunk in hunks(&old, &new, context) {
-            paint(&mut out, &hunk, colour);
+            out.extend_from_slice(&hunk);
         }
     }
     Ok(out)
@@ -451,9 +464,14 @@ fn quoted(side: &str, path: &str) -> String {
     format!("\"{side}{escaped}\"")
 }
 
-/// git's own colours: bold for the head of a file, cyan for that of a hunk.
-fn paint(out: &mut Vec<u8>, text: &[u8], colour: bool) {
-    for line in text.split_inclusive(|&b| b == b'\n') {
+/// A patch to be read at a terminal: what the terminal would act on is escaped, so that it fits no file that holds such
+/// bytes. The colours are git's own: bold for the head of a file, cyan for that of a hunk.
+pub fn for_terminal(patch: &[u8], colour: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(patch.len());
+    for line in patch.split_inclusive(|&b| b == b'\n') {
+        let end = if line.ends_with(b"\r\n") { 2 } else { usize::from(line.ends_with(b"\n")) };
+        let (body, end) = line.split_at(line.len() - end);
+        let body = plain_bytes(body);
         let code = match line {
             _ if !colour => None,
             [b'-', b'-', b'-', b' ', ..] | [b'+', b'+', b'+', b' ', ..] => Some("1"),
@@ -463,17 +481,13 @@ fn paint(out: &mut Vec<u8>, text: &[u8], colour: bool) {
             [b' ' | b'\\', ..] => None,
             _ => Some("1"),
         };
-        let body = line.strip_suffix(b"\n").unwrap_or(line);
         match code {
-            None => out.extend_from_slice(line),
-            Some(code) => {
-                out.extend_from_slice(format!("\x1b[{code}m").as_bytes());
-                out.extend_from_slice(body);
-                out.extend_from_slice(b"\x1b[m");
-                out.extend_from_slice(&line[body.len()..]);
-            }
+            None => out.extend_from_slice(body.as_bytes()),
+            Some(code) => out.extend_from_slice(format!("\x1b[{code}m{body}\x1b[m").as_bytes()),
         }
+        out.extend_from_slice(end);
     }
+    out
 }
 
 #[cfg(test)]

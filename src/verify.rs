@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::checkout::Checkout;
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::plan::{Plan, folders};
 use crate::process::{Child, Environment};
 
@@ -24,8 +24,7 @@ pub fn verify(checkout: &Checkout, plan: &Plan, progress: &dyn Fn(&str)) -> Resu
             fresh.push(rewrite.path.clone());
         }
     }
-    let packages: Vec<String> =
-        folders(&plan.rewrites).iter().map(|folder| format!("./{}", folder.display())).collect();
+    let packages: Vec<String> = folders(&plan.rewrites).iter().map(|folder| format!("./{}", folder.shown())).collect();
     let none = Environment::new();
     let windows = Environment::from([("GOOS".into(), "windows".into()), ("CGO_ENABLED".into(), "0".into())]);
 

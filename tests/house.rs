@@ -44,6 +44,11 @@ fn code(path: &Path) -> Vec<(usize, String)> {
     lines.filter(|(_, line)| !line.trim_start().starts_with("//")).collect()
 }
 
+/// The same, without the tests at the end of the file.
+fn code_before_tests(path: &Path) -> Vec<(usize, String)> {
+    code(path).into_iter().take_while(|(_, line)| line != "mod tests {").collect()
+}
+
 /// The names of the folders in a folder.
 fn folders(folder: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(home().join(folder)).unwrap().map(Result::unwrap);
@@ -173,6 +178,29 @@ fn no_node_is_asked_for_its_parent_or_its_siblings() {
     for path in files("src/go", ".rs").into_iter().chain(["src/go.rs".into()]) {
         for (number, line) in code(&path) {
             assert!(!slow.iter().any(|call| line.contains(call)), "{}:{number}: {}", path.display(), line.trim());
+        }
+    }
+}
+
+#[test]
+fn programs_are_started_in_one_place_which_cleans_path() {
+    for path in files("src", ".rs") {
+        let starts = |line: &str| line.contains("Command::new(") || line.contains("duct::cmd(");
+        let found = code(&path).into_iter().filter(|(_, line)| starts(line));
+        let home = ["src/process.rs", "src/process/attended.rs"].contains(&path.to_str().unwrap());
+        for (number, line) in found {
+            assert!(home, "{}:{number}: {}: `Child` and `ask` look programs up", path.display(), line.trim());
+        }
+    }
+}
+
+#[test]
+fn paths_are_printed_with_their_odd_bytes_escaped() {
+    let not_yet = ["src/journal.rs", "src/write.rs", "src/checkout/commit.rs"];
+    for path in files("src", ".rs").into_iter().filter(|path| !not_yet.contains(&path.to_str().unwrap())) {
+        for (number, line) in code_before_tests(&path) {
+            let raw = line.contains(".display()");
+            assert!(!raw, "{}:{number}: {}: `Shown::shown` escapes", path.display(), line.trim());
         }
     }
 }

@@ -245,3 +245,84 @@ fn no_program_of_the_checkout_runs_because_path_names_the_current_folder() {
         ran(&path, &["build", "--dry-run"]);
     }
 }
+
+// Escape codes in names.
+
+/// An escape code that sets a terminal's title, a line end, DEL, a C1 code in UTF-8, and one that turns the direction.
+const HOSTILE: &str = "a\x1b]0;b\x07c\nd\x7fe\u{9b}f\u{202e}g";
+const SHOWN: &str = "a\\u{1b}]0;b\\u{7}c\\nd\\u{7f}e\\u{9b}f\\u{202e}g";
+
+#[track_caller]
+fn nothing_active(run: &Run, what: &str) {
+    for text in [&run.stdout, &run.stderr] {
+        let active = |c: char| (c.is_control() && !['\n', '\t'].contains(&c)) || ('\u{202a}'..='\u{202e}').contains(&c);
+        assert!(!text.contains(active), "{what}: {text:?}");
+        assert!(
+            !text.lines().any(|line| line.starts_with("d\x7f") || line.starts_with("d\\u{7f}")),
+            "{what}: {text:?}"
+        );
+    }
+}
+
+#[test]
+fn commands_print_no_escape_code_of_a_folder_s_name() {
+    let tree = Tree::new("installer");
+    let root = moved(&tree, HOSTILE.as_bytes());
+    for arguments in [
+        &["apply", "--dry-run"][..],
+        &["apply"],
+        &["apply"],
+        &["status"],
+        &["build", "--dry-run"],
+        &["revert"],
+        &["revert"],
+        &["status"],
+        &["inspect", "."],
+        &["inspect", "no-such"],
+        &["apply", "--patch", "no-such"],
+        &["apply", "--root", "no-such"],
+        &["traces", "--trace-dir", "."],
+        &["record", "./no-such"],
+        &["replay", "--trace-dir", ".", "no-such"],
+        &["apply", "--commit"],
+        &["revert"],
+    ] {
+        for format in [&[][..], &["--format", "json"]] {
+            let run = run_in(&root, &[arguments, format].concat());
+            nothing_active(&run, &format!("{arguments:?} {format:?}"));
+            if let Ok(document) = serde_json::from_str::<serde_json::Value>(&run.stdout)
+                && document["root"].is_string()
+            {
+                let named = document["root"].as_str().unwrap().ends_with(HOSTILE);
+                assert!(named || arguments[0] == "traces", "JSON keeps the name: {document:#}");
+            }
+        }
+    }
+    run_in(&root, &["status"]).exits(0).prints(&[&format!("{SHOWN}` is not patched")]);
+}
+
+#[test]
+fn diff_escapes_what_the_files_hold_at_a_terminal_only() {
+    let tree = Tree::new("installer");
+    let line = "\t// \u{1b}]0;title\u{7} \u{202e}\n";
+    let source = tree.text(PROCESS);
+    let at = source.find("ps.Cmd.Wait()").unwrap();
+    let at = source[..at].rfind('\n').unwrap() + 1;
+    tree.write(PROCESS, format!("{}{line}{}", &source[..at], &source[at..]));
+    tree.commit("a comment");
+    let patch = tree.prints(&["diff"]);
+    assert!(String::from_utf8(patch.clone()).unwrap().contains(line), "a pipe gets the bytes of the file");
+    fs::write(tree.beside("patch"), patch).unwrap();
+    tree.git(&["apply", "--check", "../patch"]);
+
+    let script = format!("'{}' diff", env!("CARGO_BIN_EXE_rr-patch"));
+    for colour in [&[][..], &[("NO_COLOR", "1")]] {
+        let shown = tree.run("script", &["--quiet", "--return", "--command", &script, "/dev/null"], colour);
+        if shown.code != 0 {
+            eprintln!("skipped: there is no `script`, or it cannot make a terminal here");
+            return;
+        }
+        assert!(shown.stdout.contains("// \\u{1b}]0;title\\u{7} \\u{202e}"), "{}", shown.stdout);
+        assert!(!shown.stdout.contains("\u{1b}]0") && !shown.stdout.contains('\u{202e}'));
+    }
+}

@@ -20,7 +20,7 @@ use zip::ZipArchive;
 
 use super::scan::{Patch, ZIP_END, scan};
 use super::{Facts, Unread, elf, explain, first_bytes, is_elf, open};
-use crate::error::Error;
+use crate::error::{Error, Shown};
 
 /// What the names of all controllers begin with: so says the Makefile that builds them.
 const CONTROLLER: &str = "cluster-api";
@@ -97,7 +97,7 @@ impl Installer {
         let first = first_bytes(path)?;
         if !is_elf(&first) {
             let first = first.into_iter().take(elf::SHOWN).collect();
-            return Err(explain(&Unread::NotElf(first), &format!("`{}`", path.display())));
+            return Err(explain(&Unread::NotElf(first), &format!("`{}`", path.shown())));
         }
         // Of its own, since a file that is open twice has two places to read from.
         let program = open(path)?;
@@ -106,8 +106,8 @@ impl Installer {
             let rest = scan(path).and_then(|(file, scan)| Ok((entries(&file, &scan.zip_ends)?, scan)));
             (facts.join().expect("no thread panics"), rest)
         });
-        let facts = facts.map_err(|error| explain(&error, &format!("`{}`", path.display())))?;
-        let (entries, scan) = rest.with_context(|| format!("cannot read `{}`", path.display()))?;
+        let facts = facts.map_err(|error| explain(&error, &format!("`{}`", path.shown())))?;
+        let (entries, scan) = rest.with_context(|| format!("cannot read `{}`", path.shown()))?;
         Ok(Self { facts: Facts { size: scan.size, sha256: scan.sha256, ..facts }, patch: scan.patch, entries })
     }
 }
@@ -118,7 +118,7 @@ impl Installer {
 /// A controller that cannot be unpacked, or is no ELF.
 pub fn embedded(installer: &Path) -> Result<Vec<(String, Facts)>> {
     let (file, scan) = scan(installer)?;
-    let entries = entries(&file, &scan.zip_ends).with_context(|| format!("cannot read `{}`", installer.display()))?;
+    let entries = entries(&file, &scan.zip_ends).with_context(|| format!("cannot read `{}`", installer.shown()))?;
     let controllers = entries.into_iter().filter(Entry::controller).map(|entry| match entry.content {
         Content::Program(facts) => Ok((entry.name, *facts)),
         Content::Other { .. } => Err(unusable(installer, &entry.name, "no ELF program")),
@@ -128,7 +128,7 @@ pub fn embedded(installer: &Path) -> Result<Vec<(String, Facts)>> {
 }
 
 fn unusable(installer: &Path, name: &str, why: &str) -> anyhow::Error {
-    Error::failed(format!("`{name}` inside `{}` cannot be used", installer.display()))
+    Error::failed(format!("`{name}` inside `{}` cannot be used", installer.shown()))
         .detail(why)
         .hint("build the installer again")
         .into()

@@ -25,7 +25,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, Shown};
 
 pub use elf::hex;
 pub use goinfo::GoInfo;
@@ -111,7 +111,7 @@ impl Facts {
     /// A refusal where it is no ELF; a failure where it is one that is cut off or damaged.
     pub fn read(path: &Path) -> Result<Self> {
         let cache = object::ReadCache::new(open(path)?);
-        let facts = elf::facts(&cache).map_err(|error| explain(&error, &format!("`{}`", path.display())))?;
+        let facts = elf::facts(&cache).map_err(|error| explain(&error, &format!("`{}`", path.shown())))?;
         let (sha256, size) = hash_file(path)?;
         Ok(Self { size, sha256, ..facts })
     }
@@ -120,9 +120,9 @@ impl Facts {
     /// any: what a build asks of each controller before it begins.
     pub fn glance(path: &Path) -> Result<Self> {
         let file = open(path)?;
-        let size = file.metadata().with_context(|| format!("cannot read `{}`", path.display()))?.len();
+        let size = file.metadata().with_context(|| format!("cannot read `{}`", path.shown()))?.len();
         let cache = object::ReadCache::new(file);
-        let facts = elf::glance(&cache).map_err(|error| explain(&error, &format!("`{}`", path.display())))?;
+        let facts = elf::glance(&cache).map_err(|error| explain(&error, &format!("`{}`", path.shown())))?;
         Ok(Self { size, ..facts })
     }
 
@@ -161,19 +161,19 @@ fn is_elf(bytes: &[u8]) -> bool {
 pub fn first_bytes(path: &Path) -> Result<Vec<u8>> {
     let mut first = Vec::new();
     let read = open(path)?.take(64).read_to_end(&mut first);
-    read.with_context(|| format!("cannot read `{}`", path.display()))?;
+    read.with_context(|| format!("cannot read `{}`", path.shown()))?;
     Ok(first)
 }
 
 fn open(path: &Path) -> Result<File> {
     // Looked at first: opening a pipe would wait for somebody to write into it.
-    let seen = fs::metadata(path).with_context(|| format!("cannot open `{}`", path.display()))?;
+    let seen = fs::metadata(path).with_context(|| format!("cannot open `{}`", path.shown()))?;
     if !seen.is_file() {
-        return Err(Error::refused(format!("`{}` is not a regular file", path.display()))
+        return Err(Error::refused(format!("`{}` is not a regular file", path.shown()))
             .hint("name an installer, a controller, or the file `….rr-patch.json` beside an installer")
             .into());
     }
-    File::open(path).with_context(|| format!("cannot open `{}`", path.display()))
+    File::open(path).with_context(|| format!("cannot open `{}`", path.shown()))
 }
 
 fn explain(error: &Unread, what: &str) -> anyhow::Error {

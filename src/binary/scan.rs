@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::elf::hex;
 use super::open;
+use crate::error::Shown;
 
 /// What a zip's last record begins with.
 pub const ZIP_END: &[u8] = b"PK\x05\x06";
@@ -119,7 +120,7 @@ pub fn hash_file(path: &Path) -> Result<(String, u64)> {
     let mut buffer = vec![0; CHUNK];
     let mut size = 0;
     loop {
-        let read = fill(&mut file, &mut buffer).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let read = fill(&mut file, &mut buffer).with_context(|| format!("cannot read `{}`", path.shown()))?;
         if read == 0 {
             return Ok((hex(&hasher.finalize()), size));
         }
@@ -131,7 +132,7 @@ pub fn hash_file(path: &Path) -> Result<(String, u64)> {
 /// Scans a file.
 pub fn scan(path: &Path) -> Result<(File, Scan)> {
     let file = open(path)?;
-    let scan = Scan::of(&file).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let scan = Scan::of(&file).with_context(|| format!("cannot read `{}`", path.shown()))?;
     Ok((file, scan))
 }
 

@@ -21,7 +21,7 @@ use super::seconds;
 use super::toolchain::{Toolchain, Toolchains, replaced_by_folders};
 use crate::binary::Facts;
 use crate::checkout::Checkout;
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::process::Environment;
 use crate::write;
 
@@ -157,7 +157,7 @@ impl<'a> Controllers<'a> {
         let written = fs::metadata(path).and_then(|seen| seen.modified()).ok()?;
         let (changed, source) = self.sources.get(name)?.newest.as_ref()?;
         let newer = changed.duration_since(written).ok().filter(|by| *by > Duration::ZERO)?;
-        let shown = source.strip_prefix(self.checkout.root()).unwrap_or(source).display();
+        let shown = source.strip_prefix(self.checkout.root()).unwrap_or(source).shown();
         let by = seconds(newer);
         Some(match source.is_dir() {
             true => format!("a file was added to `{shown}` or removed from it {by} later"),
@@ -182,7 +182,7 @@ impl<'a> Controllers<'a> {
             if written_since(&path, began) {
                 File::open(&path)
                     .and_then(|file| file.set_modified(began - TICK))
-                    .with_context(|| format!("cannot set the time of `{}`", path.display()))?;
+                    .with_context(|| format!("cannot set the time of `{}`", path.shown()))?;
             }
         }
         Ok(())
@@ -304,11 +304,11 @@ pub fn survey(folder: &Path, sources: &mut Sources) {
 fn names_in(folder: &Path) -> Result<Vec<String>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.with_context(|| format!("cannot read `{}`", folder.display()))?,
+        entries => entries.with_context(|| format!("cannot read `{}`", folder.shown()))?,
     };
     let mut names = Vec::new();
     for entry in entries {
-        let entry = entry.with_context(|| format!("cannot read `{}`", folder.display()))?;
+        let entry = entry.with_context(|| format!("cannot read `{}`", folder.shown()))?;
         if entry.file_type().is_ok_and(|kind| !kind.is_dir()) {
             names.push(entry.file_name().to_string_lossy().into_owned());
         }
@@ -329,9 +329,9 @@ impl Aside {
         let mut aside = Self::default();
         let folder = checkout.locate(ASIDE).join(target);
         for name in names {
-            fs::create_dir_all(&folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
+            fs::create_dir_all(&folder).with_context(|| format!("cannot make `{}`", folder.shown()))?;
             let (from, to) = (checkout.locate(BIN).join(target).join(name), folder.join(name));
-            fs::rename(&from, &to).with_context(|| format!("cannot move `{}` away", from.display()))?;
+            fs::rename(&from, &to).with_context(|| format!("cannot move `{}` away", from.shown()))?;
             aside.moved.push((from, to));
         }
         Ok(aside)
@@ -347,7 +347,7 @@ impl Aside {
                 if to.exists() {
                     write::remove(&from)?;
                 } else {
-                    fs::rename(&from, &to).with_context(|| format!("cannot put `{}` back", to.display()))?;
+                    fs::rename(&from, &to).with_context(|| format!("cannot put `{}` back", to.shown()))?;
                 }
             }
             let _ = fs::remove_dir(target.path());

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::seconds;
 use crate::checkout::Checkout;
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::write;
 
 /// The file in the state folder.
@@ -71,16 +71,16 @@ impl Lock {
     /// Another build holds it, or the processes of one still run though its rr-patch is gone.
     pub fn take(checkout: &Checkout, command: String) -> Result<(Self, Option<Unfinished>)> {
         let folder = checkout.state_dir();
-        fs::create_dir_all(folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot make `{}`", folder.shown()))?;
         let path = folder.join(LOCK);
         loop {
             let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-            let mut file = opened.with_context(|| format!("cannot open `{}`", path.display()))?;
+            let mut file = opened.with_context(|| format!("cannot open `{}`", path.shown()))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(held(checkout, read(&mut file).as_ref()).into()),
                 Err(TryLockError::Error(error)) => {
-                    return Err(error).with_context(|| format!("cannot lock `{}`", path.display()));
+                    return Err(error).with_context(|| format!("cannot lock `{}`", path.shown()));
                 }
             }
             // A lock on a file that was removed meanwhile is no lock: others take the new file's.
@@ -161,12 +161,12 @@ impl Lock {
             .rewind()
             .and_then(|()| self.file.set_len(0))
             .and_then(|()| self.file.write_all(text.as_bytes()))
-            .with_context(|| format!("cannot write `{}`", self.path.display()))
+            .with_context(|| format!("cannot write `{}`", self.path.shown()))
     }
 
     /// Makes it outlive a crash. What is then only in memory would tell of less to distrust.
     fn sync(&self) -> Result<()> {
-        self.file.sync_data().with_context(|| format!("cannot write `{}`", self.path.display()))
+        self.file.sync_data().with_context(|| format!("cannot write `{}`", self.path.shown()))
     }
 }
 
@@ -193,7 +193,7 @@ pub fn refuse_while_building(checkout: &Checkout) -> Result<()> {
 }
 
 fn held(checkout: &Checkout, holder: Option<&Holder>) -> Error {
-    let error = Error::refused(format!("`{}` is being built", checkout.root().display()));
+    let error = Error::refused(format!("`{}` is being built", checkout.root().shown()));
     match holder {
         None => error.detail("held by: another rr-patch that has only just begun").hint("try again in a moment"),
         Some(holder) => error
@@ -213,7 +213,7 @@ fn refuse_orphans(checkout: &Checkout, group: i32) -> Result<()> {
     let command = orphan.cmdline().unwrap_or_default().join(" ");
     Err(Error::refused(format!(
         "an earlier build of `{}` still runs, though its rr-patch is gone",
-        checkout.root().display()
+        checkout.root().shown()
     ))
     .detail(format!("found: process {} of group {group}: {command}", orphan.pid()))
     .hint(format!("wait for it to end, or end it: `kill -- -{group}`"))

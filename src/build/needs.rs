@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::host::{Distribution, Host};
 use crate::process::Environment;
 
@@ -128,7 +128,7 @@ impl Space {
                 what: format!(
                     "about {} of free space on the file system of `{}` ({})",
                     bytes(wanted),
-                    folder.display(),
+                    folder.shown(),
                     parts.join(", ")
                 ),
                 found: format!("{} are free", bytes(free)),

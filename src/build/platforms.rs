@@ -20,7 +20,7 @@ use std::ops::Range;
 use anyhow::{Context, Result};
 
 use crate::checkout::Checkout;
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::go::{GoFile, Match, Pattern, Piece, holds};
 
 /// The folder whose Go files say it.
@@ -59,7 +59,7 @@ impl Platforms {
         let folder = checkout.locate(PROVIDERS);
         let mut providers = BTreeSet::new();
         for entry in fs::read_dir(&folder).into_iter().flatten() {
-            let entry = entry.with_context(|| format!("cannot read `{}`", folder.display()))?;
+            let entry = entry.with_context(|| format!("cannot read `{}`", folder.shown()))?;
             if entry.path().is_dir() {
                 providers.insert(entry.file_name().to_string_lossy().into_owned());
             }
@@ -121,7 +121,7 @@ impl Platforms {
 fn sources(checkout: &Checkout) -> Result<Vec<GoFile>> {
     let mut files = Vec::new();
     let folder = checkout.locate(SOURCES);
-    for entry in fs::read_dir(&folder).with_context(|| format!("cannot read `{}`", folder.display()))? {
+    for entry in fs::read_dir(&folder).with_context(|| format!("cannot read `{}`", folder.shown()))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if name.strip_suffix(".go").is_none_or(|name| name.ends_with("_test")) {
             continue;

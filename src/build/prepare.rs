@@ -21,7 +21,7 @@ use super::toolchain::{Toolchain, Toolchains};
 use super::view::bytes;
 use crate::binary::Facts;
 use crate::checkout::Checkout;
-use crate::error::{Error, Exit, exit};
+use crate::error::{Error, Exit, Shown, exit};
 use crate::host::{Distribution, Host};
 use crate::process::Environment;
 
@@ -91,7 +91,7 @@ impl<'a> Prepared<'a> {
         let scripts = Scripts::read(checkout)?;
         if !scripts.executable {
             return Err(Error::refused("`hack/build.sh` is not executable")
-                .hint(format!("make it so: `chmod +x {}`", checkout.locate(SCRIPT).display()))
+                .hint(format!("make it so: `chmod +x {}`", checkout.locate(SCRIPT).shown()))
                 .into());
         }
         if let Some(mode) = request.environment.get("MODE").filter(|mode| *mode != "dev") {
@@ -234,7 +234,7 @@ impl<'a> Prepared<'a> {
             note.push_str(&format!(
                 "; Go's work folder `{}` is in memory too, with up to {} in a cold build: \
                  `--env GOTMPDIR=/var/tmp` puts it on a disk",
-                work.display(),
+                work.shown(),
                 bytes(compiled)
             ));
         }
@@ -280,7 +280,7 @@ impl<'a> Prepared<'a> {
             self.jobs,
             bytes(memory_of_a_job(cores)),
             if self.terraform == Some(Terraform::Built) { ", Terraform and its providers" } else { "" },
-            self.installer.display(),
+            self.installer.shown(),
             self.toolchain.version()
         ));
         text

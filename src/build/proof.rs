@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::lock::written_since;
 use crate::binary::{Facts, Finding, Installer, REBUILD};
-use crate::error::Error;
+use crate::error::{Error, Shown};
 
 /// What an installer has to be.
 pub struct Expected<'a> {
@@ -31,7 +31,7 @@ const FLAGS: &str = "leave `-s` and `-w` out of LDFLAGS and GOFLAGS, then build 
 /// Whatever is missing, all at once.
 pub fn prove(expected: &Expected) -> Result<Installer> {
     let path = expected.installer;
-    let shown = path.display();
+    let shown = path.shown();
     if !path.is_file() {
         return Err(Error::failed(format!("hack/build.sh went through, and yet there is no installer at `{shown}`"))
             .hint("`--output FILE` says where it goes; what the build printed says where it went")

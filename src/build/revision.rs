@@ -20,7 +20,7 @@ use super::controllers::{Sources, survey};
 use super::needs::{is_set, value};
 use super::script::{SCRIPT, Scripts};
 use crate::checkout::Checkout;
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::go::holds;
 use crate::process::{Child, Environment};
 
@@ -133,7 +133,7 @@ pub fn refuse_without_calls(scripts: &Scripts, checkout: &Checkout, environment:
     let error = match calls.as_slice() {
         [] => error.detail("found: none in the whole checkout"),
         _ => calls.iter().fold(error, |error, path| {
-            error.detail(format!("found: `{}` calls it, and is not built with TAGS={tags}", path.display()))
+            error.detail(format!("found: `{}` calls it, and is not built with TAGS={tags}", path.shown()))
         }),
     };
     Err(error

@@ -27,7 +27,7 @@ use super::timings::Page;
 use super::view::{Bars, View};
 use crate::binary::Installer;
 use crate::checkout::Checkout;
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::process::{Child, End, Environment, Interrupt, for_child};
 use crate::write;
 
@@ -68,7 +68,7 @@ impl Built {
     /// The page that shows where the time went.
     pub fn page(&self, about: Vec<(&'static str, String)>) -> Page<'_> {
         Page {
-            title: self.path.display().to_string(),
+            title: self.path.shown(),
             about,
             total: self.took,
             processors: thread::available_parallelism().map_or(1, usize::from),
@@ -146,7 +146,7 @@ impl Prepared<'_> {
         let aside = Aside::put(checkout, &self.toolchain.target(), &self.aside)?;
 
         let log = log_path(checkout)?;
-        let mut file = File::create(&log).with_context(|| format!("cannot write `{}`", log.display()))?;
+        let mut file = File::create(&log).with_context(|| format!("cannot write `{}`", log.shown()))?;
         let seen = Mutex::new((Phases::begin(), Sampler::default()));
         let watch = Watch { seen, group: AtomicI32::new(0), log: log.clone() };
         let (mut lines, bars) = match view {
@@ -156,7 +156,7 @@ impl Prepared<'_> {
         let began = SystemTime::now();
         let steps = self.steps();
         let mut show = |bytes: &[u8]| {
-            file.write_all(bytes).with_context(|| format!("cannot write `{}`", log.display()))?;
+            file.write_all(bytes).with_context(|| format!("cannot write `{}`", log.shown()))?;
             lines.as_mut().map_or(Ok(()), |lines| lines.print(bytes))
         };
         let (stop, stopped) = channel::<()>();
@@ -240,7 +240,7 @@ impl Prepared<'_> {
 
     /// Runs one program to its end, and says how it failed if it did.
     fn step(&mut self, step: &Step, watch: &Watch, show: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let (checkout, log) = (self.checkout, watch.log.display());
+        let (checkout, log) = (self.checkout, watch.log.shown());
         let began = SystemTime::now();
         // Whole, since duct takes a relative path from where we are and not from where the child runs.
         let script = checkout.locate(SCRIPT);
@@ -308,7 +308,7 @@ impl Prepared<'_> {
 /// The log of this build; that of the one before stays beside it.
 fn log_path(checkout: &Checkout) -> Result<PathBuf> {
     let folder = checkout.state_dir();
-    fs::create_dir_all(folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot make `{}`", folder.shown()))?;
     let log = folder.join("build.log");
     match fs::rename(&log, folder.join("build.previous.log")) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

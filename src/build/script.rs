@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use crate::checkout::Checkout;
-use crate::error::Error;
+use crate::error::{Error, Shown};
 
 /// The script, as the installer's documents call it.
 pub const SCRIPT: &str = "hack/build.sh";
@@ -40,7 +40,7 @@ impl Scripts {
     pub fn read(checkout: &Checkout) -> Result<Self> {
         let Some(main) = checkout.read(SCRIPT)? else {
             return Err(Error::refused("`hack/build.sh` is missing")
-                .detail(format!("expected: the installer's build script in `{}`", checkout.root().display()))
+                .detail(format!("expected: the installer's build script in `{}`", checkout.root().shown()))
                 .hint("`git checkout -- hack` brings it back")
                 .into());
         };

@@ -15,6 +15,7 @@ use object::read::elf::ElfFile64;
 use object::{CompressionFormat, Object, ObjectSection, ReadCache};
 
 use crate::binary::GoInfo;
+use crate::error::Shown;
 
 /// Larger than the line program of any unit of Go.
 const LARGEST_UNIT: u64 = 64 << 20;
@@ -69,7 +70,7 @@ impl Section {
 
 /// Reads it from a 64-bit, little-endian ELF file, which is what Go makes where rr runs.
 pub fn about(path: &Path) -> Result<About> {
-    let reading = || format!("cannot read `{}`", path.display());
+    let reading = || format!("cannot read `{}`", path.shown());
     let cache = ReadCache::new(BufReader::new(File::open(path).with_context(reading)?));
     let elf = ElfFile64::<object::LittleEndian, _>::parse(&cache).with_context(reading)?;
     let section = |name: &str| {
@@ -93,7 +94,7 @@ pub fn about(path: &Path) -> Result<About> {
         };
         let names = Names { line: strings(".debug_line_str")?, plain: strings(".debug_str")? };
         about.sources = sources(lines.open(path).with_context(reading)?, &names)
-            .with_context(|| format!("cannot read the DWARF of `{}`", path.display()))?;
+            .with_context(|| format!("cannot read the DWARF of `{}`", path.shown()))?;
     }
     Ok(about)
 }

@@ -19,7 +19,7 @@ use super::{
     pipe,
 };
 use crate::checkout::origin;
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::trace::{Portable, State, Trace, rfc3339};
 use crate::write::{TEMPORARY, sync};
 
@@ -67,7 +67,7 @@ enum From {
 pub fn pack(traces: &[Trace], to: &Path, packing: Packing) -> Result<Head> {
     let recipients = recipients(packing.recipients)?;
     if to.is_dir() {
-        return Err(Error::refused(format!("`{}` is a folder", to.display())).hint("-o takes a file").into());
+        return Err(Error::refused(format!("`{}` is a folder", to.shown())).hint("-o takes a file").into());
     }
     traces.iter().try_for_each(refuse_incomplete)?;
     // Held to the end: prune leaves them alone.
@@ -81,7 +81,7 @@ pub fn pack(traces: &[Trace], to: &Path, packing: Packing) -> Result<Head> {
         _ => Path::new("."),
     };
     sweep(folder);
-    let writing = || format!("cannot write `{}`", to.display());
+    let writing = || format!("cannot write `{}`", to.shown());
     let prefix = format!("{TEMPORARY}{UNFINISHED}");
     let file = tempfile::Builder::new().prefix(&prefix).tempfile_in(folder).with_context(writing)?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).with_context(writing)?;
@@ -404,9 +404,9 @@ fn append(
 fn open(path: &Path) -> Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = rustix::fs::open(path, flags, Mode::empty()).map(File::from);
-    let file = file.with_context(|| format!("cannot read `{}`", path.display()))?;
+    let file = file.with_context(|| format!("cannot read `{}`", path.shown()))?;
     if !file.metadata().is_ok_and(|seen| seen.is_file()) {
-        return Err(Error::failed(format!("`{}` is not a file", path.display())).into());
+        return Err(Error::failed(format!("`{}` is not a file", path.shown())).into());
     }
     Ok(file)
 }

@@ -17,7 +17,7 @@ use rustix::fs::{FlockOperation, flock, statvfs, syncfs};
 use tempfile::TempDir;
 
 use super::{HEAD, Hashing, Head, MANIFEST, MANIFEST_SCHEMA, Manifest, SCHEMA, SOURCES, Sum};
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::trace::{State, Trace, bytes};
 use crate::write::{TEMPORARY, rename_new, sync};
 
@@ -67,7 +67,7 @@ pub fn unpack(file: &Path, unpacking: Unpacking) -> Result<Unpacked> {
     let Unpacking { folder, name, identity, progress } = unpacking;
     let target = folder.join(target_name(file, name)?);
     if target.symlink_metadata().is_ok() {
-        return Err(Error::refused(format!("`{}` is there already", target.display()))
+        return Err(Error::refused(format!("`{}` is there already", target.shown()))
             .hint("--name NAME unpacks under another name, -C DIR elsewhere")
             .into());
     }
@@ -104,7 +104,7 @@ pub fn unpack(file: &Path, unpacking: Unpacking) -> Result<Unpacked> {
 }
 
 fn cannot_write(path: &Path) -> String {
-    format!("cannot write `{}`", path.display())
+    format!("cannot write `{}`", path.shown())
 }
 
 /// The bundle's name without what it ends with.
@@ -123,16 +123,16 @@ pub fn target_name(file: &Path, name: Option<&str>) -> Result<String> {
 }
 
 fn refused(file: &Path, why: &str) -> Error {
-    Error::refused(format!("`{}` {why}", file.display()))
+    Error::refused(format!("`{}` {why}", file.shown()))
 }
 
 /// The tar in it.
 fn decompressed(file: &Path, identity: Option<&Path>) -> Result<Box<dyn Read>> {
     let mut start = [0; 22];
-    let mut opened = File::open(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let mut opened = File::open(file).with_context(|| format!("cannot read `{}`", file.shown()))?;
     let mut length = 0;
     while length < start.len() {
-        match opened.read(&mut start[length..]).with_context(|| format!("cannot read `{}`", file.display()))? {
+        match opened.read(&mut start[length..]).with_context(|| format!("cannot read `{}`", file.shown()))? {
             0 => break,
             read => length += read,
         }
@@ -158,11 +158,11 @@ fn decompressed(file: &Path, identity: Option<&Path>) -> Result<Box<dyn Read>> {
 }
 
 fn decrypted(file: &Path, from: impl Read + 'static, identity: &Path) -> Result<Box<dyn Read>> {
-    let key = || format!("cannot read `{}`", identity.display());
+    let key = || format!("cannot read `{}`", identity.shown());
     let mut text = Vec::new();
     File::open(identity).and_then(|file| file.take(1 << 20).read_to_end(&mut text)).with_context(key)?;
     let no_key = |why: String| {
-        Error::usage(format!("`{}` holds no key: {why}", identity.display()))
+        Error::usage(format!("`{}` holds no key: {why}", identity.shown()))
             .detail("expected: lines like `AGE-SECRET-KEY-1…`, as `age-keygen` writes them")
     };
     let keys = age::IdentityFile::from_buffer(text.as_slice()).map_err(|error| no_key(error.to_string()))?;
@@ -172,7 +172,7 @@ fn decrypted(file: &Path, from: impl Read + 'static, identity: &Path) -> Result<
     }
     let decryptor = age::Decryptor::new(from).map_err(|error| refused(file, &format!("is damaged: {error}")))?;
     let stream = decryptor.decrypt(keys.iter().map(|key| &**key as &dyn age::Identity)).map_err(|error| {
-        refused(file, &format!("cannot be decrypted: {error}")).detail(format!("with: `{}`", identity.display()))
+        refused(file, &format!("cannot be decrypted: {error}")).detail(format!("with: `{}`", identity.shown()))
     })?;
     Ok(Box::new(stream))
 }
@@ -426,7 +426,7 @@ fn verify_trace(file: &Path, folder: &Path) -> Result<()> {
     for part in mapped {
         let inside = part.file(folder).parent() == Some(folder);
         if !inside || !part.file(folder).is_file() {
-            return Err(refused(format!("which needs `{}` from outside of it", part.backing.display())).into());
+            return Err(refused(format!("which needs `{}` from outside of it", part.backing.shown())).into());
         }
     }
     Ok(())

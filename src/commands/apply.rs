@@ -6,8 +6,7 @@ use serde_json::json;
 
 use super::{Changes, Where, plan_from_originals};
 use crate::checkout::{Checkout, Content};
-use crate::error::Error;
-use crate::error::Shown as _;
+use crate::error::{Error, Shown, plain};
 use crate::journal::{About, Journal, Lock, Seen, State, refuse_odd_modes};
 use crate::patchfile::Label;
 use crate::plan::{How, Plan, Recipe, Rewrite, reversed};
@@ -263,7 +262,7 @@ fn message(about: &About, plan: &Plan) -> String {
 
 /// Says on stderr what runs now.
 fn progress(asked: &str) {
-    eprintln!("verifying: {asked}");
+    eprintln!("verifying: {}", plain(asked));
 }
 
 /// Brings the originals back, durably: the new journal must not be written over originals that are not yet in

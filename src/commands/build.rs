@@ -16,8 +16,7 @@ use super::Where;
 use crate::binary::{Facts, hash, hash_file};
 use crate::build::{Built, Link, Phase, Prepared, Removed, Request, Terraform, View, bytes, seconds};
 use crate::checkout::Checkout;
-use crate::error::Error;
-use crate::error::Shown as _;
+use crate::error::{Error, Shown, plain};
 use crate::journal::{self, Seen};
 use crate::plan::{How, Plan, Rewrite};
 use crate::process::{Environment, Interrupt, for_child};
@@ -125,18 +124,18 @@ impl Build {
         interrupt.check(nothing)?;
         drop(changing);
         for note in &prepared.notes {
-            eprintln!("note: {note}");
+            eprintln!("note: {}", plain(note));
         }
         if self.dry_run {
             let text = format!("{}nothing was removed or built (--dry-run)\n", prepared.told());
             let data = json!({
-                "installer": prepared.installer, "removed": prepared.removed, "left_out": prepared.aside,
+                "installer": prepared.installer.in_json(), "removed": prepared.removed, "left_out": prepared.aside,
                 "controllers": prepared.to_be_made, "jobs": prepared.jobs, "dry_run": true,
             });
             return Ok(Report::new(SCHEMA, text, data));
         }
         for Removed { path, why } in &prepared.removed {
-            eprintln!("removed: {path}: {why}");
+            eprintln!("removed: {}: {}", path.shown(), plain(why));
         }
         // What the build prints is no part of a JSON document.
         let mut live: Box<dyn Write> = match format {
@@ -241,8 +240,7 @@ fn programs(built: &Built) -> String {
 }
 
 fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched: bool) -> Report {
-    let mut text =
-        format!("built `{}` in {}; log: {}\n", built.path.display(), seconds(built.took), built.log.display());
+    let mut text = format!("built `{}` in {}; log: {}\n", built.path.shown(), seconds(built.took), built.log.shown());
     if !built.phases.is_empty() {
         let _ = writeln!(text, "\n  {:<24} {:>14} {:>14}", "phase", "began after", "took");
         for phase in &built.phases {
@@ -285,10 +283,10 @@ fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched:
         Some(Terraform::Built) | None => "",
     });
     if let Some(statement) = statement {
-        let _ = writeln!(text, "where it comes from: {}", statement.display());
+        let _ = writeln!(text, "where it comes from: {}", statement.shown());
     }
     if let Some(page) = page {
-        let _ = writeln!(text, "timings: {}", page.display());
+        let _ = writeln!(text, "timings: {}", page.shown());
     }
     let embedded = |facts: &Facts, name: &str| {
         json!({
@@ -320,7 +318,7 @@ fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched:
 fn write_page(built: &Built, file: Option<&Path>) -> Result<PathBuf> {
     let path = match file {
         Some(file) => std::path::absolute(file).context("`--timings` takes a file")?,
-        None => PathBuf::from(format!("{}.timings.html", built.path.display())),
+        None => PathBuf::from(format!("{}.timings.html", built.path.shown())),
     };
     let about = vec![
         ("Processor time", seconds(Duration::from_secs_f64(built.cpu))),
@@ -329,7 +327,7 @@ fn write_page(built: &Built, file: Option<&Path>) -> Result<PathBuf> {
         ("Controllers at once", built.jobs.to_string()),
         ("Platforms", if built.serves.is_empty() { "none".into() } else { built.serves.join(", ") }),
     ];
-    fs::write(&path, built.page(about).html()).with_context(|| format!("cannot write `{}`", path.display()))?;
+    fs::write(&path, built.page(about).html()).with_context(|| format!("cannot write `{}`", path.shown()))?;
     Ok(path)
 }
 
@@ -363,7 +361,7 @@ fn patch(checkout: &Checkout) -> Result<Patch> {
     }
     let now = |seen: &Seen| Rewrite { after: seen.current.clone(), ..seen.rewrite.clone() };
     let plan = Plan { rewrites: seen.iter().map(now).collect(), ..journal.plan.clone() };
-    let sha256 = hash(&diff(checkout.below_top(), &plan, Around::Lines(3), false)?);
+    let sha256 = hash(&diff(checkout.below_top(), &plan, Around::Lines(3))?);
     let options = match &journal.about.how {
         How::Structural { options } => json!(options),
         classic @ How::Classic { .. } => json!(classic),
@@ -384,6 +382,6 @@ fn of_marked(checkout: &Checkout, marked: &Marked, refusal: impl Fn(String) -> E
         rewrites.extend(after.map(|after| Rewrite { path, before: None, after: Some(after) }));
     }
     let plan = Plan { rewrites, sites: Vec::new(), shape: String::new() };
-    let sha256 = hash(&diff(checkout.below_top(), &plan, Around::Lines(3), false)?);
+    let sha256 = hash(&diff(checkout.below_top(), &plan, Around::Lines(3))?);
     Ok(Patch { sha256, options: marked.mark.given.clone() })
 }

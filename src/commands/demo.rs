@@ -130,11 +130,11 @@ impl Demo {
         let result = play(folder.path(), &mut stage);
         let kept = self.keep.then(|| folder.path().to_owned());
         let result = result.with_context(|| match &kept {
-            Some(folder) => format!("the demo in `{}`", folder.display()),
+            Some(folder) => format!("the demo in `{}`", folder.shown()),
             None => "the demo (`--keep` leaves its folder to look at)".into(),
         });
         let ended = match &kept {
-            Some(folder) => format!("what the demo had started is ended; kept: {}", folder.display()),
+            Some(folder) => format!("what the demo had started is ended; kept: {}", folder.shown()),
             None => "what the demo had started is ended, and its folder is removed".into(),
         };
         let shown = stage.interrupt.instead(result, &ended)?;
@@ -145,12 +145,10 @@ impl Demo {
             (false, true) => "recorded, and replayed to a breakpoint and back\n",
         });
         match (&kept, shown.traces.first()) {
-            (Some(folder), Some(trace)) if !shown.stand_in => text.push_str(&format!(
-                "kept: {}\nnext: `rr-patch replay {}`\n",
-                folder.display(),
-                trace.path.display()
-            )),
-            (Some(folder), _) => text.push_str(&format!("kept: {}\n", folder.display())),
+            (Some(folder), Some(trace)) if !shown.stand_in => {
+                text.push_str(&format!("kept: {}\nnext: `rr-patch replay {}`\n", folder.shown(), trace.path.shown()));
+            }
+            (Some(folder), _) => text.push_str(&format!("kept: {}\n", folder.shown())),
             (None, _) => text.push_str(
                 "on your own checkout: `rr-patch apply PATH`, `rr-patch build PATH`, `rr-patch record PATH -- create \
                  cluster`, `rr-patch replay`, `rr-patch revert PATH`\n",
@@ -174,7 +172,7 @@ fn play(folder: &Path, stage: &mut Stage) -> Result<Shown> {
     stage.step("A small installer of our own, in the shape of the real one")?;
     lay_out(&INSTALLER, &installer)?;
     let before = contents(&installer)?;
-    stage.show(format!("{} files in {}", before.len(), installer.display()))?;
+    stage.show(format!("{} files in {}", before.len(), installer.shown()))?;
 
     let place = Where { repo: Some(installer.clone()), root: None };
     stage.step("rr-patch apply: six changes, by structure")?;
@@ -198,7 +196,7 @@ fn play(folder: &Path, stage: &mut Stage) -> Result<Shown> {
     let request = Request { environment: version.into(), patched: true, command: "demo".into(), ..Request::default() };
     let built = Prepared::new(&checkout, &request)?.run(View::Lines(&mut live))?;
     drop(ticker);
-    stage.show(format!("built {} in {}", built.path.display(), seconds(built.took)))?;
+    stage.show(format!("built {} in {}", built.path.shown(), seconds(built.took)))?;
 
     stage.step("The installer runs: it starts a core controller and one provider, which is to be recorded")?;
     let recorder = Recorder::choose(folder, stage)?;
@@ -220,7 +218,7 @@ fn play(folder: &Path, stage: &mut Stage) -> Result<Shown> {
     stage.show(&Revert { place, force: false }.run()?.text)?;
     let after = contents(&installer)?;
     if let Some((path, _)) = before.iter().find(|file| !after.contains(file)) {
-        return Err(Error::failed(format!("`{}` is not as it was", path.display())).into());
+        return Err(Error::failed(format!("`{}` is not as it was", path.shown())).into());
     }
     stage.show(format!("all {} files are as they were", before.len()))?;
 
@@ -264,14 +262,14 @@ impl Recorder {
                         let set = line.as_ref().map_or(told, |line| format!(" ({RECORDER}=\"{line}\")"));
                         stage.show(format!(
                             "recorder: {}, rr {}{set}; it has recorded and replayed `true`",
-                            recorder.path.display(),
+                            recorder.path.shown(),
                             recorder.said()
                         ))?;
                         return Ok(Self { host, line, stand_in: false });
                     }
                     (Err(error), _) => why = why.or(Some(render(&error).trim_end().to_owned())),
                     (Ok(recorder), Err(trouble)) => {
-                        let path = recorder.path.display();
+                        let path = recorder.path.shown();
                         why = why.or(Some(format!("{path}{told} cannot record here: {trouble}")));
                     }
                 }
@@ -291,7 +289,7 @@ impl Recorder {
                 .detail(String::from_utf8_lossy(&said))
                 .into());
         }
-        let line = format!("{} record --wait", source.join("rr").display());
+        let line = format!("{} record --wait", source.join("rr").shown());
         Ok(Self { host: here, line: Some(line), stand_in: true })
     }
 }
@@ -414,14 +412,14 @@ fn missing(host: &Host, purpose: Option<Purpose>, stage: &mut Stage) -> Result<(
 }
 
 fn lay_out(from: &Dir, to: &Path) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("cannot make `{}`", to.display()))?;
+    fs::create_dir_all(to).with_context(|| format!("cannot make `{}`", to.shown()))?;
     for entry in from.entries() {
         let name = entry.path().file_name().unwrap_or_default();
         match entry {
             DirEntry::Dir(folder) => lay_out(folder, &to.join(name))?,
             DirEntry::File(file) => {
                 let path = to.join(name);
-                fs::write(&path, file.contents()).with_context(|| format!("cannot write `{}`", path.display()))?;
+                fs::write(&path, file.contents()).with_context(|| format!("cannot write `{}`", path.shown()))?;
                 // A build carries no modes.
                 if path.extension().is_some_and(|extension| extension == "sh") {
                     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;

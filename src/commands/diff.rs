@@ -86,13 +86,13 @@ impl Diff {
     }
 
     fn report(&self, below: &Path, plan: &Plan, applied: bool) -> Result<Report> {
-        let patch = report::diff(below, plan, self.context, false)?;
+        let patch = report::diff(below, plan, self.context)?;
         let without = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let data = json!({ "applied": applied, "shape": plan.shape, "patch": String::from_utf8_lossy(&patch) });
-        let text = match std::io::stdout().is_terminal() && !without {
-            true => report::diff(below, plan, self.context, true)?,
+        let text = match std::io::stdout().is_terminal() {
+            true => report::for_terminal(&patch, !without),
             false => patch,
         };
-        Ok(Report::new("rr-patch/diff/1", text, data))
+        Ok(Report::new("rr-patch/diff/1", text, data).exact())
     }
 }

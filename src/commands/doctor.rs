@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::binary::{Facts, Installer, first_bytes};
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::host::{Concerns, Finding, Host, Level, Program, Question, SMOKE_TEST, examine};
 use crate::report::{Report, count};
 
@@ -87,12 +87,12 @@ impl Doctor {
 /// The program, those of a folder, or the controllers that an installer embeds.
 fn programs(path: &Path) -> Result<Vec<Program>> {
     if path.is_dir() {
-        let entries = fs::read_dir(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let entries = fs::read_dir(path).with_context(|| format!("cannot read `{}`", path.shown()))?;
         let mut files = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
         files.retain(|file| file.is_file() && first_bytes(file).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF")));
         files.sort();
         if files.is_empty() {
-            return Err(Error::failed(format!("`{}` holds no programs", path.display()))
+            return Err(Error::failed(format!("`{}` holds no programs", path.shown()))
                 .hint("an installer's controllers are in cluster-api/bin/<os>_<architecture>")
                 .into());
         }

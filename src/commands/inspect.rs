@@ -88,7 +88,7 @@ fn from_statement(installer: &Path, beside: &Beside) -> Report {
     let mut rows = Vec::new();
     let mut findings = vec![Finding {
         program: name.clone(),
-        what: format!("is not beside `{}`, so that nothing could be verified", beside.path.display()),
+        what: format!("is not beside `{}`, so that nothing could be verified", beside.path.shown()),
         remedy: "put both into one folder, under the names that they were built with".into(),
     }];
     for (number, subject) in beside.statement.subject.iter().enumerate() {
@@ -127,7 +127,7 @@ fn read_beside(file: &Path, name: &str, findings: &mut Vec<Finding>) -> Option<B
             findings.push(Finding {
                 program: name.to_owned(),
                 what: error.to_string(),
-                remedy: format!("move `{}` away, or build again", path.display()),
+                remedy: format!("move `{}` away, or build again", path.shown()),
             });
             None
         }
@@ -254,7 +254,7 @@ struct Said<'a> {
 
 impl Said<'_> {
     fn report(&self, file: &Path) -> Report {
-        let mut text = format!("`{}` {}\n", file.display(), self.verdict());
+        let mut text = format!("`{}` {}\n", file.shown(), self.verdict());
         for (label, line) in self.origin() {
             let _ = writeln!(text, "  {:<10} {line}", format!("{label}:"));
         }

@@ -21,7 +21,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use crate::checkout::Checkout;
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::journal::{Seen, State};
 use crate::patchfile::{LIMIT, PatchFile};
 use crate::plan::{Plan, Recipe};
@@ -195,11 +195,11 @@ impl Changes {
             false => File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes)),
         };
         read.map_err(|error| {
-            Error::refused(format!("cannot read the patch `{}`: {error}", path.display()))
+            Error::refused(format!("cannot read the patch `{}`: {error}", path.shown()))
                 .hint("`--patch` takes a file; without it `--mode patch` applies the shipped one")
         })?;
         if bytes.len() as u64 > LIMIT {
-            return Err(Error::refused(format!("the patch `{}` is larger than {} MiB", path.display(), LIMIT >> 20))
+            return Err(Error::refused(format!("the patch `{}` is larger than {} MiB", path.shown(), LIMIT >> 20))
                 .detail("expected: a patch of some source files")
                 .hint("`git apply` knows no such limit")
                 .into());

@@ -12,12 +12,11 @@ use bytesize::ByteSize;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::traces::{plain, shown_length, table};
+use super::traces::{shown_length, table};
 use crate::binary::{REBUILD, carries_patch, embedded};
 use crate::build::{CORE, seconds};
 use crate::checkout::Checkout;
-use crate::error::Shown as _;
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, Shown, plain, plain_name};
 use crate::go::holds;
 use crate::host::{
     Finding, Host, LEAST_FREE, Level, Question, RECORDER, Recorder, Recording, Software, delve, recording,
@@ -95,7 +94,7 @@ fn chooses_by_feature_gate(checkout: &Checkout) -> bool {
 
 /// Tells on stderr what we do among the lines of the installer. That nobody reads it is no failure.
 fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "rr-patch: {line}");
+    let _ = writeln!(io::stderr(), "rr-patch: {}", plain(line));
 }
 
 impl Record {
@@ -105,7 +104,7 @@ impl Record {
         let (installer, checkout) = self.installer()?;
         let size = fs::metadata(&installer).map_or(0, |seen| seen.len());
         if size > LARGE {
-            say(&format!("looking into `{}` ({})", installer.display(), bytes(size)));
+            say(&format!("looking into `{}` ({})", installer.shown(), bytes(size)));
         }
         self.refuse_unpatched(&installer)?;
         warn_of_what_delve_would_lack(&installer);
@@ -134,8 +133,8 @@ impl Record {
         interrupt.check("the installer was not started")?;
         // As rr makes its own.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(store.root());
-        made.with_context(|| format!("cannot make the trace folder `{}`", store.root().display()))?;
-        say(&format!("traces go to `{}`", store.root().display()));
+        made.with_context(|| format!("cannot make the trace folder `{}`", store.root().shown()))?;
+        say(&format!("traces go to `{}`", store.root().shown()));
         let run = Run {
             installer: &installer,
             arguments: &self.arguments,
@@ -194,14 +193,14 @@ impl Record {
     /// The installer that is meant, and the checkout that it was built in if that is known.
     fn installer(&self) -> Result<(PathBuf, Option<Checkout>)> {
         if let Some(file) = self.installer.as_ref().filter(|path| path.is_file()) {
-            let file = file.canonicalize().with_context(|| format!("cannot read `{}`", file.display()))?;
+            let file = file.canonicalize().with_context(|| format!("cannot read `{}`", file.shown()))?;
             let checkout = Checkout::discover(file.parent(), None).ok();
             return executable(file).map(|file| (file, checkout));
         }
         let checkout = Checkout::discover(self.installer.as_deref(), None)?;
         let installer = checkout.locate("bin/openshift-install");
         if !installer.is_file() {
-            return Err(Error::refused(format!("`{}` is not built", installer.display()))
+            return Err(Error::refused(format!("`{}` is not built", installer.shown()))
                 .detail("expected: an installer that `rr-patch build` made")
                 .hint("`rr-patch build` makes it; `rr-patch record BINARY -- …` runs one from elsewhere")
                 .into());
@@ -231,7 +230,7 @@ impl Record {
         if self.unpatched || carries_patch(installer)? {
             return Ok(());
         }
-        Err(Error::refused(format!("`{}` is not patched: it would record nothing", installer.display()))
+        Err(Error::refused(format!("`{}` is not patched: it would record nothing", installer.shown()))
             .detail("expected: the functions that rr-patch adds to package process")
             .hint("`rr-patch apply`, then `rr-patch build`; `rr-patch inspect` says what an installer is")
             .hint("`--unpatched` runs it all the same, say with a patch that was made by hand")
@@ -302,12 +301,12 @@ impl Record {
         if !traces.is_empty() {
             let row = |trace: &Trace| {
                 [
-                    plain(trace.controller()),
+                    plain_name(trace.controller()),
                     trace.state.word().to_owned(),
                     exit(trace).unwrap_or_else(|| "not known".into()),
                     shown_length(trace),
                     bytes(trace.size),
-                    plain(&trace.name),
+                    plain_name(&trace.name),
                 ]
             };
             let rows: Vec<_> = traces.iter().map(row).collect();
@@ -323,13 +322,13 @@ impl Record {
         let _ = match (traces.len(), complete) {
             (0, _) => writeln!(text, "nothing was recorded: what the installer printed says whether it came to that"),
             (all, complete) if all == complete => {
-                writeln!(text, "{} in `{}`, complete", count(all, "trace"), store.root().display())
+                writeln!(text, "{} in `{}`, complete", count(all, "trace"), store.root().shown())
             }
             (all, complete) => writeln!(
                 text,
                 "{} in `{}`, of which {complete} can be replayed{}",
                 count(all, "trace"),
-                store.root().display(),
+                store.root().shown(),
                 if *lost { ": a recorder did not close its trace and had to be killed" } else { "" }
             ),
         };
@@ -393,7 +392,7 @@ fn unknown_option(option: &str) -> anyhow::Error {
 fn executable(file: PathBuf) -> Result<PathBuf> {
     let mode = fs::metadata(&file).map_or(0, |seen| seen.permissions().mode());
     if mode & 0o111 == 0 {
-        return Err(Error::refused(format!("`{}` is not executable", file.display()))
+        return Err(Error::refused(format!("`{}` is not executable", file.shown()))
             .hint(format!("make it so: `chmod +x {}`", quoted(&file.to_string_lossy())))
             .into());
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::bundle::{self, Unpacking};
 use crate::checkout::Checkout;
 use crate::editor::{self, Change, Configuration, Moved, Session, Way, configure, moved};
-use crate::error::{Error, Shown};
+use crate::error::{Error, Shown, plain};
 use crate::host::Host;
 use crate::replay::{Listen, Opening, Ready, Served, prepare, quoted};
 use crate::report::{Format, Report, count};
@@ -105,7 +105,7 @@ impl Replay {
             None => Store::of(&|name| std::env::var_os(name)),
         };
         let mut trace = self.trace(&store)?;
-        trace.path = trace.path.canonicalize().with_context(|| format!("cannot read `{}`", trace.path.display()))?;
+        trace.path = trace.path.canonicalize().with_context(|| format!("cannot read `{}`", trace.path.shown()))?;
         let opening = prepare(&Host::here(), &trace)?;
         for warning in &opening.warnings {
             say(&format!("warning: {warning}"));
@@ -163,7 +163,7 @@ impl Replay {
         }
         let folder = store.root().join(bundle::target_name(file, None)?);
         let traces = if folder.is_dir() {
-            say(&format!("`{}` was unpacked before: `{}`", file.display(), folder.display()));
+            say(&format!("`{}` was unpacked before: `{}`", file.shown(), folder.shown()));
             Store::at(folder.clone()).traces()?
         } else {
             let unpacking = Unpacking {
@@ -173,14 +173,14 @@ impl Replay {
                 progress: &mut |_, _| Ok(()),
             };
             let traces = bundle::unpack(file, unpacking)?.traces;
-            say(&format!("verified and unpacked `{}` into `{}`", file.display(), folder.display()));
+            say(&format!("verified and unpacked `{}` into `{}`", file.shown(), folder.shown()));
             traces
         };
         match <[Trace; 1]>::try_from(traces) {
             Ok([trace]) => Ok(trace),
             Err(traces) => {
-                let error = Error::usage(format!("`{}` holds {}", file.display(), count(traces.len(), "trace")));
-                let paths = traces.iter().map(|trace| trace.path.display().to_string());
+                let error = Error::usage(format!("`{}` holds {}", file.shown(), count(traces.len(), "trace")));
+                let paths = traces.iter().map(|trace| trace.path.shown());
                 let error = paths.fold(error, Error::detail);
                 Err(error.hint("name one of them: `rr-patch replay PATH`").into())
             }
@@ -206,7 +206,7 @@ impl Replay {
             },
         };
         folder.canonicalize().map_err(|error| {
-            Error::usage(format!("`{}` is not a folder: {error}", folder.display()))
+            Error::usage(format!("`{}` is not a folder: {error}", folder.shown()))
                 .hint("`--editor-dir DIR` names the folder that is open in the editor")
                 .into()
         })
@@ -215,7 +215,7 @@ impl Replay {
 
 /// What is not a result goes to stderr; that nobody reads it is no failure.
 fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", plain(line));
 }
 
 /// Everything there is to say about one opening.
@@ -251,7 +251,7 @@ impl Talk<'_> {
         let listen = attach.then(|| self.listen.to_string());
         let mut text = String::new();
         if let Some((_, configuration)) = &self.configuration {
-            let _ = writeln!(text, "# {}", configuration.path.display());
+            let _ = writeln!(text, "# {}", configuration.path.shown());
             text.push_str(&String::from_utf8_lossy(&configuration.after));
         }
         if let Some(listen) = &listen {
@@ -263,7 +263,7 @@ impl Talk<'_> {
 
     fn write(&self) -> Result<String> {
         let Some((editor, configuration)) = &self.configuration else { return Ok(String::new()) };
-        let path = configuration.path.display();
+        let path = configuration.path.shown();
         let mut text = match configuration.write()? {
             Change::Created => format!("wrote `{path}`\n"),
             Change::Merged => format!("merged into `{path}`: all else in it is as it was\n"),
@@ -274,8 +274,8 @@ impl Talk<'_> {
             let _ = writeln!(
                 text,
                 "  sources: built in `{}`, mapped to `{}`{}",
-                program.display(),
-                here.display(),
+                program.shown(),
+                here.shown(),
                 if *editor == Editor::Goland { " by GoLand itself, or not at all" } else { "" }
             );
         }
@@ -285,7 +285,7 @@ impl Talk<'_> {
     /// The editor starts Delve by itself.
     fn written(&self) -> Result<Report> {
         let mut text = self.write()?;
-        let rr = self.opening.rr.path.display();
+        let rr = self.opening.rr.path.shown();
         let _ = writeln!(
             text,
             "  needs:   dlv {} and `{rr}` in the editor's PATH; `--attach` starts Delve here instead",
@@ -324,7 +324,7 @@ impl Talk<'_> {
         };
         line("terminal", &format!("dlv connect {address}"));
         if let Some(Moved { here, program }) = &self.moved {
-            line("", &format!("then: config substitute-path {} {}", program.display(), here.display()));
+            line("", &format!("then: config substitute-path {} {}", program.shown(), here.shown()));
         }
         let again = |editor: &str| format!("rr-patch replay {} --editor {editor} --attach --print", self.again);
         line("VS Code", &format!("attach to 127.0.0.1:{port}: `{}` shows the configuration", again("vscode")));

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::build::seconds;
 use crate::bundle::{self, HEAD as BUNDLE_HEAD, Head, LEVELS, Packing, Unpacked, Unpacking};
-use crate::error::{Error, Shown};
+use crate::error::{Error, Shown, plain, plain_name};
 use crate::process::Interrupt;
 use crate::replay::quoted;
 use crate::report::{Report, count};
@@ -157,11 +157,6 @@ impl Traces {
     }
 }
 
-/// A name from a disk, that may hold anything, for a terminal.
-pub(super) fn plain(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
 fn length(trace: &Trace) -> Option<Duration> {
     match trace.state {
         State::Recording => trace.started.elapsed().ok(),
@@ -180,8 +175,8 @@ pub(super) fn shown_length(trace: &Trace) -> String {
 
 fn row(trace: &Trace) -> [String; 6] {
     [
-        plain(&trace.name),
-        plain(trace.controller()),
+        plain_name(&trace.name),
+        plain_name(trace.controller()),
         local(trace.started),
         shown_length(trace),
         bytes(trace.size),
@@ -219,18 +214,18 @@ fn list(store: &Store) -> Result<Report> {
     let Listing { traces, unreadable } = store.look()?;
     let mut text = String::new();
     if traces.is_empty() {
-        let _ = writeln!(text, "no traces in `{}`", store.root().display());
+        let _ = writeln!(text, "no traces in `{}`", store.root().shown());
     } else {
         text.push_str(&table(HEAD, &traces.iter().map(row).collect::<Vec<_>>()));
         let mut states: BTreeMap<State, usize> = BTreeMap::new();
         traces.iter().for_each(|trace| *states.entry(trace.state).or_default() += 1);
         let states: Vec<String> = states.iter().map(|(state, count)| format!("{count} {}", state.word())).collect();
         let size = bytes(traces.iter().map(|trace| trace.size).sum());
-        let root = store.root().display();
+        let root = store.root().shown();
         let _ = writeln!(text, "\n{}, {size}, in `{root}`: {}", count(traces.len(), "trace"), states.join(", "));
     }
     for (path, why) in &unreadable {
-        let _ = writeln!(text, "cannot be read: `{}`: {}", plain(&path.in_json()), plain(why));
+        let _ = writeln!(text, "cannot be read: `{}`: {}", plain_name(&path.in_json()), plain_name(why));
     }
     let unreadable: Vec<Value> =
         unreadable.iter().map(|(path, why)| json!({ "path": path.in_json(), "why": why })).collect();
@@ -246,7 +241,7 @@ struct Lines(String);
 impl Lines {
     fn add(&mut self, name: &str, value: impl AsRef<str>) {
         let name = if name.is_empty() { String::new() } else { format!("{name}:") };
-        let _ = writeln!(self.0, "  {name:<12}{}", plain(value.as_ref()));
+        let _ = writeln!(self.0, "  {name:<12}{}", plain_name(value.as_ref()));
     }
 }
 
@@ -254,7 +249,7 @@ fn show(trace: &Trace, option: &str) -> Report {
     let check = trace.check();
     let replayable = check.obstacles.is_empty();
     let verdict = if replayable { "it can be replayed" } else { "it cannot be replayed" };
-    let mut lines = Lines(format!("{}: {}, {verdict}\n", plain(&trace.name), trace.state.word()));
+    let mut lines = Lines(format!("{}: {}, {verdict}\n", plain_name(&trace.name), trace.state.word()));
     lines.add("path", trace.path.in_json());
     lines.add("controller", trace.controller());
     lines.add("started", local(trace.started));
@@ -295,7 +290,7 @@ fn show(trace: &Trace, option: &str) -> Report {
     let mut text = lines.0;
     text.push_str("next:\n");
     next.iter().for_each(|line| {
-        let _ = writeln!(text, "  {}", plain(line));
+        let _ = writeln!(text, "  {}", plain_name(line));
     });
     let mut all = data(trace);
     all["software_counters"] = json!(trace.software_counters());
@@ -330,7 +325,7 @@ fn show_program(lines: &mut Lines, trace: &Trace, program: &Program) {
         }
         _ => lines.add("program", "not known: rr writes it down when it closes a trace"),
     }
-    let file = program.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+    let file = program.file.as_ref().map(Shown::shown).unwrap_or_default();
     match (program.kept, &program.still) {
         (Some(Kept::Path), Some(Still::Missing)) => lines.add("kept", "only as a path, and there is nothing any more"),
         (Some(Kept::Path), Some(Still::Changed(how))) => {
@@ -403,7 +398,7 @@ impl Prune {
         let freed: u64 = chosen.iter().map(|trace| trace.own).sum();
         let mut text = String::new();
         if chosen.is_empty() {
-            let _ = writeln!(text, "nothing to remove in `{}`", store.root().display());
+            let _ = writeln!(text, "nothing to remove in `{}`", store.root().shown());
         } else {
             text.push_str(&table(HEAD, &chosen.iter().map(row).collect::<Vec<_>>()));
         }
@@ -436,7 +431,7 @@ impl Prune {
                     freed += bytes;
                 }
                 Err(error) => {
-                    let _ = writeln!(text, "{}: {error:#}", plain(&trace.name));
+                    let _ = writeln!(text, "{}: {error:#}", plain_name(&trace.name));
                     failed.push(json!({ "name": trace.name, "why": format!("{error:#}") }));
                 }
             }
@@ -501,7 +496,9 @@ fn confirm(about: &str, question: &str) -> Result<()> {
             .into());
     }
     let mut stderr = io::stderr();
-    write!(stderr, "{about}\n{question} [y/N] ").and_then(|()| stderr.flush()).context("cannot ask")?;
+    write!(stderr, "{}\n{} [y/N] ", plain(about), plain(question))
+        .and_then(|()| stderr.flush())
+        .context("cannot ask")?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).context("cannot read the answer")?;
     match answer.trim().to_lowercase().as_str() {
@@ -544,14 +541,14 @@ impl Pack {
         let packing = Packing { level: self.level, recipients: &self.recipient, progress: &mut show };
         let packed = bundle::pack(&traces, &self.output, packing);
         progress.bar.finish_and_clear();
-        let outcome = format!("`{}` was not written; the traces are as they were", self.output.display());
+        let outcome = format!("`{}` was not written; the traces are as they were", self.output.shown());
         let head = progress.interrupt.instead(packed, &outcome)?;
         let size = self.output.metadata().map(|seen| seen.len()).unwrap_or_default();
         Ok(self.report(&head, size))
     }
 
     fn report(&self, head: &Head, size: u64) -> Report {
-        let file = self.output.display();
+        let file = self.output.shown();
         let mut text = format!(
             "packed {} into `{file}`: {} of {}\n",
             count(head.traces.len(), "trace"),
@@ -561,7 +558,7 @@ impl Pack {
         for packed in &head.traces {
             let go = packed.go_version.as_deref().unwrap_or("Go not known");
             let dwarf = if packed.dwarf { "with DWARF" } else { "without DWARF" };
-            let _ = writeln!(text, "  {}: `{}`, {go}, {dwarf}", plain(&packed.name), plain(&packed.path));
+            let _ = writeln!(text, "  {}: `{}`, {go}, {dwarf}", plain_name(&packed.name), plain_name(&packed.path));
         }
         let sources = &head.sources;
         let _ = write!(text, "  {}", count(sources.packed, "source"));
@@ -570,8 +567,9 @@ impl Pack {
         }
         text.push('\n');
         for checkout in &head.checkouts {
-            let remote = checkout.remote.as_ref().map(|remote| format!(" of {}", plain(remote))).unwrap_or_default();
-            let _ = writeln!(text, "  of `{}`: commit {}{remote}", checkout.folder.display(), checkout.commit);
+            let remote =
+                checkout.remote.as_ref().map(|remote| format!(" of {}", plain_name(remote))).unwrap_or_default();
+            let _ = writeln!(text, "  of `{}`: commit {}{remote}", checkout.folder.shown(), checkout.commit);
         }
         let mut warnings = head.warnings.clone();
         if sources.newer > 0 {
@@ -585,7 +583,7 @@ impl Pack {
             );
         }
         for warning in &warnings {
-            let _ = writeln!(text, "warning: {}", plain(warning));
+            let _ = writeln!(text, "warning: {}", plain_name(warning));
         }
         let unpack = if self.recipient.is_empty() { "" } else { " --identity KEY" };
         let _ = writeln!(text, "next, on the other host:\n  rr-patch traces unpack {file}{unpack}");
@@ -605,14 +603,14 @@ impl Unpack {
             Unpacking { folder, name: self.name.as_deref(), identity: self.identity.as_deref(), progress: &mut show };
         let unpacked = bundle::unpack(&self.file, unpacking);
         progress.bar.finish_and_clear();
-        let outcome = format!("nothing of `{}` is left in `{}`", self.file.display(), folder.display());
+        let outcome = format!("nothing of `{}` is left in `{}`", self.file.shown(), folder.shown());
         Ok(self.report(&progress.interrupt.instead(unpacked, &outcome)?, option))
     }
 
     fn report(&self, unpacked: &Unpacked, option: &str) -> Report {
         let Unpacked { folder, head, traces, sources } = unpacked;
         let whole = folder.canonicalize().unwrap_or_else(|_| folder.clone());
-        let mut text = format!("verified and unpacked {} into `{}`\n", count(traces.len(), "trace"), whole.display());
+        let mut text = format!("verified and unpacked {} into `{}`\n", count(traces.len(), "trace"), whole.shown());
         let mut next = Vec::new();
         let mut shown = Vec::new();
         for (trace, packed) in traces.iter().zip(&head.traces) {
@@ -620,21 +618,21 @@ impl Unpack {
             let _ = writeln!(
                 text,
                 "  {}: {}, recorded {}",
-                plain(&packed.name),
-                plain(&packed.controller),
+                plain_name(&packed.name),
+                plain_name(&packed.controller),
                 local(trace.started)
             );
             for line in check.obstacles.iter().chain(&check.warnings) {
-                let _ = writeln!(text, "    {}", plain(line));
+                let _ = writeln!(text, "    {}", plain_name(line));
             }
             if packed.software_counters == Some(true) {
                 text.push_str("    recorded with software counters: a replay needs such an rr, and -W\n");
             }
             if let Some(rr) = &packed.rr_version {
-                let _ = writeln!(text, "    recorded by rr {}: replay it with that or a later one", plain(rr));
+                let _ = writeln!(text, "    recorded by rr {}: replay it with that or a later one", plain_name(rr));
             }
             if packed.program.is_none() {
-                let _ = writeln!(text, "    a debugger looks for the program at `{}`", plain(&packed.path));
+                let _ = writeln!(text, "    a debugger looks for the program at `{}`", plain_name(&packed.path));
             }
             next.push(match &self.directory {
                 None => {
@@ -647,12 +645,12 @@ impl Unpack {
         }
         let substitute = sources.as_ref().map(|_| whole.join(bundle::SOURCES));
         if let Some(sources) = &substitute {
-            let _ = writeln!(text, "  {} below `{}`", count(head.sources.packed, "source"), sources.display());
-            next.push(format!("in Delve: config substitute-path / {}/", sources.display()));
+            let _ = writeln!(text, "  {} below `{}`", count(head.sources.packed, "source"), sources.shown());
+            next.push(format!("in Delve: config substitute-path / {}/", sources.shown()));
         }
         text.push_str("next:\n");
         next.iter().for_each(|line| {
-            let _ = writeln!(text, "  {}", plain(line));
+            let _ = writeln!(text, "  {}", plain_name(line));
         });
         let data = json!({
             "folder": whole.in_json(), "traces": shown, "sources": substitute.as_deref().map(Path::in_json), "head": head, "next": next,

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::write::replace;
 use jsonc::{Entry, Place};
 
@@ -143,7 +143,7 @@ pub fn configure(editor: Editor, folder: &Path, session: &Session<'_>) -> Result
     let path = path.canonicalize().unwrap_or(path);
     let before = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        read => Some(read.with_context(|| format!("cannot read `{}`", path.display()))?),
+        read => Some(read.with_context(|| format!("cannot read `{}`", path.shown()))?),
     };
     let after = match editor {
         Editor::VsCode | Editor::Nvim => {
@@ -162,7 +162,7 @@ impl Configuration {
             return Ok(Change::None);
         }
         if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
+            fs::create_dir_all(folder).with_context(|| format!("cannot make `{}`", folder.shown()))?;
         }
         let mode = fs::metadata(&self.path).map_or(0o644, |seen| std::os::unix::fs::MetadataExt::mode(&seen) & 0o777);
         replace(&self.path, &self.after, mode)?;
@@ -187,7 +187,7 @@ pub fn moved(main: &Path, folder: &Path) -> Option<Moved> {
 
 /// A refusal: the file is not what its editor makes of it.
 fn refusal(path: &Path, place: &str, expected: &str, found: &str) -> anyhow::Error {
-    Error::refused(format!("`{}{place}` cannot be merged with", path.display()))
+    Error::refused(format!("`{}{place}` cannot be merged with", path.shown()))
         .detail(format!("expected: {expected}"))
         .detail(format!("found: {found}"))
         .hint("mend the file in the editor, or let `--print` show what to put into it")

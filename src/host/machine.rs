@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::distribution::{Distribution, RR_PACKAGES};
 use super::processor::{Maker, Microarchitecture, Processor, UNRELEASED};
 use super::{BRANCHES, Event, Examination, Finding, Host, LEAST_FREE, Purpose, Recorder, Software, Version};
+use crate::error::Shown;
 
 const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
@@ -455,16 +456,16 @@ fn mount(host: &Host, path: &Path) -> Option<(String, String)> {
 pub fn trace_folder(examination: &Examination) -> Finding {
     let host = examination.host;
     let (folder, from) = trace_root(host);
-    let finding = Finding::new("trace folder", format!("{} (by {from})", folder.display()), "a folder to write to");
+    let finding = Finding::new("trace folder", format!("{} (by {from})", folder.shown()), "a folder to write to");
     let there = existing(host, &folder);
     let path = host.locate(&there);
     let other = "_RR_TRACE_DIR can name another folder";
     if !path.is_dir() {
-        return finding.trouble(format!("{} is not a folder", there.display())).advise(other);
+        return finding.trouble(format!("{} is not a folder", there.shown())).advise(other);
     }
-    let name = if there == folder { folder.display().to_string() } else { format!("{}, to be made", folder.display()) };
+    let name = if there == folder { folder.shown() } else { format!("{}, to be made", folder.shown()) };
     match tempfile::Builder::new().prefix(".rr-patch-").tempfile_in(&path) {
-        Err(error) => finding.trouble(format!("{}: {}", there.display(), short(&io_error(&error)))).advise(other),
+        Err(error) => finding.trouble(format!("{}: {}", there.shown(), short(&io_error(&error)))).advise(other),
         Ok(_) => match mount(host, &folder) {
             Some((point, kind)) if kind == "tmpfs" || kind == "ramfs" => finding
                 .warning(format!("{name}, in {kind} ({point}): traces fill the memory and are gone after a boot"))
@@ -486,7 +487,7 @@ pub fn room(examination: &Examination) -> Finding {
     let (folder, _) = trace_root(host);
     let there = existing(host, &folder);
     // A trace of a vSphere controller: 106 MB, 102 of them the copy of its program.
-    let finding = Finding::new("room for traces", there.display().to_string(), "2 GiB");
+    let finding = Finding::new("room for traces", there.shown(), "2 GiB");
     let free = match host.free(&there) {
         Ok(free) => free,
         Err(error) => return finding.skipped(format!("cannot be probed: {}", short(&error))),
@@ -511,7 +512,7 @@ pub fn install_folder(examination: &Examination) -> Option<Finding> {
     let host = examination.host;
     let given = examination.question.install_dir.clone();
     let folder = given.or_else(|| host.variable("PWD").map(PathBuf::from))?;
-    let finding = Finding::new("installation folder", folder.display().to_string(), "");
+    let finding = Finding::new("installation folder", folder.shown(), "");
     let mounts = mount(host, &folder).zip(mount(host, &trace_root(host).0));
     Some(match mounts {
         None => finding.skipped("/proc/self/mounts does not say where it is mounted"),

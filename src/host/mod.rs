@@ -25,7 +25,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::binary::Facts;
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::process::{Answer, End, ask, attend, search_path};
 
 use processor::Processor;
@@ -81,7 +81,7 @@ impl Host {
     /// A path as this host knows it.
     pub fn shown(&self, path: &Path) -> String {
         let below = path.strip_prefix(&self.root).map_or_else(|_| path.to_owned(), |below| Path::new("/").join(below));
-        below.display().to_string()
+        below.shown()
     }
 
     /// The bytes that are free for others than root in the file system of a folder.

@@ -6,7 +6,7 @@ use super::distribution::{RR_PACKAGES, install_delve};
 use super::programs::{delve_for, go_of};
 use super::{Delve, Examination, Finding, Program, Recorder, Version, delve_takes_go, delve_takes_rr};
 use super::{oldest_delve_for, recorder};
-use crate::error::Error;
+use crate::error::{Error, Shown};
 
 /// The oldest rr that passes a SIGTERM on to what it records; before, it killed it.
 const OLDEST_RR: Version = Version(5, 6, 0);
@@ -291,8 +291,7 @@ pub fn rr_for_delve(examination: &Examination) -> Option<Finding> {
 pub fn program(examination: &Examination, program: &Program) -> Finding {
     let facts = &program.facts;
     let dynamic = facts.glibc.map_or(String::new(), |(major, minor)| format!(", glibc {major}.{minor}"));
-    let finding =
-        Finding::new(&program.name, program.file.display().to_string(), format!("debug information{dynamic}"));
+    let finding = Finding::new(&program.name, program.file.shown(), format!("debug information{dynamic}"));
     let mut lacks: Vec<String> = Vec::new();
     let mut remedies: Vec<String> = Vec::new();
     for (what, remedy) in facts.lacks(crate::binary::REBUILD) {

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result};
 
 use crate::binary::Facts;
+use crate::error::Shown;
 use crate::process::{
     Attended, Child, End, Environment, Event, Streams, adopt, descendants, end_descendants, for_child, signal,
 };
@@ -412,7 +413,7 @@ pub fn make_latest(store: &Store, trace: &Trace) -> Result<()> {
     }
     let fresh = store.root().join(format!(".latest-trace.{}", std::process::id()));
     let made = std::os::unix::fs::symlink(below, &fresh).and_then(|()| fs::rename(&fresh, &link));
-    made.with_context(|| format!("cannot set `{}`", link.display()))
+    made.with_context(|| format!("cannot set `{}`", link.shown()))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use anyhow::Result;
 use signal::{INTERRUPT, TERMINATE};
 
 use crate::binary::Facts;
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::host::{
     Delve, Host, Recorder, Version, allow_perf_events, delve, delve_takes_go, delve_takes_rr, install_delve_for,
     recorder,
@@ -81,7 +81,7 @@ pub fn prepare(host: &Host, trace: &Trace) -> Result<Opening> {
     if !check.obstacles.is_empty() {
         let error = Error::failed(format!("`{}` cannot be replayed", trace.name)).detail(format!(
             "looked at: `{}`, which is {}",
-            trace.path.display(),
+            trace.path.shown(),
             trace.state.word()
         ));
         let error = check.obstacles.into_iter().fold(error, Error::detail);
@@ -97,7 +97,7 @@ pub fn prepare(host: &Host, trace: &Trace) -> Result<Opening> {
     let delve = delve(host)?;
     delve_takes_rr(delve.version, &rr).map_err(|why| {
         Error::failed(why)
-            .detail(format!("found: `{}`, and rr {} at `{}`", delve.path.display(), rr.said(), rr.path.display()))
+            .detail(format!("found: `{}`, and rr {} at `{}`", delve.path.shown(), rr.said(), rr.path.shown()))
             .hint(format!(
                 "`{}` installs one that does; its folder must come first in PATH",
                 install_delve_for(host, &rr)
@@ -107,7 +107,7 @@ pub fn prepare(host: &Host, trace: &Trace) -> Result<Opening> {
     if let Some(go) = program.as_ref().and_then(|facts| Version::find(facts.go.as_deref()?)) {
         delve_takes_go(delve.version, (go.0, go.1)).map_err(|why| {
             Error::failed(why)
-                .detail(format!("found: `{}`; the recorded program was built with Go {go}", delve.path.display()))
+                .detail(format!("found: `{}`; the recorded program was built with Go {go}", delve.path.shown()))
                 .hint("`go install github.com/go-delve/delve/cmd/dlv@vVERSION` installs a given one")
         })?;
     }
@@ -131,7 +131,7 @@ fn facts(trace: &Trace, warnings: &mut Vec<String>) -> Result<Option<Facts>> {
     let program = trace.program()?;
     let Some(file) = program.file else { return Ok(None) };
     if program.still == Some(Still::Missing) || !file.exists() {
-        return Err(Error::failed(format!("the recorded program is gone: `{}`", file.display()))
+        return Err(Error::failed(format!("the recorded program is gone: `{}`", file.shown()))
             .detail("rr kept no copy of it in the trace, and without it nothing can be replayed")
             .hint("put the same file back; a patched installer sets RR_COPY_ALL_FILES, so that its traces are whole")
             .into());
@@ -164,7 +164,7 @@ fn flags(host: &Host, trace: &Trace, rr: &Recorder) -> Result<Vec<String>> {
     let recorded_so = trace.software_counters().unwrap_or_else(|| rr.counts_in_software());
     if recorded_so && !rr.software_counters {
         return Err(Error::failed("this trace was recorded with software counters (`rr record -W`)")
-            .detail(format!("rr {} at `{}` has none, and cannot replay it", rr.said(), rr.path.display()))
+            .detail(format!("rr {} at `{}` has none, and cannot replay it", rr.said(), rr.path.shown()))
             .hint("put the rr that recorded it first in PATH")
             .into());
     }
@@ -201,7 +201,7 @@ impl Opening {
         }
         if let Some(folder) = &self.rr_folder {
             let path = std::env::var("PATH").unwrap_or_default();
-            environment.insert("PATH".into(), format!("{}:{path}", folder.display()));
+            environment.insert("PATH".into(), format!("{}:{path}", folder.shown()));
         }
         environment
     }

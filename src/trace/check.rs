@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::{Kept, State, Still, Trace};
+use crate::error::Shown;
 
 /// The compatibility number of rr 5.6 and later.
 const COMPATIBILITY: i32 = 3;
@@ -64,20 +65,20 @@ impl Trace {
             check.warnings.push(format!("it needs an rr of compatibility {needs}; rr 5.9.0 has {COMPATIBILITY}"));
         }
         for mapped in self.mapped()? {
-            let name = mapped.original.display();
+            let name = mapped.original.shown();
             match (mapped.still(&self.path), mapped.kept) {
                 (Still::Same, _) => {}
                 (Still::Missing, Kept::Path) => {
                     check.obstacles.push(format!("`{name}` is gone, and rr kept only its path"));
                 }
                 (Still::Missing, _) => {
-                    check.obstacles.push(format!("`{}` is gone from its folder", mapped.backing.display()));
+                    check.obstacles.push(format!("`{}` is gone from its folder", mapped.backing.shown()));
                 }
                 (Still::Changed(how), Kept::Path | Kept::HardLink) => {
                     check.warnings.push(format!("`{name}` was changed since the recording: {how}"));
                 }
                 (Still::Changed(how), _) => {
-                    check.warnings.push(format!("`{}` is not as rr wrote it: {how}", mapped.backing.display()));
+                    check.warnings.push(format!("`{}` is not as rr wrote it: {how}", mapped.backing.shown()));
                 }
             }
         }
@@ -87,7 +88,7 @@ impl Trace {
             let there = if file.exists() { "it is still there" } else { "and it is gone" };
             check
                 .warnings
-                .push(format!("a debugger gets the program from `{}`, not from the trace: {there}", file.display()));
+                .push(format!("a debugger gets the program from `{}`, not from the trace: {there}", file.shown()));
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::stream::{Blocks, Fields, read};
 use crate::binary::hex;
-use crate::error::Error;
+use crate::error::{Error, Shown};
 
 /// The only version of rr's format since 2017.
 pub const FORMAT: u32 = 85;
@@ -165,9 +165,9 @@ pub(super) fn open(trace: &Path, name: &str) -> Result<File> {
     let path = trace.join(name);
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = rustix::fs::open(&path, flags, Mode::empty()).map(File::from);
-    let file = file.with_context(|| format!("cannot read `{}`", path.display()))?;
+    let file = file.with_context(|| format!("cannot read `{}`", path.shown()))?;
     if !file.metadata().is_ok_and(|seen| seen.is_file()) {
-        return Err(Error::failed(format!("`{}` is not a file", path.display())).into());
+        return Err(Error::failed(format!("`{}` is not a file", path.shown())).into());
     }
     Ok(file)
 }
@@ -180,7 +180,7 @@ impl Header {
         let format = String::from_utf8_lossy(&line);
         if format.trim_end().parse() != Ok(FORMAT) {
             return Err(Error::failed("this trace has a format that rr does not read since 2017")
-                .detail(format!("looked at: the first line of `{}`", trace.join("version").display()))
+                .detail(format!("looked at: the first line of `{}`", trace.join("version").shown()))
                 .detail(format!("expected: {FORMAT}; found: {:?}", format.trim_end()))
                 .into());
         }
@@ -304,9 +304,7 @@ fn file(fields: &Fields, original: PathBuf, backing: PathBuf) -> Result<Mapped> 
         Some((kept, _)) => kept,
         // A name that rr has not given: a replay would take it from the folder all the same.
         None if backing.as_os_str().as_bytes().contains(&b'/') => {
-            return Err(
-                Error::failed(format!("the trace names `{}`, which is outside of it", backing.display())).into()
-            );
+            return Err(Error::failed(format!("the trace names `{}`, which is outside of it", backing.shown())).into());
         }
         None => Kept::Copy,
     };

@@ -37,7 +37,7 @@ pub use content::{Header, Kept, Mapped, Started, Still};
 pub use portable::{Part, Portable};
 pub use sidecar::{SIDECAR, Sidecar};
 
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::process::End;
 
 /// The streams of every trace; rr makes them before anything else.
@@ -181,7 +181,7 @@ impl Store {
         match fs::read_dir(&self.root) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
             entries => {
-                let entries = entries.with_context(|| format!("cannot read `{}`", self.root.display()))?;
+                let entries = entries.with_context(|| format!("cannot read `{}`", self.root.shown()))?;
                 self.look_at(entries, 1, &mut listing);
             }
         }
@@ -236,7 +236,7 @@ impl Store {
     /// One trace by its name or path alone, whatever became of it.
     pub fn named(&self, name: &str) -> Result<Trace> {
         let found = if name.is_empty() { None } else { self.at_name(name)? };
-        found.ok_or_else(|| no_trace(name).detail(format!("looked in: `{}`", self.root.display())).into())
+        found.ok_or_else(|| no_trace(name).detail(format!("looked in: `{}`", self.root.shown())).into())
     }
 
     fn at_name(&self, name: &str) -> Result<Option<Trace>> {
@@ -261,7 +261,7 @@ impl Store {
                 state => others.push(format!("`{}` is {}", trace.name, state.word())),
             }
         }
-        let error = Error::failed(format!("{nothing} is in `{}`", self.root.display()));
+        let error = Error::failed(format!("{nothing} is in `{}`", self.root.shown()));
         let error = others.into_iter().take(5).fold(error, Error::detail);
         Err(error.hint("`rr-patch traces` lists all; `--trace-dir DIR` looks elsewhere").into())
     }
@@ -276,7 +276,7 @@ fn no_trace(name: &str) -> Error {
 impl Trace {
     /// The trace in a folder.
     pub fn open(path: &Path) -> Result<Self> {
-        let whole = path.canonicalize().with_context(|| format!("cannot read `{}`", path.display()))?;
+        let whole = path.canonicalize().with_context(|| format!("cannot read `{}`", path.shown()))?;
         let parent = whole.parent().unwrap_or(&whole).to_owned();
         Self::look(&whole, &parent, false)?.ok_or_else(|| no_trace(&path.to_string_lossy()).into())
     }
@@ -287,8 +287,8 @@ impl Trace {
         let (mut size, mut own, mut written) = (0, 0, None::<SystemTime>);
         let mut began = None::<SystemTime>;
         let (mut filled, mut mapped) = (false, false);
-        for entry in fs::read_dir(path).with_context(|| format!("cannot read `{}`", path.display()))? {
-            let entry = entry.with_context(|| format!("cannot read `{}`", path.display()))?;
+        for entry in fs::read_dir(path).with_context(|| format!("cannot read `{}`", path.shown()))? {
+            let entry = entry.with_context(|| format!("cannot read `{}`", path.shown()))?;
             // Gone since: `incomplete` becomes `version`, say.
             let Ok(seen) = entry.path().symlink_metadata() else { continue };
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -390,7 +390,7 @@ impl Trace {
     pub fn hold(&self) -> Result<File> {
         let file = content::open(&self.path, "version")?;
         flock(&file, FlockOperation::NonBlockingLockShared)
-            .map_err(|_| Error::refused(format!("`{}` is in use by another rr-patch", self.path.display())))?;
+            .map_err(|_| Error::refused(format!("`{}` is in use by another rr-patch", self.path.shown())))?;
         Ok(file)
     }
 
@@ -410,7 +410,7 @@ impl Trace {
             return Ok(Program { path: None, arguments: None, end: None, kept, file, still: None });
         }
         let Some(started) = content::started(&self.path)? else {
-            return Err(Error::failed(format!("`{}` holds no program", self.path.display()))
+            return Err(Error::failed(format!("`{}` holds no program", self.path.shown()))
                 .detail("looked at: its stream `tasks`; found: no program that was started")
                 .into());
         };

@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use super::content::{FILE, Kept, Mapped, Still, open, source};
 use super::stream::{Blocks, Change, blocks, read};
 use super::{SIDECAR, STREAMS, Trace};
-use crate::error::Error;
+use crate::error::{Error, Shown};
 
 /// A file of a portable trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,17 +56,17 @@ impl Trace {
             match file.still(&self.path) {
                 Still::Same => {}
                 Still::Changed(how) => {
-                    warnings.push(format!("`{}` was changed since the recording: {how}", file.original.display()));
+                    warnings.push(format!("`{}` was changed since the recording: {how}", file.original.shown()));
                 }
                 Still::Missing => {
-                    return Err(Error::refused(format!("`{}` cannot be replayed any more", self.path.display()))
-                        .detail(format!("missing: `{}`, which is {}", from.display(), file.kept.says()))
+                    return Err(Error::refused(format!("`{}` cannot be replayed any more", self.path.shown()))
+                        .detail(format!("missing: `{}`, which is {}", from.shown(), file.kept.says()))
                         .hint("put the file back as it was, and pack again")
                         .into());
                 }
             }
             let name = new_name(file, &mut number, &mut taken);
-            let size = from.metadata().with_context(|| format!("cannot read `{}`", from.display()))?.len();
+            let size = from.metadata().with_context(|| format!("cannot read `{}`", from.shown()))?.len();
             parts.push(Part { name: name.clone(), from, size });
             names.insert(file.backing.clone(), name);
         }
@@ -116,7 +116,7 @@ fn rewritten(trace: &Path, names: &BTreeMap<PathBuf, String>) -> Result<Vec<u8>>
         let fields = message.fields()?;
         if source(&fields) == FILE {
             let backing = PathBuf::from(fields.text(1)?);
-            let name = names.get(&backing).with_context(|| format!("`{}` was not found", backing.display()))?;
+            let name = names.get(&backing).with_context(|| format!("`{}` was not found", backing.shown()))?;
             change.set_bytes(1, Path::new(name).as_os_str().as_bytes())?;
             // Mode, uid, gid, and both halves of the time.
             for place in [14, 15, 16, 20, 21] {

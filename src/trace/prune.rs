@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::content::open;
 use super::{Store, Trace};
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::write::{TEMPORARY, rename_new, sync};
 
 /// What the folder of a trace that is being removed is called before its own name.
@@ -27,8 +27,8 @@ impl Trace {
     /// A trace that is being recorded, packed or removed by somebody else, or that has become another
     /// one since it was looked at: it stays as it is.
     pub fn remove(&self) -> Result<u64> {
-        let refused = |why: &str| Error::refused(format!("`{}` {why}", self.path.display()));
-        let seen = self.path.symlink_metadata().with_context(|| format!("cannot read `{}`", self.path.display()))?;
+        let refused = |why: &str| Error::refused(format!("`{}` {why}", self.path.shown()));
+        let seen = self.path.symlink_metadata().with_context(|| format!("cannot read `{}`", self.path.shown()))?;
         if !seen.is_dir() {
             return Err(refused("is a link").hint("remove what it leads to by its own path, then the link").into());
         }
@@ -55,11 +55,11 @@ impl Trace {
         let same = away.symlink_metadata().is_ok_and(|now| (now.dev(), now.ino()) == (seen.dev(), seen.ino()));
         if !same {
             rename_new(&away, &self.path)
-                .with_context(|| format!("`{}` was another folder; it is `{}`", self.path.display(), away.display()))?;
+                .with_context(|| format!("`{}` was another folder; it is `{}`", self.path.shown(), away.shown()))?;
             return Err(refused("was replaced while it was looked at").into());
         }
         fs::remove_dir_all(&away).with_context(|| {
-            format!("`{}` is removed by halves: what is left is in `{}`", self.path.display(), away.display())
+            format!("`{}` is removed by halves: what is left is in `{}`", self.path.shown(), away.shown())
         })?;
         unlink_latest(&self.path, parent)?;
         Ok(self.own)
@@ -88,10 +88,10 @@ fn put_away(path: &Path, parent: &Path) -> Result<PathBuf> {
                 return Ok(away);
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot remove `{}`", path.display())),
+            Err(error) => return Err(error).with_context(|| format!("cannot remove `{}`", path.shown())),
         }
     }
-    Err(Error::failed(format!("cannot remove `{}`: `{}` is full of what was left", path.display(), parent.display()))
+    Err(Error::failed(format!("cannot remove `{}`: `{}` is full of what was left", path.shown(), parent.shown()))
         .into())
 }
 
@@ -129,7 +129,7 @@ fn sweep(folder: &Path) -> Result<usize> {
             Ok(()) => swept += 1,
             // Another rr-patch is at it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot remove `{}`", path.display())),
+            Err(error) => return Err(error).with_context(|| format!("cannot remove `{}`", path.shown())),
         }
     }
     Ok(swept)

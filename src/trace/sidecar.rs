@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::write::replace;
 
 /// The file's name. rr leaves files alone that it does not know.
@@ -63,9 +63,9 @@ impl Sidecar {
         let path = trace.join(SIDECAR);
         match path.symlink_metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+            Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.shown())),
             Ok(seen) if !seen.is_file() || seen.len() > LARGEST => {
-                return Err(Error::failed(format!("`{}` is not a sidecar", path.display()))
+                return Err(Error::failed(format!("`{}` is not a sidecar", path.shown()))
                     .detail(format!("expected: a file of at most {LARGEST} bytes"))
                     .into());
             }
@@ -74,11 +74,11 @@ impl Sidecar {
         let mut bytes = Vec::new();
         File::open(&path)
             .and_then(|file| file.take(LARGEST).read_to_end(&mut bytes))
-            .with_context(|| format!("cannot read `{}`", path.display()))?;
+            .with_context(|| format!("cannot read `{}`", path.shown()))?;
         let mut sidecar: Self = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::failed(format!("`{}` is not a sidecar: {error}", path.display())))?;
+            .map_err(|error| Error::failed(format!("`{}` is not a sidecar: {error}", path.shown())))?;
         if sidecar.schema != SCHEMA {
-            return Err(Error::failed(format!("`{}` is not a sidecar of this version", path.display()))
+            return Err(Error::failed(format!("`{}` is not a sidecar of this version", path.shown()))
                 .detail(format!("expected: schema {SCHEMA}"))
                 .detail(format!("found: schema {:?}", sidecar.schema))
                 .into());
