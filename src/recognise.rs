@@ -244,8 +244,13 @@ impl Search<'_> {
                     return Ok(Ok(Applied { journal, found: Some(Found { commit, merged, committed }) }));
                 }
                 Ok(Trial { differs, .. }) => {
+                    // What it should hold depends on no originals: none would do.
+                    let hopeless = differs.iter().any(|path| path == MARKED);
                     if nearest.as_ref().is_none_or(|(_, fewest)| differs.len() < fewest.len()) {
                         nearest = Some((commit, differs));
+                    }
+                    if hopeless {
+                        break;
                     }
                 }
                 Err(error) => {
