@@ -188,7 +188,8 @@ impl Checkout {
     /// Whether git ignores a path, as it does what a build makes. Without git nothing says otherwise.
     pub fn ignores(&self, path: &str) -> Result<bool> {
         let Some(repository) = open(&self.root)? else { return Ok(true) };
-        Ok(repository.is_path_ignored(self.below_top().join(path))?)
+        let ignored = repository.is_path_ignored(self.below_top().join(path));
+        ignored.map_err(|error| unreadable(&repository, &format!("what git ignores, for `{path}`,"), &error).into())
     }
 
     /// What a file holds; nothing if it is not there.
@@ -329,8 +330,9 @@ impl History {
     pub fn matching(&self, glob: &str) -> Result<Vec<Revision>> {
         let glob = if glob.starts_with("refs/") { glob.to_owned() } else { format!("refs/*/{glob}") };
         let mut revisions = Vec::new();
-        for reference in self.repository.references_glob(&glob)? {
-            let reference = reference?;
+        let failed = |error: git2::Error| unreadable(&self.repository, &format!("the references `{glob}`"), &error);
+        for reference in self.repository.references_glob(&glob).map_err(failed)? {
+            let reference = reference.map_err(failed)?;
             let Ok(name) = reference.name() else { continue };
             // `origin/HEAD` is another name for a branch that is there too.
             let Ok(commit) = reference.peel_to_commit() else { continue };
@@ -352,7 +354,10 @@ impl History {
 
     /// Which of `paths` a revision has.
     pub fn entries(&self, revision: &Revision, paths: &[String]) -> Result<Vec<Entry>> {
-        let tree = self.repository.find_commit(Oid::from_str(&revision.commit)?)?.tree()?;
+        let commit = Oid::from_str(&revision.commit).and_then(|id| self.repository.find_commit(id));
+        let tree = commit
+            .and_then(|commit| commit.tree())
+            .map_err(|error| unreadable(&self.repository, &format!("the tree of `{}`", revision.name), &error))?;
         let mut entries = Vec::new();
         for path in paths {
             match tree.get_path(&self.below.join(path)) {
@@ -388,6 +393,12 @@ impl History {
 fn blob(repository: &Repository, id: &str) -> Option<Vec<u8>> {
     let found = repository.revparse_single(id).ok()?;
     Some(found.into_blob().ok()?.content().to_vec())
+}
+
+fn unreadable(repository: &Repository, what: &str, error: &git2::Error) -> Error {
+    let place = repository.path();
+    Error::failed(format!("cannot read {what} in `{}`: {}", place.shown(), error.message()))
+        .hint(format!("`git -C {} fsck` says what is damaged", place.shown()))
 }
 
 fn absent(path: &str, revision: &str, error: &git2::Error) -> Error {

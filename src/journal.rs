@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::build::refuse_while_building;
 use crate::checkout::{Checkout, Commit, Content, conflict_lines, merge};
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::plan::{How, Plan, Rewrite};
 use crate::rules::Site;
 use crate::transaction::{self, Kept, folder_modes};
@@ -166,21 +166,18 @@ impl Lock {
                     thread::sleep(Duration::from_millis(1));
                     continue;
                 }
-                file => file.with_context(|| format!("cannot open `{}`", path.display()))?,
+                file => file.with_context(|| format!("cannot open `{}`", path.shown()))?,
             };
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    return Err(Error::refused(format!(
-                        "another rr-patch is changing `{}`",
-                        checkout.root().display()
-                    ))
-                    .detail(format!("found: a lock on `{}`", path.display()))
-                    .hint("wait for it to end; the lock goes with its process")
-                    .into());
+                    return Err(Error::refused(format!("another rr-patch is changing `{}`", checkout.root().shown()))
+                        .detail(format!("found: a lock on `{}`", path.shown()))
+                        .hint("wait for it to end; the lock goes with its process")
+                        .into());
                 }
                 Err(TryLockError::Error(error)) => {
-                    return Err(error).with_context(|| format!("cannot lock `{}`", path.display()));
+                    return Err(error).with_context(|| format!("cannot lock `{}`", path.shown()));
                 }
             }
             // A lock on a file that was removed meanwhile is no lock: others take the new file's.
@@ -243,7 +240,7 @@ impl Journal {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+            Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.shown())),
         };
         parse(path, &bytes).map(Some)
     }
@@ -298,7 +295,7 @@ impl Journal {
         }
         let name = Content { bytes: serde_json::to_vec(&own)?, mode: 0 }.hash()?;
         let path = checkout.state_dir().join(format!("{KEPT}{name}"));
-        let bytes = fs::read(&self.path).with_context(|| format!("cannot read `{}`", self.path.display()))?;
+        let bytes = fs::read(&self.path).with_context(|| format!("cannot read `{}`", self.path.shown()))?;
         write::replace(&path, &bytes, 0o600)
     }
 
@@ -559,20 +556,17 @@ fn serialise(plan: &Plan, about: &About, folders: &[(String, Option<u32>)]) -> R
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Journal> {
     let damaged = |why: &str| {
-        Error::refused(format!("the journal `{}` is damaged: {why}", path.display()))
+        Error::refused(format!("the journal `{}` is damaged: {why}", path.shown()))
             .hint("it holds the originals: keep a copy, get the files back with `git checkout -- pkg/clusterapi`, then remove it")
     };
     let end = bytes.iter().position(|&b| b == b'\n').ok_or_else(|| damaged("it has no first line"))?;
     let version: Version = serde_json::from_slice(&bytes[..end]).map_err(|error| damaged(&error.to_string()))?;
     if version.format > FORMAT {
         let Version { format, tool } = version;
-        return Err(Error::refused(format!(
-            "the journal `{}` was written by a newer rr-patch, {tool}",
-            path.display()
-        ))
-        .detail(format!("expected: format {FORMAT}; found: format {format}"))
-        .hint(format!("use rr-patch {tool} or newer on this checkout"))
-        .into());
+        return Err(Error::refused(format!("the journal `{}` was written by a newer rr-patch, {tool}", path.shown()))
+            .detail(format!("expected: format {FORMAT}; found: format {format}"))
+            .hint(format!("use rr-patch {tool} or newer on this checkout"))
+            .into());
     }
     let header: Header = serde_json::from_slice(&bytes[..end]).map_err(|error| damaged(&error.to_string()))?;
     let mut rest = &bytes[end + 1..];

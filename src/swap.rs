@@ -36,7 +36,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Gid, geteuid};
 
 use crate::checkout::Content;
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::ffi;
 use crate::write::TEMPORARY;
 
@@ -113,12 +113,12 @@ impl Folder {
             Ok(fd) => Ok(Some(Self { fd, path, exchanges: Cell::new(true) })),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(Errno::LOOP | Errno::XDEV) => {
-                Err(Error::refused(format!("`{}` is no longer the folder that it was", path.display()))
+                Err(Error::refused(format!("`{}` is no longer the folder that it was", path.shown()))
                     .detail("found: a link in its place, which rr-patch does not follow")
                     .hint("run the command again once nothing else changes the checkout")
                     .into())
             }
-            Err(error) => Err(error).with_context(|| format!("cannot open the folder `{}`", path.display())),
+            Err(error) => Err(error).with_context(|| format!("cannot open the folder `{}`", path.shown())),
         }
     }
 
@@ -126,12 +126,12 @@ impl Folder {
     pub fn make(&self, name: &OsStr, mode: Option<u32>) -> Result<()> {
         let path = self.path.join(name);
         let created = retry_on_intr(|| mkdirat(&self.fd, name, Mode::from_raw_mode(0o777)));
-        created.with_context(|| format!("cannot make the folder `{}`", path.display()))?;
+        created.with_context(|| format!("cannot make the folder `{}`", path.shown()))?;
         if let Some(mode) = mode {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let changed = openat(&self.fd, name, flags, Mode::empty())
                 .and_then(|folder| fchmod(folder, Mode::from_raw_mode(mode)));
-            changed.with_context(|| format!("cannot set the mode of the folder `{}`", path.display()))?;
+            changed.with_context(|| format!("cannot set the mode of the folder `{}`", path.shown()))?;
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Folder {
     /// Makes durable which names the folder holds.
     pub fn sync(&self) -> Result<()> {
         retry_on_intr(|| rustix::fs::fsync(&self.fd))
-            .with_context(|| format!("cannot sync the folder `{}`", self.path.display()))
+            .with_context(|| format!("cannot sync the folder `{}`", self.path.shown()))
     }
 
     /// The regular file of that name; nothing where there is none.
@@ -162,17 +162,17 @@ impl Folder {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP) => {
-                return Err(Error::refused(format!("`{}` is a symlink, where a file should be", path.display())).into());
+                return Err(Error::refused(format!("`{}` is a symlink, where a file should be", path.shown())).into());
             }
-            Err(error) => return Err(error).with_context(|| format!("cannot open `{}`", path.display())),
+            Err(error) => return Err(error).with_context(|| format!("cannot open `{}`", path.shown())),
         };
         let mut file = File::from(fd);
-        let seen = file.metadata().with_context(|| format!("cannot look at `{}`", path.display()))?;
+        let seen = file.metadata().with_context(|| format!("cannot look at `{}`", path.shown()))?;
         if !seen.is_file() {
-            return Err(Error::refused(format!("`{}` is not a regular file", path.display())).into());
+            return Err(Error::refused(format!("`{}` is not a regular file", path.shown())).into());
         }
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).with_context(|| format!("cannot read `{}`", path.display()))?;
+        file.read_to_end(&mut bytes).with_context(|| format!("cannot read `{}`", path.shown()))?;
         Ok(Some(Found { content: Content { bytes, mode: seen.mode() & 0o7777 }, file }))
     }
 
@@ -183,25 +183,25 @@ impl Folder {
     /// A full disk, a folder that cannot be written, an attribute that cannot be kept.
     pub fn prepare(&self, name: &str, new: &Content, like: Option<&Found>, durable: bool) -> Result<Prepared<'_>> {
         let path = self.path.join(name);
-        let (mut file, written) = self.create().with_context(|| format!("cannot write `{}`", path.display()))?;
+        let (mut file, written) = self.create().with_context(|| format!("cannot write `{}`", path.shown()))?;
         let mut prepared = Prepared { folder: self, name: written, file: None };
-        file.write_all(&new.bytes).with_context(|| format!("cannot write `{}`", path.display()))?;
+        file.write_all(&new.bytes).with_context(|| format!("cannot write `{}`", path.shown()))?;
         if let Some(like) = like {
             keep_attributes(&like.file, &file, &path)?;
         }
         // The access list comes first: a mode that is set after it narrows its mask, as `chmod` does.
         retry_on_intr(|| fchmod(&file, Mode::from_raw_mode(new.mode)))
-            .with_context(|| format!("cannot set the mode of `{}`", path.display()))?;
+            .with_context(|| format!("cannot set the mode of `{}`", path.shown()))?;
         if durable {
-            file.sync_all().with_context(|| format!("cannot sync the new version of `{}`", path.display()))?;
+            file.sync_all().with_context(|| format!("cannot sync the new version of `{}`", path.shown()))?;
         }
         let whole = swap_name(name);
         self.rename_new(&prepared.name, &whole).map_err(|error| match error {
             Errno::EXIST => anyhow::Error::from(
-                Error::failed(format!("`{}` is in the way", self.path.join(&whole).display()))
+                Error::failed(format!("`{}` is in the way", self.path.join(&whole).shown()))
                     .hint("move it away: an earlier rr-patch was ended while it wrote, and it could not be cleared"),
             ),
-            error => anyhow::Error::from(error).context(format!("cannot write `{}`", path.display())),
+            error => anyhow::Error::from(error).context(format!("cannot write `{}`", path.shown())),
         })?;
         prepared.name = whole;
         prepared.file = Some(file);
@@ -246,7 +246,7 @@ impl Folder {
     fn unlink(&self, name: &str) -> Result<()> {
         match retry_on_intr(|| unlinkat(&self.fd, name, AtFlags::empty())) {
             Err(Errno::NOENT) => Ok(()),
-            other => other.with_context(|| format!("cannot remove `{}`", self.path.join(name).display())),
+            other => other.with_context(|| format!("cannot remove `{}`", self.path.join(name).shown())),
         }
     }
 
@@ -256,7 +256,7 @@ impl Folder {
         let path = self.path.join(name);
         let found = self.read(from)?;
         if let Some(found) = &found {
-            found.sync().with_context(|| format!("cannot sync `{}`", self.path.join(from).display()))?;
+            found.sync().with_context(|| format!("cannot sync `{}`", self.path.join(from).shown()))?;
         }
         // What nobody writes to any more need not be kept twice: a backup may hold it already.
         let closed = found.as_ref().filter(|found| !ffi::is_open_for_writing(&found.file).unwrap_or(true));
@@ -281,7 +281,7 @@ impl Folder {
                 }
                 Err(error) => {
                     let from = self.path.join(from);
-                    let where_to = format!("cannot keep `{}` as `{}.edited`", from.display(), path.display());
+                    let where_to = format!("cannot keep `{}` as `{}.edited`", from.shown(), path.shown());
                     return Err(error).context(where_to);
                 }
             }
@@ -296,9 +296,9 @@ impl Folder {
     pub fn sweep(&self, known: &dyn Fn(&str, &[u8]) -> bool) -> Result<Vec<(String, String)>> {
         let mut kept = Vec::new();
         let listing =
-            Dir::read_from(&self.fd).with_context(|| format!("cannot list the folder `{}`", self.path.display()))?;
+            Dir::read_from(&self.fd).with_context(|| format!("cannot list the folder `{}`", self.path.shown()))?;
         for entry in listing {
-            let entry = entry.with_context(|| format!("cannot list the folder `{}`", self.path.display()))?;
+            let entry = entry.with_context(|| format!("cannot list the folder `{}`", self.path.shown()))?;
             let Some(left) = entry.file_name().to_bytes().strip_prefix(TEMPORARY.as_bytes()) else { continue };
             let Ok(whole) = entry.file_name().to_str() else { continue };
             let Some(name) = left.strip_prefix(b"swap-") else {
@@ -392,7 +392,7 @@ impl<'folder> Put<'folder> {
         match old {
             Ok(old) => Ok(Self { folder, name, before, after, old }),
             Err(Errno::EXIST | Errno::NOENT) => Err(changed(&path).into()),
-            Err(error) => Err(error).with_context(|| format!("cannot write `{}`", path.display())),
+            Err(error) => Err(error).with_context(|| format!("cannot write `{}`", path.shown())),
         }
     }
 
@@ -427,7 +427,7 @@ impl<'folder> Put<'folder> {
         let Self { folder, name, before, after, old } = self;
         let aside = swap_name(name);
         let path = folder.path.join(name);
-        let failed = || format!("cannot take back `{}`", path.display());
+        let failed = || format!("cannot take back `{}`", path.shown());
         let ours_is_aside = match old {
             Old::Aside if after.is_none() => {
                 // Somebody may have made a new file where ours was removed: then ours is the older one.
@@ -482,8 +482,7 @@ fn replace(folder: &Folder, name: &str, aside: &str, mut prepared: Prepared) -> 
 
 /// The refusal of a file that somebody else changes.
 pub fn changed(path: &Path) -> Error {
-    Error::refused(format!("`{}` changed while rr-patch was looking at it", path.display()))
-        .hint("run the command again")
+    Error::refused(format!("`{}` changed while rr-patch was looking at it", path.shown())).hint("run the command again")
 }
 
 /// Refuses a file that another user owns: its new version would be ours.
@@ -532,7 +531,7 @@ fn is_link(folder: impl AsFd, name: &OsStr) -> bool {
 
 /// Gives `to` the group, the access list and the extended attributes of `from`.
 fn keep_attributes(from: &File, to: &File, path: &Path) -> Result<()> {
-    let cannot = |what: &str| format!("cannot keep {what} of `{}`", path.display());
+    let cannot = |what: &str| format!("cannot keep {what} of `{}`", path.shown());
     let group = fstat(from).with_context(|| cannot("the group"))?.st_gid;
     if fstat(to).with_context(|| cannot("the group"))?.st_gid != group {
         let kept = retry_on_intr(|| fchown(to, None, Some(Gid::from_raw(group))));

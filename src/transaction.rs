@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::checkout::Checkout;
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::plan::Rewrite;
 use crate::swap::{Folder, Found, Prepared, Put, Verdict, changed, refuse_other_owner};
 
@@ -146,7 +146,7 @@ impl<'checkout> Places<'checkout> {
         let real = resolved(&self.checkout.locate(folder))?;
         let Ok(below) = real.strip_prefix(self.checkout.top()) else {
             return Err(Error::refused(format!("`{path}` leaves the checkout"))
-                .detail(format!("found: its folder is `{}`", real.display()))
+                .detail(format!("found: its folder is `{}`", real.shown()))
                 .into());
         };
         self.known.insert(folder.to_owned(), below.to_owned());
@@ -164,7 +164,7 @@ fn resolved(folder: &Path) -> Result<PathBuf> {
                 _ => Ok(folder.to_owned()),
             }
         }
-        Err(error) => Err(error).with_context(|| format!("cannot look at `{}`", folder.display())),
+        Err(error) => Err(error).with_context(|| format!("cannot look at `{}`", folder.shown())),
     }
 }
 
@@ -181,7 +181,7 @@ fn make(
     }
     let path = checkout.top().join(below);
     let gone = || {
-        Error::refused(format!("`{}` is not a folder", path.display()))
+        Error::refused(format!("`{}` is not a folder", path.shown()))
             .hint("run the command again once nothing else changes the checkout")
     };
     let folder = match Folder::open(checkout.top(), below)? {

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::error::Shown;
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
 
@@ -26,7 +27,7 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     };
     // Renaming onto a folder fails by itself, and onto a link replaces the link.
     let put = write().and_then(|file| file.persist(path).map_err(|error| error.error));
-    put.with_context(|| format!("cannot write `{}`", path.display()))?;
+    put.with_context(|| format!("cannot write `{}`", path.shown()))?;
     sync(folder_of(path))
 }
 
@@ -45,7 +46,7 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 pub fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
+            Err(error).with_context(|| format!("cannot remove `{}`", path.shown()))
         }
         _ => Ok(()),
     }
@@ -54,7 +55,7 @@ pub fn remove(path: &Path) -> Result<()> {
 /// Makes durable what a file holds, or what was renamed and removed in a folder.
 pub fn sync(path: &Path) -> Result<()> {
     let synced = File::open(path).and_then(|file| file.sync_all());
-    synced.with_context(|| format!("cannot sync `{}`", path.display()))
+    synced.with_context(|| format!("cannot sync `{}`", path.shown()))
 }
 
 /// Removes what a crash left of our own temporary files in `folder`. Only call it with the lock

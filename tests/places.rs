@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
-use crate::harness::{JOURNAL, PROCESS, Run, Tree, command, copy, write_program};
+use crate::harness::{JOURNAL, PROCESS, Run, Tree, command, copy, skip, write_program};
 
 const COMMANDS: [&[&str]; 5] = [&["apply"], &["apply", "--dry-run"], &["diff"], &["status"], &["revert"]];
 
@@ -110,8 +110,7 @@ fn apply_looks_for_a_repository_no_higher_than_git_may() {
 fn commands_refuse_a_git_folder_that_may_not_be_read() {
     let tree = Tree::patched("installer");
     if tree.run("chown", &["-R", &NOBODY.to_string(), ".."], &[]).code != 0 {
-        eprintln!("skipped: files can be given to nobody else here");
-        return;
+        return skip(&["chown"], "files can be given to nobody else here");
     }
     // A place for the program that this user may go to.
     let program = tree.beside("rr-patch");
@@ -319,8 +318,7 @@ fn diff_escapes_what_the_files_hold_at_a_terminal_only() {
     for colour in [&[][..], &[("NO_COLOR", "1")]] {
         let shown = tree.run("script", &["--quiet", "--return", "--command", &script, "/dev/null"], colour);
         if shown.code != 0 {
-            eprintln!("skipped: there is no `script`, or it cannot make a terminal here");
-            return;
+            return skip(&["terminal"], "there is no `script`, or it cannot make a terminal here");
         }
         assert!(shown.stdout.contains("// \\u{1b}]0;title\\u{7} \\u{202e}"), "{}", shown.stdout);
         assert!(!shown.stdout.contains("\u{1b}]0") && !shown.stdout.contains('\u{202e}'));

@@ -84,7 +84,7 @@ impl Lock {
                 }
             }
             // A lock on a file that was removed meanwhile is no lock: others take the new file's.
-            let inode = file.metadata()?.ino();
+            let inode = file.metadata().with_context(|| format!("cannot look at `{}`", path.shown()))?.ino();
             if fs::metadata(&path).is_ok_and(|found| found.ino() == inode) {
                 let left = read(&mut file);
                 if let Some(group) = left.as_ref().and_then(|left| left.group) {

@@ -122,7 +122,8 @@ fn sources(checkout: &Checkout) -> Result<Vec<GoFile>> {
     let mut files = Vec::new();
     let folder = checkout.locate(SOURCES);
     for entry in fs::read_dir(&folder).with_context(|| format!("cannot read `{}`", folder.shown()))? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
+        let entry = entry.with_context(|| format!("cannot read `{}`", folder.shown()))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
         if name.strip_suffix(".go").is_none_or(|name| name.ends_with("_test")) {
             continue;
         }

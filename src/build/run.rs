@@ -312,7 +312,7 @@ fn log_path(checkout: &Checkout) -> Result<PathBuf> {
     let log = folder.join("build.log");
     match fs::rename(&log, folder.join("build.previous.log")) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).context("cannot keep the previous build's log")
+            Err(error).with_context(|| format!("cannot keep the previous build's log `{}`", log.shown()))
         }
         _ => Ok(log),
     }

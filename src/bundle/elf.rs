@@ -52,15 +52,20 @@ struct Section {
 impl Section {
     /// What it holds, as a stream.
     fn open(&self, path: &Path) -> Result<Box<dyn Read>> {
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::Start(self.at))?;
+        let open = || -> std::io::Result<File> {
+            let mut file = File::open(path)?;
+            file.seek(SeekFrom::Start(self.at))?;
+            Ok(file)
+        };
+        let file = open().with_context(|| format!("cannot read `{}`", path.shown()))?;
         let bytes = BufReader::new(file.take(self.size));
         Ok(if self.zlib { Box::new(BufReader::new(ZlibDecoder::new(bytes))) } else { Box::new(bytes) })
     }
 
     fn read(&self, path: &Path, largest: u64) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        self.open(path)?.take(largest + 1).read_to_end(&mut bytes)?;
+        let read = self.open(path)?.take(largest + 1).read_to_end(&mut bytes);
+        read.with_context(|| format!("cannot read `{}`", path.shown()))?;
         if bytes.len() as u64 > largest {
             bail!("a section of more than {largest} bytes");
         }

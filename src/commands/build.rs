@@ -191,7 +191,8 @@ impl Build {
         let mut environment: Environment = self.env.iter().cloned().collect();
         if let Some(output) = &self.output {
             // build.sh runs in the checkout; the user may not.
-            let output = std::path::absolute(output).context("`--output` takes a file")?;
+            let output = std::path::absolute(output)
+                .with_context(|| format!("`--output` takes a file, and not `{}`", output.shown()))?;
             environment.insert("OUTPUT".into(), for_child(&output)?.to_owned());
         }
         for (set, name) in [
@@ -317,7 +318,8 @@ fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched:
 /// Writes the page of `--timings`.
 fn write_page(built: &Built, file: Option<&Path>) -> Result<PathBuf> {
     let path = match file {
-        Some(file) => std::path::absolute(file).context("`--timings` takes a file")?,
+        Some(file) => std::path::absolute(file)
+            .with_context(|| format!("`--timings` takes a file, and not `{}`", file.shown()))?,
         None => PathBuf::from(format!("{}.timings.html", built.path.shown())),
     };
     let about = vec![

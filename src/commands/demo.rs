@@ -124,7 +124,10 @@ struct Shown {
 
 impl Demo {
     pub fn run(&self, format: Format) -> Result<Report> {
-        let mut folder = tempfile::Builder::new().prefix("rr-patch-demo-").tempdir().context("cannot make a folder")?;
+        let mut folder = tempfile::Builder::new()
+            .prefix("rr-patch-demo-")
+            .tempdir()
+            .with_context(|| format!("cannot make a folder in `{}`", std::env::temp_dir().shown()))?;
         folder.disable_cleanup(self.keep);
         let mut stage = Stage::new(format)?;
         let result = play(folder.path(), &mut stage);
@@ -306,8 +309,9 @@ fn try_to_record(host: &Host) -> Result<(), String> {
 /// Runs the installer, and returns its traces.
 fn run(folder: &Path, installer: &Path, recorder: &Recorder, stage: &mut Stage) -> Result<Vec<Trace>> {
     let (install, store) = (folder.join("install"), Store::at(folder.join("traces")));
-    fs::create_dir(&install)?;
-    fs::write(install.join("metadata.json"), "{\"platform\":\"aws\"}\n")?;
+    fs::create_dir(&install)
+        .and_then(|()| fs::write(install.join("metadata.json"), "{\"platform\":\"aws\"}\n"))
+        .with_context(|| format!("cannot write into `{}`", install.shown()))?;
     let arguments = ["create", "cluster", "--dir", &install.to_string_lossy()].map(str::to_owned);
     let mut environment =
         Environment::from([("_RR_TRACE_DIR".to_owned(), store.root().to_string_lossy().into_owned())]);
@@ -352,7 +356,8 @@ fn replay(folder: &Path, recorder: &Recorder, traces: &[Trace], stage: &mut Stag
     stage.step(what)?;
     let script = folder.join("dialogue");
     let head = format!("config source-list-line-count 1\nbreak {BREAKPOINT}\n");
-    fs::write(&script, head + &DIALOGUE.join("\n") + "\n")?;
+    fs::write(&script, head + &DIALOGUE.join("\n") + "\n")
+        .with_context(|| format!("cannot write `{}`", script.shown()))?;
     stage.show(format!("{}\nbreak {BREAKPOINT}, then {}", opening.line(None), DIALOGUE.join(", ")))?;
     let mut arguments = opening.arguments(None);
     let scripted = ["--allow-non-terminal-interactive=true", "--init", &script.to_string_lossy()].map(str::to_owned);
@@ -422,7 +427,8 @@ fn lay_out(from: &Dir, to: &Path) -> Result<()> {
                 fs::write(&path, file.contents()).with_context(|| format!("cannot write `{}`", path.shown()))?;
                 // A build carries no modes.
                 if path.extension().is_some_and(|extension| extension == "sh") {
-                    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+                    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+                        .with_context(|| format!("cannot make `{}` executable", path.shown()))?;
                 }
             }
         }
@@ -433,14 +439,16 @@ fn lay_out(from: &Dir, to: &Path) -> Result<()> {
 /// Every Go file below a folder.
 fn contents(folder: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
+    let unreadable = || format!("cannot read `{}`", folder.shown());
+    for entry in fs::read_dir(folder).with_context(unreadable)? {
+        let path = entry.with_context(unreadable)?.path();
         if path.is_dir() {
             files.extend(contents(&path)?);
         } else if path.extension().is_some_and(|extension| extension == "go")
             && !path.ends_with("manifest_generated.go")
         {
-            files.push((path.clone(), fs::read(&path)?));
+            let bytes = fs::read(&path).with_context(|| format!("cannot read `{}`", path.shown()))?;
+            files.push((path, bytes));
         }
     }
     files.sort();

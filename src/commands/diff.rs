@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Changes, Where, plan_from_originals};
 use crate::checkout::History;
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::journal::Journal;
 use crate::plan::{How, Plan};
 use crate::recognise::Recognised;
@@ -55,7 +55,7 @@ impl Diff {
             None => None,
             Some(Recognised::Applied(applied)) => Some(applied.journal),
             Some(Recognised::Marked(marked)) => {
-                let message = format!("`{}` is patched, but its originals are not known", checkout.root().display());
+                let message = format!("`{}` is patched, but its originals are not known", checkout.root().shown());
                 return Err(marked.explain(Error::refused(message)).into());
             }
         };

@@ -87,8 +87,9 @@ impl Doctor {
 /// The program, those of a folder, or the controllers that an installer embeds.
 fn programs(path: &Path) -> Result<Vec<Program>> {
     if path.is_dir() {
-        let entries = fs::read_dir(path).with_context(|| format!("cannot read `{}`", path.shown()))?;
-        let mut files = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        let entries = fs::read_dir(path)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
+        let mut files = entries.with_context(|| format!("cannot read `{}`", path.shown()))?;
         files.retain(|file| file.is_file() && first_bytes(file).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF")));
         files.sort();
         if files.is_empty() {

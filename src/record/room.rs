@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 
+use crate::error::Shown;
 use crate::host::Host;
 
 /// A limit for the free space of a file system.
@@ -44,7 +45,7 @@ impl Room {
 
     /// What is free, and what was to be.
     pub fn describe(&self, free: u64) -> String {
-        let (free, folder) = (ByteSize(free), self.folder.display());
+        let (free, folder) = (ByteSize(free), self.folder.shown());
         format!("{free} free on the file system of `{folder}`, less than {} (--min-free)", self.least)
     }
 }

@@ -184,7 +184,9 @@ impl Header {
                 .detail(format!("expected: {FORMAT}; found: {:?}", format.trim_end()))
                 .into());
         }
-        let message = read(&mut from)?.context("the header of the trace is missing")?;
+        let message = read(&mut from)
+            .with_context(|| unreadable(trace, "version"))?
+            .with_context(|| format!("the header of the trace `{}` is missing", trace.shown()))?;
         let fields = message.fields()?;
         let uname = fields.fields(2)?;
         let text = |bytes: &[u8]| (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned());
@@ -207,11 +209,16 @@ impl Header {
     }
 }
 
+/// What is said of a stream of a trace that cannot be read.
+pub(super) fn unreadable(trace: &Path, stream: &str) -> String {
+    format!("cannot read the stream `{stream}` of the trace `{}`", trace.shown())
+}
+
 /// The first program that ran. Nothing where none was started.
 pub(super) fn started(trace: &Path) -> Result<Option<Started>> {
     let mut from = Blocks::new(BufReader::new(open(trace, "tasks")?));
     let mut first: Option<(i32, Started)> = None;
-    while let Some(message) = read(&mut from).context("cannot read the stream `tasks` of the trace")? {
+    while let Some(message) = read(&mut from).with_context(|| unreadable(trace, "tasks"))? {
         let fields = message.fields()?;
         let tid = fields.i32(2);
         match (fields.u16(12), &mut first) {
@@ -237,7 +244,7 @@ pub(super) fn software_counters(trace: &Path) -> Result<bool> {
     const OVERLAY_PROTECT: u16 = 15;
     let mut from = Blocks::new(BufReader::new(open(trace, "events")?));
     for _ in 0..EVENTS {
-        match read(&mut from).context("cannot read the stream `events` of the trace")? {
+        match read(&mut from).with_context(|| unreadable(trace, "events"))? {
             Some(event) if event.fields()?.u16(3) == OVERLAY_PROTECT => return Ok(true),
             Some(_) => {}
             None => break,
@@ -270,7 +277,7 @@ pub(super) fn mapped(trace: &Path, program: Option<&Started>) -> Result<Mappings
     let mut mappings = Mappings::default();
     let mut known: BTreeMap<PathBuf, usize> = BTreeMap::new();
     for _ in 0..MOST_MAPPINGS {
-        let Some(message) = read(&mut from).context("cannot read the stream `mmaps` of the trace")? else { break };
+        let Some(message) = read(&mut from).with_context(|| unreadable(trace, "mmaps"))? else { break };
         let fields = message.fields()?;
         let original = PathBuf::from(fields.text(0)?);
         let number = if source(&fields) == FILE {
@@ -308,7 +315,8 @@ fn file(fields: &Fields, original: PathBuf, backing: PathBuf) -> Result<Mapped> 
         }
         None => Kept::Copy,
     };
-    let size = u64::try_from(fields.i64(9)).context("a file of negative size")?;
+    let size = u64::try_from(fields.i64(9))
+        .with_context(|| format!("the trace gives `{}` a negative size", backing.shown()))?;
     // As rr tells a packed trace, which holds nothing to compare with.
     let there = (stat.mode, stat.uid, stat.gid, stat.mtime) != (0, 0, 0, 0);
     Ok(Mapped { original, backing, kept, size, stat: there.then_some(stat) })

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::content::{FILE, Kept, Mapped, Still, open, source};
+use super::content::{FILE, Kept, Mapped, Still, open, source, unreadable};
 use super::stream::{Blocks, Change, blocks, read};
 use super::{SIDECAR, STREAMS, Trace};
 use crate::error::{Error, Shown};
@@ -78,7 +78,8 @@ impl Trace {
         let cloned = self.files.iter().filter(|name| name.starts_with("cloned_data_")).cloned();
         let sidecar = self.sidecar.is_some().then(|| SIDECAR.to_owned());
         for name in ["version".to_owned()].into_iter().chain(streams).chain(cloned).chain(sidecar) {
-            let size = open(&self.path, &name)?.metadata()?.len();
+            let file = open(&self.path, &name)?;
+            let size = file.metadata().with_context(|| unreadable(&self.path, &name))?.len();
             parts.push(Part { from: self.path.join(&name), name, size });
         }
         let mmaps = rewritten(&self.path, &names)?;
@@ -111,7 +112,7 @@ fn new_name(file: &Mapped, number: &mut usize, taken: &mut BTreeSet<String>) -> 
 fn rewritten(trace: &Path, names: &BTreeMap<PathBuf, String>) -> Result<Vec<u8>> {
     let mut from = Blocks::new(BufReader::new(open(trace, "mmaps")?));
     let mut held = Vec::new();
-    while let Some(message) = read(&mut from).context("cannot read the stream `mmaps` of the trace")? {
+    while let Some(message) = read(&mut from).with_context(|| unreadable(trace, "mmaps"))? {
         let mut change = Change::of(&message)?;
         let fields = message.fields()?;
         if source(&fields) == FILE {
