@@ -181,7 +181,7 @@ impl Lock {
                 }
             }
             // A lock on a file that was removed meanwhile is no lock: others take the new file's.
-            let held = file.metadata()?.ino();
+            let held = file.metadata().with_context(|| format!("cannot look at `{}`", path.shown()))?.ino();
             if fs::metadata(&path).is_ok_and(|found| found.ino() == held) {
                 let lock = Self { folder: checkout.state_dir().to_owned(), _file: file };
                 refuse_while_building(checkout)?;
