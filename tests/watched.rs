@@ -136,13 +136,6 @@ impl Watched {
     }
 }
 
-/// Whether a process handles SIGINT by now.
-pub fn handles_sigint(pid: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    caught.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & 1 << (2 - 1) != 0)
-}
-
 /// Starts a program and stops it (SIGSTOP) in the middle of what is to be seen. A loaded machine may run it
 /// to its end before this thread looks again: then it is started anew.
 #[track_caller]

@@ -380,7 +380,7 @@ impl Record {
 
 /// What clap says of an option that is not known, with the one that may be meant.
 fn unknown_option(option: &str) -> anyhow::Error {
-    let command = Record::augment_args(clap::Command::new("record"));
+    let command = Record::augment_args(clap::Command::default().name("record"));
     let command = command.mut_args(|arg| if arg.get_id() == "strays" { arg.allow_hyphen_values(false) } else { arg });
     let said = command.try_get_matches_from(["record", option]).err().map(|error| error.to_string());
     let said = said.unwrap_or_else(|| format!("error: unexpected argument '{option}' found"));
