@@ -16,9 +16,11 @@ use crate::error::{Error, Shown};
 
 pub use ancestors::Ancestors;
 pub use commit::{Change, Commit, Undone};
+use odb::Objects;
 
 mod ancestors;
 mod commit;
+mod odb;
 
 /// The folder by which an installer is known.
 const MARK: &str = "pkg/clusterapi";
@@ -246,7 +248,7 @@ impl Checkout {
     /// What the blob of that name holds, abbreviated or not; nothing where the repository does not have it.
     pub fn blob(&self, id: &str) -> Result<Option<Vec<u8>>> {
         let repository = if self.git.is_some() { open(&self.top)? } else { None };
-        Ok(repository.and_then(|repository| blob(&repository, id)))
+        repository.map_or(Ok(None), |repository| blob(&Objects::new(repository), id))
     }
 
     /// A link to a folder inside the checkout is only another name for it. Any other would have us
@@ -271,7 +273,7 @@ impl Checkout {
 
 /// The revisions of a repository, read from its object database and never from a work tree.
 pub struct History {
-    repository: Repository,
+    objects: Objects,
     below: PathBuf,
 }
 
@@ -302,7 +304,7 @@ impl History {
                 .hint("revisions are read from a repository: name a folder in one")
                 .into());
         };
-        Ok(Self { repository, below: root.unwrap_or(Path::new("")).to_owned() })
+        Ok(Self { objects: Objects::new(repository), below: root.unwrap_or(Path::new("")).to_owned() })
     }
 
     /// The installer's folder, from the top.
@@ -312,16 +314,16 @@ impl History {
 
     /// The commit that `name` stands for, in any way that git understands.
     pub fn revision(&self, name: &str) -> Result<Revision> {
-        let unknown = |error: git2::Error| {
-            Error::refused(format!(
-                "`{name}` is no revision of `{}`: {}",
-                self.repository.path().shown(),
-                error.message()
-            ))
-            .hint("`git rev-parse` takes the same names; a shallow clone lacks the older commits")
+        let unknown = |error: anyhow::Error| match error.downcast::<git2::Error>() {
+            Ok(error) => {
+                let repository = self.objects.repository().path().shown();
+                Error::refused(format!("`{name}` is no revision of `{repository}`: {}", error.message()))
+                    .hint("`git rev-parse` takes the same names; a shallow clone lacks the older commits")
+                    .into()
+            }
+            Err(error) => error,
         };
-        let commit =
-            self.repository.revparse_single(name).and_then(|object| object.peel_to_commit()).map_err(unknown)?;
+        let commit = self.objects.revision(name).map_err(unknown)?;
         Ok(Revision { name: name.to_owned(), commit: commit.id().to_string(), time: commit.time().seconds() })
     }
 
@@ -330,69 +332,73 @@ impl History {
     pub fn matching(&self, glob: &str) -> Result<Vec<Revision>> {
         let glob = if glob.starts_with("refs/") { glob.to_owned() } else { format!("refs/*/{glob}") };
         let mut revisions = Vec::new();
-        let failed = |error: git2::Error| unreadable(&self.repository, &format!("the references `{glob}`"), &error);
-        for reference in self.repository.references_glob(&glob).map_err(failed)? {
-            let reference = reference.map_err(failed)?;
+        let unread = |error: &git2::Error| {
+            let repository = self.objects.repository().path().shown();
+            Error::refused(format!("the references of `{repository}` cannot be read: {}", error.message()))
+                .hint("`git for-each-ref` says whether git itself can")
+        };
+        let references = self.objects.repository().references_glob(&glob).map_err(|error| unread(&error))?;
+        for reference in references {
+            let reference = reference.map_err(|error| unread(&error))?;
             let Ok(name) = reference.name() else { continue };
             // `origin/HEAD` is another name for a branch that is there too.
-            let Ok(commit) = reference.peel_to_commit() else { continue };
-            if reference.symbolic_target().is_ok_and(|target| target.is_some()) {
-                continue;
-            }
+            let Some(target) = reference.target() else { continue };
+            let (commit, time) = match self.objects.commit(target) {
+                Ok(commit) => (commit.id(), commit.time().seconds()),
+                // Nothing but this revision is to fail: what is wrong with it is said when its files are read.
+                Err(error) if error.is::<Error>() => (target, 0),
+                // The tag of a tree or a blob, or what a shallow clone lacks.
+                Err(_) => continue,
+            };
             let name = ["refs/heads/", "refs/remotes/", "refs/tags/"]
                 .iter()
                 .find_map(|kind| name.strip_prefix(kind))
                 .unwrap_or(name);
-            revisions.push(Revision {
-                name: name.to_owned(),
-                commit: commit.id().to_string(),
-                time: commit.time().seconds(),
-            });
+            revisions.push(Revision { name: name.to_owned(), commit: commit.to_string(), time });
         }
         Ok(revisions)
     }
 
     /// Which of `paths` a revision has.
     pub fn entries(&self, revision: &Revision, paths: &[String]) -> Result<Vec<Entry>> {
-        let commit = Oid::from_str(&revision.commit).and_then(|id| self.repository.find_commit(id));
-        let tree = commit
-            .and_then(|commit| commit.tree())
-            .map_err(|error| unreadable(&self.repository, &format!("the tree of `{}`", revision.name), &error))?;
+        let tree = self.objects.tree(self.objects.commit(Oid::from_str(&revision.commit)?)?.tree_id())?;
         let mut entries = Vec::new();
         for path in paths {
-            match tree.get_path(&self.below.join(path)) {
-                Ok(entry) if entry.kind() == Some(git2::ObjectType::Blob) && entry.filemode() != 0o120_000 => {
-                    let mode = u32::try_from(entry.filemode())? & 0o7777;
-                    entries.push(Entry { path: path.clone(), blob: entry.id().to_string(), mode });
+            let found = self.objects.entry(&tree, &self.below.join(path));
+            match found.map_err(|error| absent(path, &revision.name, error))? {
+                Some(entry) if entry.kind == Some(git2::ObjectType::Blob) && entry.mode != 0o120_000 => {
+                    let mode = u32::try_from(entry.mode)? & 0o7777;
+                    entries.push(Entry { path: path.clone(), blob: entry.id.to_string(), mode });
                 }
-                Ok(_) => {
+                Some(_) => {
                     return Err(Error::refused(format!("`{path}` is not a regular file in `{}`", revision.name)).into());
                 }
-                Err(error) if error.code() == ErrorCode::NotFound && error.class() != git2::ErrorClass::Odb => {}
-                Err(error) => return Err(absent(path, &revision.name, &error).into()),
+                None => {}
             }
         }
         Ok(entries)
     }
 
     /// What the blob of that name holds, abbreviated or not; nothing where the repository does not have it.
-    pub fn blob(&self, id: &str) -> Option<Vec<u8>> {
-        blob(&self.repository, id)
+    pub fn blob(&self, id: &str) -> Result<Option<Vec<u8>>> {
+        blob(&self.objects, id)
     }
 
     /// What an entry holds.
     pub fn read(&self, entry: &Entry, revision: &Revision) -> Result<Content> {
-        let blob = self
-            .repository
-            .find_blob(Oid::from_str(&entry.blob)?)
-            .map_err(|error| absent(&entry.path, &revision.name, &error))?;
-        Ok(Content { bytes: blob.content().to_vec(), mode: entry.mode })
+        let bytes = self.objects.blob(Oid::from_str(&entry.blob)?);
+        let bytes = bytes.map_err(|error| absent(&entry.path, &revision.name, error))?;
+        Ok(Content { bytes, mode: entry.mode })
     }
 }
 
-fn blob(repository: &Repository, id: &str) -> Option<Vec<u8>> {
-    let found = repository.revparse_single(id).ok()?;
-    Some(found.into_blob().ok()?.content().to_vec())
+fn blob(objects: &Objects, id: &str) -> Result<Option<Vec<u8>>> {
+    let Some(id) = objects.abbreviated(id) else { return Ok(None) };
+    match objects.blob(id) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.is::<Error>() => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 fn unreadable(repository: &Repository, what: &str, error: &git2::Error) -> Error {
@@ -401,10 +407,16 @@ fn unreadable(repository: &Repository, what: &str, error: &git2::Error) -> Error
         .hint(format!("`git -C {} fsck` says what is damaged", place.shown()))
 }
 
-fn absent(path: &str, revision: &str, error: &git2::Error) -> Error {
-    Error::refused(format!("`{path}` of `{revision}` is not in this repository: {}", error.message())).hint(format!(
-        "a partial clone leaves blobs out: `git rev-parse {revision}:{path}` names this one, and `git show` fetches it"
-    ))
+fn absent(path: &str, revision: &str, error: anyhow::Error) -> anyhow::Error {
+    let error = match error.downcast::<git2::Error>() {
+        Ok(error) => error,
+        Err(error) => return error,
+    };
+    Error::refused(format!("`{path}` of `{revision}` is not in this repository: {}", error.message()))
+        .hint(format!(
+            "a partial clone leaves blobs out: `git rev-parse {revision}:{path}` names this one, and `git show` fetches it"
+        ))
+        .into()
 }
 
 /// Three versions of a file made one: what changed from `base` to `ours`, and what to `theirs`.
@@ -593,10 +605,11 @@ fn under_way(repository: &Repository) -> Option<&'static str> {
 pub fn origin(file: &Path) -> Option<(PathBuf, String, Option<String>)> {
     let repository = Repository::discover(file.parent()?).ok()?;
     let root = repository.workdir()?.to_owned();
-    let commit = repository.head().and_then(|head| head.peel_to_commit()).ok()?;
+    let objects = Objects::new(repository);
+    let commit = objects.commit(objects.repository().head().ok()?.target()?).ok()?;
     // A home folder under git, say, holds much that is not its own.
-    commit.tree().ok()?.get_path(file.strip_prefix(&root).ok()?).ok()?;
-    let remote = repository.find_remote("origin").ok();
+    objects.entry(&objects.tree(commit.tree_id()).ok()?, file.strip_prefix(&root).ok()?).ok()??;
+    let remote = objects.repository().find_remote("origin").ok();
     let remote = remote.and_then(|remote| remote.url().map(without_login).ok());
     Some((root.clone(), commit.id().to_string(), remote))
 }

@@ -113,7 +113,7 @@ const HOMES: [(&str, &[&str]); 32] = [
     ("capnp", &["src/trace/stream.rs"]),
     ("clap", &["src/cli.rs", "src/main.rs", "src/commands/", "src/rules.rs", "src/report.rs"]),
     ("duct", &["src/process.rs", "src/process/"]),
-    ("flate2", &["src/bundle/elf.rs"]),
+    ("flate2", &["src/bundle/elf.rs", "src/checkout/odb.rs"]),
     ("gimli", &["src/binary/", "src/bundle/elf.rs"]),
     ("git2", &["src/checkout", "src/patchfile.rs"]),
     ("include_dir", &["src/rules.rs", "src/rules/", "src/commands/demo.rs"]),

@@ -21,6 +21,7 @@ mod diff;
 mod doctor;
 mod end_to_end;
 mod house;
+mod objects;
 mod patch;
 mod patch_formats;
 mod patch_fuzz;

@@ -3,8 +3,9 @@
 use std::collections::{HashSet, VecDeque};
 
 use anyhow::Result;
-use git2::{ErrorCode, Oid, Repository};
+use git2::Oid;
 
+use super::odb::Objects;
 use super::{Checkout, Content, MARK, absent, open};
 
 /// The most commits that are looked at: a fifth of a second.
@@ -13,7 +14,7 @@ const COMMITS: usize = 5_000;
 /// HEAD, its parents, their parents and so on. A commit whose `pkg/clusterapi` was seen before is passed over.
 pub struct Ancestors<'checkout> {
     checkout: &'checkout Checkout,
-    repository: Repository,
+    objects: Objects,
     queue: VecDeque<Oid>,
     known: HashSet<Oid>,
     folders: HashSet<Oid>,
@@ -28,7 +29,7 @@ impl Checkout {
         let Some(repository) = open(&self.top)? else { return Ok(None) };
         Ok(Some(Ancestors {
             checkout: self,
-            repository,
+            objects: Objects::new(repository),
             queue: VecDeque::from([head]),
             known: HashSet::from([head]),
             folders: HashSet::new(),
@@ -42,12 +43,16 @@ impl Checkout {
         let Some(repository) = self.git.as_ref().map(|_| open(&self.top)).transpose()?.flatten() else {
             return Ok(false);
         };
-        let tree = Oid::from_str(commit).and_then(|id| repository.find_commit(id)).and_then(|commit| commit.tree());
-        let entry = tree.and_then(|tree| tree.get_path(&self.below_top().join(path)));
+        let objects = Objects::new(repository);
+        let Ok(commit) = Oid::from_str(commit).map_err(Into::into).and_then(|id| objects.commit(id)) else {
+            return Ok(false);
+        };
+        let tree = objects.tree(commit.tree_id());
+        let entry = tree.and_then(|tree| objects.entry(&tree, &self.below_top().join(path))).ok().flatten();
         // Not even a partial clone's promise is good enough: the bytes must be here.
-        let stored = entry.ok().filter(|entry| repository.find_blob(entry.id()).is_ok());
+        let stored = entry.filter(|entry| objects.blob(entry.id).is_ok());
         Ok(match stored {
-            Some(entry) => entry.id() == content.oid()?,
+            Some(entry) => entry.id == content.oid()?,
             None => false,
         })
     }
@@ -74,24 +79,20 @@ impl Ancestors<'_> {
     /// # Errors
     /// A file that a partial clone left out.
     pub fn read(&self, commit: &str, path: &str) -> Result<Option<Content>> {
-        let tree = self.repository.find_commit(Oid::from_str(commit)?)?.tree()?;
-        let entry = match tree.get_path(&self.checkout.below_top().join(path)) {
-            Ok(entry) => entry,
-            Err(error) if error.code() == ErrorCode::NotFound && error.class() != git2::ErrorClass::Odb => {
-                return Ok(None);
-            }
-            Err(error) => return Err(absent(path, commit, &error).into()),
-        };
-        if entry.kind() != Some(git2::ObjectType::Blob) || entry.filemode() == 0o120_000 {
+        let tree = self.objects.tree(self.objects.commit(Oid::from_str(commit)?)?.tree_id())?;
+        let found = self.objects.entry(&tree, &self.checkout.below_top().join(path));
+        let Some(entry) = found.map_err(|error| absent(path, commit, error))? else { return Ok(None) };
+        if entry.kind != Some(git2::ObjectType::Blob) || entry.mode == 0o120_000 {
             return Ok(None);
         }
-        let blob = self.repository.find_blob(entry.id()).map_err(|error| absent(path, commit, &error))?;
-        Ok(Some(Content { bytes: blob.content().to_vec(), mode: u32::try_from(entry.filemode())? & 0o7777 }))
+        let bytes = self.objects.blob(entry.id).map_err(|error| absent(path, commit, error))?;
+        Ok(Some(Content { bytes, mode: u32::try_from(entry.mode)? & 0o7777 }))
     }
 
     /// The object that holds the installer's own files, if this repository has the commit and its trees.
     fn folder(&self, commit: &git2::Commit) -> Option<Oid> {
-        Some(commit.tree().ok()?.get_path(&self.checkout.below_top().join(MARK)).ok()?.id())
+        let tree = self.objects.tree(commit.tree_id()).ok()?;
+        Some(self.objects.entry(&tree, &self.checkout.below_top().join(MARK)).ok()??.id)
     }
 }
 
@@ -105,7 +106,7 @@ impl Iterator for Ancestors<'_> {
                 return None;
             }
             // Below a shallow clone's oldest commits there is nothing.
-            let Ok(commit) = self.repository.find_commit(id) else { continue };
+            let Ok(commit) = self.objects.commit(id) else { continue };
             self.looked_at += 1;
             self.queue.extend(commit.parent_ids().filter(|parent| self.known.insert(*parent)));
             if let Some(folder) = self.folder(&commit)

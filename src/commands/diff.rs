@@ -80,7 +80,7 @@ impl Diff {
             let entry = history.entries(&revision, &[path.to_owned()])?.pop();
             entry.map(|entry| history.read(&entry, &revision)).transpose()
         };
-        let blobs = |id: &str| Ok(history.blob(id));
+        let blobs = |id: &str| history.blob(id);
         let plan = self.changes.recipe()?.plan(&read, self.changes.three_way.then_some(&blobs))?;
         self.report(history.below_top(), &plan, false)
     }
