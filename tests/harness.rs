@@ -334,7 +334,7 @@ pub fn command(program: &str) -> Command {
 }
 
 /// What a test may need that not every machine has: the names that [`skip`] and `RR_PATCH_REQUIRE` take.
-pub const NEEDS: [&str; 12] = [
+pub const NEEDS: [&str; 13] = [
     "cc",          // the C compiler that Go asks for
     "chown",       // files can be given to another user
     "dlv",         // a Delve that go install builds, and a kernel that lets it work
@@ -342,6 +342,7 @@ pub const NEEDS: [&str; 12] = [
     "go",          // no test is skipped for want of it: without Go they fail
     "mount",       // a mount namespace of one's own
     "no-terminal", // standard input is none
+    "ptrace",      // programs may be traced
     "readelf",
     "refusing-rr", // an rr that cannot record here; excludes `rr`
     "rr",          // an rr that can record here

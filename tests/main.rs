@@ -19,6 +19,7 @@ mod demo;
 mod controllers;
 mod diff;
 mod doctor;
+mod durability;
 mod end_to_end;
 mod house;
 mod objects;
