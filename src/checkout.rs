@@ -15,11 +15,12 @@ use git2::{ErrorCode, MergeFileInput, Oid, Repository, RepositoryOpenFlags, Repo
 use crate::error::{Error, Shown};
 
 pub use ancestors::Ancestors;
-pub use commit::{Change, Commit, Undone};
+pub use commit::{Change, Commit, TakenBack, Undone};
 use odb::Objects;
 
 mod ancestors;
 mod commit;
+mod index;
 mod odb;
 
 /// The folder by which an installer is known.

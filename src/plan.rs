@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::checkout::Content;
+use crate::checkout::{Change, Content};
 use crate::error::Error;
 use crate::go::GoFile;
 use crate::patchfile::{Blobs, Label, PatchFile};
@@ -221,6 +221,11 @@ fn still_go(path: &str, before: Option<&Content>, after: Option<&Content>) -> Re
         },
         _ => Ok(()),
     }
+}
+
+/// The changes as a commit takes them.
+pub fn changes(plan: &Plan) -> Vec<Change<'_>> {
+    plan.rewrites.iter().map(|r| (r.path.as_str(), r.before.as_ref(), r.after.as_ref())).collect()
 }
 
 /// The same changes backwards.

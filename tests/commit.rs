@@ -1,8 +1,9 @@
 //! `apply --commit`: what is committed, by whom, where HEAD is then, and how revert takes it back.
 
 use std::fs;
+use std::thread;
 
-use crate::harness::{ADDED, PROCESS, Run, SYSTEM, Tree, command};
+use crate::harness::{ADDED, PROCESS, Run, SYSTEM, Snapshot, Tree, command};
 
 fn head(tree: &Tree) -> String {
     tree.git(&["rev-parse", "HEAD"]).trim().to_owned()
@@ -242,4 +243,239 @@ fn apply_commits_nothing_that_go_refuses_or_that_is_only_tried() {
     assert_eq!(status(&tree), "");
     // git itself agrees that nothing is left to clean up.
     assert!(command("git").current_dir(tree.root()).args(["diff", "--quiet", "HEAD"]).status().unwrap().success());
+}
+
+/// The tree, what HEAD names, all references, the index, and what git says of the tree.
+type Everything = (Snapshot, String, String, String, String);
+
+fn everything(tree: &Tree) -> Everything {
+    let name = tree.text(".git/HEAD");
+    (tree.snapshot(), name, references(tree), tree.git(&["ls-files", "--stage"]), status(tree))
+}
+
+/// Files in git's folder that nobody should find after a command.
+fn left_behind(tree: &Tree) -> String {
+    tree.run("find", &[".git", "-name", "*.lock", "-o", "-name", ".rr-patch-*", "-o", "-name", "rr-patch"], &[]).stdout
+}
+
+/// A state, the options of the apply that led there, and the git commands after it.
+type Killed = (&'static str, &'static [&'static str], &'static [&'static [&'static str]]);
+
+/// What a process that was killed leaves, by the git commands that lead there after a whole `apply --commit`. `P` stands
+/// for the parent of the commit.
+const KILLED: [Killed; 10] = [
+    ("committed, not yet staged", &[], &[&["read-tree", "P"]]),
+    ("staged, not yet committed, as version 0.1 did it", &[], &[&["update-ref", "refs/heads/main", "P"]]),
+    ("restored, still committed", &[], &[&["restore", "--source=P", "--worktree", "pkg"]]),
+    (
+        "restored, no longer committed, still staged",
+        &[],
+        &[&["restore", "--source=P", "--worktree", "pkg"], &["update-ref", "refs/heads/main", "P"]],
+    ),
+    ("on the branch, without the commit", BRANCH, &[&["update-ref", "refs/heads/debug/rr", "P"], &["read-tree", "P"]]),
+    ("on the branch, no longer committed, still staged", BRANCH, &[&["update-ref", "refs/heads/debug/rr", "P"]]),
+    (
+        "back from the branch, which is still there",
+        BRANCH,
+        &[
+            &["restore", "--source=P", "--staged", "--worktree", "pkg"],
+            &["update-ref", "refs/heads/debug/rr", "P"],
+            &["symbolic-ref", "HEAD", "refs/heads/main"],
+        ],
+    ),
+    (
+        "the branch made, and not yet checked out",
+        BRANCH,
+        &[
+            &["read-tree", "P"],
+            &["update-ref", "refs/heads/debug/rr", "P"],
+            &["symbolic-ref", "HEAD", "refs/heads/main"],
+        ],
+    ),
+    ("on a branch that is gone", BRANCH, &[&["update-ref", "-d", "refs/heads/debug/rr"]]),
+    ("detached, staged, not yet committed", DETACHED, &[&["update-ref", "--no-deref", "HEAD", "P"]]),
+];
+
+const BRANCH: &[&str] = &["--branch", "debug/rr"];
+const DETACHED: &[&str] = &["(detached)"];
+
+/// A tree in such a state, what was there before, and the arguments that led there.
+fn killed(options: &'static [&str], steps: &[&[&str]]) -> (Tree, Everything, Vec<&'static str>) {
+    let tree = Tree::new("p2");
+    let mut arguments = vec!["apply", "--commit"];
+    match options == DETACHED {
+        true => drop(tree.git(&["checkout", "--quiet", "--detach"])),
+        false => arguments.extend(options),
+    }
+    let before = everything(&tree);
+    let parent = head(&tree);
+    tree.rr_patch(&arguments).exits(0);
+    for step in steps {
+        let step: Vec<String> = step.iter().map(|word| word.replace('P', &parent)).collect();
+        tree.git(&step.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    (tree, before, arguments)
+}
+
+#[test]
+fn revert_takes_back_what_a_killed_apply_or_revert_left() {
+    for (state, options, steps) in KILLED {
+        let (tree, before, _) = killed(options, steps);
+        tree.rr_patch(&["revert"]).exits(0);
+        assert!(everything(&tree) == before, "{state}: {:?}", (status(&tree), references(&tree), branch(&tree)));
+        assert_eq!(left_behind(&tree), "", "{state}");
+    }
+}
+
+#[test]
+fn apply_commits_after_an_apply_or_a_revert_that_was_killed() {
+    for (state, options, steps) in KILLED {
+        let (tree, before, arguments) = killed(options, steps);
+        let parent = before.2.split(' ').next().unwrap();
+        let patched = tree.rr_patch(&arguments);
+        assert_eq!(patched.code, 0, "{state}: {}", patched.stderr);
+        assert_eq!((tree.git(&["rev-parse", "HEAD^"]).trim(), status(&tree).as_str()), (parent, ""), "{state}");
+        let on = if options == BRANCH { "debug/rr" } else { "main" };
+        assert_eq!(branch(&tree), if options == DETACHED { "" } else { on }, "{state}");
+        tree.rr_patch(&["revert"]).exits(0);
+        assert!(everything(&tree) == before, "{state}: {:?}", (status(&tree), references(&tree), branch(&tree)));
+    }
+}
+
+#[test]
+fn apply_without_a_commit_takes_back_what_a_killed_revert_left() {
+    for (state, options, steps) in KILLED.into_iter().filter(|(state, ..)| state.contains("still staged")) {
+        let (tree, before, _) = killed(options, steps);
+        tree.rr_patch(&["apply", "--signal", "rr"]).exits(0);
+        assert_eq!((tree.git(&["diff", "--cached"]), references(&tree)), (String::new(), before.2.clone()), "{state}");
+        tree.rr_patch(&["revert"]).exits(0);
+        assert!(everything(&tree) == before, "{state}");
+    }
+}
+
+#[test]
+fn locks_that_a_killed_rr_patch_left_are_removed_and_those_of_git_are_not() {
+    let ours = "rr-patch is writing git's index; if it was killed, its next run removes this file\n";
+    for arguments in [&["revert"][..], &["apply"], &["apply", "--commit"]] {
+        let tree = Tree::new("installer");
+        let before = everything(&tree);
+        tree.rr_patch(&["apply", "--commit"]).exits(0);
+        tree.git(&["update-ref", "refs/heads/main", "HEAD^"]);
+        tree.write(".git/index.lock", ours);
+        tree.write(".git/refs/heads/main.lock", "");
+        tree.rr_patch(arguments).exits(0);
+        assert_eq!(tree.run("find", &[".git", "-name", "*.lock"], &[]).stdout, "", "{arguments:?}");
+        if arguments != ["revert"] {
+            tree.rr_patch(&["revert"]).exits(0);
+        }
+        assert!(everything(&tree) == before, "{arguments:?}");
+    }
+
+    let tree = Tree::new("installer");
+    tree.rr_patch(&["apply", "--commit"]).exits(0);
+    for lock in [".git/index.lock", ".git/refs/heads/main.lock"] {
+        tree.write(lock, "");
+        let path = tree.path(lock);
+        let shown = path.display();
+        tree.refuses(&["revert"])
+            .says(&[&format!("error: git's lock `{shown}` is there\n"), &format!("`rm {shown}`\n")]);
+        fs::remove_file(path).unwrap();
+    }
+    tree.rr_patch(&["revert"]).exits(0);
+    assert_eq!((status(&tree), left_behind(&tree)), (String::new(), String::new()));
+}
+
+#[test]
+fn apply_can_be_repeated_after_a_lock_of_git() {
+    let tree = Tree::new("installer");
+    let before = everything(&tree);
+    tree.write(".git/index.lock", "");
+    let lock = tree.path(".git/index.lock");
+    tree.refuses(&["apply", "--commit"]).says(&[&format!("git's lock `{0}` is there\n", lock.display())]);
+    fs::remove_file(lock).unwrap();
+
+    // These locks are met after the files are patched, and everything else is as before.
+    for (lock, options) in
+        [(".git/refs/heads/main.lock", &[][..]), (".git/refs/heads/debug/rr.lock", BRANCH), (".git/HEAD.lock", BRANCH)]
+    {
+        let arguments = [&["apply", "--commit"], options].concat();
+        tree.write(lock, "");
+        let path = tree.path(lock);
+        let shown = path.display();
+        let run = tree.rr_patch(&arguments).exits(1);
+        let run = run.says(&[
+            &format!("error: the files are patched, but could not be committed: git's lock `{shown}` is there\n"),
+            &format!("`rm {shown}`\n"),
+            "hint: `rr-patch apply --commit` tries again",
+        ]);
+        assert!(!run.stderr.contains("nothing was written"), "{}", run.stderr);
+        assert_eq!((references(&tree), tree.git(&["diff", "--cached"])), (before.2.clone(), String::new()), "{lock}");
+        fs::remove_file(path).unwrap();
+        tree.rr_patch(&arguments).exits(0);
+        assert_eq!(status(&tree), "", "{lock}");
+        tree.rr_patch(&["revert"]).exits(0);
+        assert!(everything(&tree) == before, "{lock}");
+    }
+}
+
+#[test]
+fn an_index_that_cannot_be_read_is_refused_before_anything_is_written() {
+    let tree = Tree::new("installer");
+    let before = everything(&tree);
+    let split = ["error: git's index cannot be read: ", "hint: ", "`git update-index --no-split-index`"];
+    tree.git(&["update-index", "--split-index"]);
+    tree.refuses(&["apply", "--commit"]).says(&split);
+    tree.git(&["update-index", "--no-split-index"]);
+    tree.rr_patch(&["apply", "--commit"]).exits(0);
+    tree.git(&["update-index", "--split-index"]);
+    tree.refuses(&["revert"]).says(&split).says(&[&format!("`{}`", tree.path(".git/index").display())]);
+    tree.git(&["update-index", "--no-split-index"]);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(everything(&tree) == before);
+}
+
+#[test]
+fn revert_leaves_staged_edits_of_its_files_and_names_them() {
+    let tree = Tree::new("installer");
+    tree.rr_patch(&["apply", "--commit"]).exits(0);
+    tree.write(SYSTEM, format!("{}\n// mine\n", tree.text(SYSTEM)));
+    tree.git(&["add", SYSTEM]);
+    let staged = tree.git(&["rev-parse", &format!(":{SYSTEM}")]);
+    tree.rr_patch(&["revert"]).exits(0).prints(&[&format!("  `{SYSTEM}` has staged edits, which stay staged\n")]);
+    assert_eq!(tree.git(&["rev-parse", &format!(":{SYSTEM}")]), staged);
+    assert_eq!(tree.git(&["diff", "--cached", "--name-only"]), format!("{SYSTEM}\n"));
+    assert_eq!(tree.git(&["diff", "--numstat", "HEAD"]), format!("2\t0\t{SYSTEM}\n"));
+}
+
+#[test]
+fn a_staged_mode_is_a_change_that_is_not_committed() {
+    let tree = Tree::new("installer");
+    tree.git(&["update-index", "--chmod=+x", SYSTEM]);
+    tree.refuses(&["apply", "--commit"]).says(&["has changes that are not committed\n"]);
+}
+
+#[test]
+fn a_file_that_git_adds_meanwhile_stays_in_the_index() {
+    let tree = Tree::new("installer");
+    // The longer the index, the more time lies between reading and writing it.
+    for number in 0..3000 {
+        fs::write(tree.path(&format!("cmd/{number}.txt")), "").unwrap();
+    }
+    tree.commit("many files");
+    let add = |number: usize| {
+        let name = format!("added-{number}.txt");
+        tree.write(&name, "");
+        // git does not wait for the index's lock.
+        while !command("git").current_dir(tree.root()).args(["add", &name]).output().unwrap().status.success() {}
+    };
+    thread::scope(|scope| {
+        let adding = scope.spawn(|| (0..60).for_each(add));
+        while !adding.is_finished() {
+            tree.rr_patch(&["apply", "--commit"]).exits(0);
+            tree.rr_patch(&["revert"]).exits(0);
+        }
+    });
+    let added = tree.git(&["ls-files", "added-*.txt"]);
+    assert_eq!(added.lines().count(), 60, "some were lost:\n{added}");
+    tree.git(&["fsck", "--strict"]);
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::harness::{Run, SYSTEM, Tree};
+use crate::harness::{PROCESS, Run, SYSTEM, Tree};
 
 /// Where an object lies that is not packed.
 fn file_of(tree: &Tree, name: &str) -> PathBuf {
@@ -50,6 +50,46 @@ fn a_broken_object_is_named_and_never_waited_for() {
             assert!(run.stdout.contains(&name), "{}", run.stdout);
         }
     }
+}
+
+#[test]
+fn a_broken_object_stops_a_commit_before_anything_is_written() {
+    for object in ["HEAD", "HEAD:", "HEAD:pkg/clusterapi"] {
+        let tree = Tree::new("installer");
+        let file = damage(&tree, object, |bytes| bytes[..bytes.len() - 12].to_vec());
+        let before = (tree.snapshot(), tree.state());
+        let run = within_a_minute(&tree, &["apply", "--commit"]).refuses();
+        run.says(&[&format!("the git object `{}` is broken: ", file.display())]);
+        assert!((tree.snapshot(), tree.state()) == before, "{object}");
+        within_a_minute(&tree, &["apply"]).exits(0);
+        within_a_minute(&tree, &["revert"]).exits(0);
+
+        let tree = Tree::new("installer");
+        tree.rr_patch(&["apply", "--commit"]).exits(0);
+        let whole = file_of(&tree, object);
+        let bytes = fs::read(&whole).unwrap();
+        damage(&tree, &object.replace("HEAD", "HEAD^"), |bytes| bytes[..bytes.len() - 12].to_vec());
+        let before = (tree.snapshot(), tree.state());
+        within_a_minute(&tree, &["revert"]).refuses().says(&["the git object `", "is broken: it ends early, after "]);
+        assert!((tree.snapshot(), tree.state()) == before, "{object}");
+        assert_eq!(fs::read(&whole).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn a_broken_object_of_the_patch_itself_is_not_committed() {
+    let tree = Tree::new("installer");
+    tree.rr_patch(&["apply", "--commit"]).exits(0);
+    let file = file_of(&tree, &format!("HEAD:{PROCESS}"));
+    tree.rr_patch(&["revert"]).exits(0);
+    // As after a power cut: libgit2 finds the object there, and does not write it again.
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "").unwrap();
+    let run = within_a_minute(&tree, &["apply", "--commit"]).refuses();
+    run.says(&[&format!("the git object `{}` is broken: the file is empty\n", file.display())]);
+    fs::remove_file(&file).unwrap();
+    tree.rr_patch(&["apply", "--commit"]).exits(0);
+    tree.git(&["fsck", "--strict"]);
 }
 
 #[test]

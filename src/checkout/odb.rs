@@ -6,7 +6,7 @@
 //! objects.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, BinaryHeap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -18,12 +18,16 @@ use flate2::{Decompress, FlushDecompress, Status};
 use git2::{Commit, ErrorCode, ObjectType, Oid, Repository, Tree};
 
 use crate::error::{Error, Shown};
+use crate::write;
 
 /// How deep alternates of alternates are followed: as deep as libgit2 and git do.
 const ALTERNATES: usize = 5;
 
 /// The longest header of a loose object: a kind, a space, a length of 20 digits, a NUL.
 const HEADER: usize = 32;
+
+/// A clock may be wrong by this many seconds: a commit may be older than its parents.
+const CLOCK_SKEW: i64 = 86_400;
 
 /// A repository whose loose objects are checked before they are read.
 pub struct Objects {
@@ -195,6 +199,46 @@ impl Objects {
         let reference = self.repository.resolve_reference_from_short_name(name).ok();
         let target = reference.and_then(|reference| reference.resolve().ok()?.target());
         target.or_else(|| self.abbreviated(name))
+    }
+
+    /// Whether a commit has `ancestor`, which is not older than its own ancestors, below it.
+    pub fn descends(&self, commit: Oid, ancestor: Oid) -> Result<bool> {
+        let oldest = self.commit(ancestor)?.time().seconds() - CLOCK_SKEW;
+        let mut known = HashSet::from([commit]);
+        let mut next = BinaryHeap::from([(self.commit(commit)?.time().seconds(), commit)]);
+        while let Some((time, id)) = next.pop() {
+            if time < oldest {
+                break;
+            }
+            for parent in self.commit(id)?.parent_ids() {
+                if parent == ancestor {
+                    return Ok(true);
+                }
+                // A shallow clone ends somewhere.
+                if known.insert(parent)
+                    && let Ok(commit) = self.commit(parent)
+                {
+                    next.push((commit.time().seconds(), parent));
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes objects durable that were just written, and those of the same bytes that were there before:
+    /// libgit2 does not write such an object again, and whoever wrote it may not have synced it.
+    pub fn sync(&self, ids: &BTreeSet<Oid>) -> Result<()> {
+        let Some(folder) = self.folders.first() else { return Ok(()) };
+        let mut changed = BTreeSet::from([folder.clone()]);
+        for &id in ids {
+            self.check(id)?;
+            let file = loose_file(folder, id);
+            if file.exists() {
+                write::sync(&file)?;
+                changed.extend(file.parent().map(Path::to_owned));
+            }
+        }
+        changed.iter().try_for_each(|folder| write::sync(folder))
     }
 }
 

@@ -5,11 +5,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Changes, Where, plan_from_originals};
-use crate::checkout::{Checkout, Content};
+use crate::checkout::{Checkout, Commit, Content};
 use crate::error::{Error, Shown, plain};
 use crate::journal::{About, Journal, Lock, Seen, State, refuse_odd_modes};
 use crate::patchfile::Label;
-use crate::plan::{How, Plan, Recipe, Rewrite, reversed};
+use crate::plan::{How, Plan, Recipe, Rewrite, changes, reversed};
 use crate::recognise::{Marked, Recognised};
 use crate::report::{self, Report, kept, short};
 use crate::transaction::{Carrying, Failure, Kept, carry_out, sweep};
@@ -81,11 +81,21 @@ impl Apply {
         let unchanged = |journal: &Journal| same_bytes(&journal.plan, &plan) && journal.about.how == about.how;
         let in_place = seen.iter().all(|seen| seen.state == State::Patched);
         let committed = journal.as_ref().and_then(|journal| journal.about.commit.as_ref());
-        let committed = committed.filter(|commit| checkout.is_at(commit));
         let in_head = found.as_ref().is_some_and(|found| found.committed);
-        let wanted = !self.commit || committed.is_some() || in_head;
-        if let Some(journal) = journal.as_ref().filter(|journal| in_place && wanted && unchanged(journal)) {
-            return self.nothing_to_do(&checkout, journal, &kept_aside);
+        let (committed, left) = match committed {
+            Some(commit) if checkout.is_at(commit) => (Some(commit), None),
+            left => (None, left),
+        };
+        // A revert that was killed puts originals back, and leaves the commit.
+        let whole = seen.iter().all(|seen| matches!(seen.state, State::Original | State::Patched));
+        let wanted = match self.commit {
+            true => (committed.is_some() && whole) || (in_head && in_place),
+            false => in_place,
+        };
+        if let Some(journal) = journal.as_ref().filter(|journal| wanted && unchanged(journal)) {
+            let report = self.patch_the_rest(&checkout, journal, &seen, kept_aside)?;
+            self.complete_commit(&checkout, journal, committed, left)?;
+            return Ok(report);
         }
         if let Some(commit) = committed {
             return Err(Error::refused(format!("the changes are committed already, as {}", short(&commit.id)))
@@ -98,12 +108,14 @@ impl Apply {
 
         if self.commit {
             refuse_committed(in_head)?;
-            let changes: Vec<_> =
-                plan.rewrites.iter().map(|r| (r.path.as_str(), r.before.as_ref(), r.after.as_ref())).collect();
-            let commit = checkout.prepare_commit(&changes, &message(&about, &plan), self.branch.as_deref())?;
+            let message = message(&about, &plan);
+            let commit = checkout.prepare_commit(&changes(&plan), &message, self.branch.as_deref(), left)?;
             about.commit = Some(commit);
         }
         kept_aside.extend(sweep(&checkout, &plan.rewrites, &|_, _| false)?);
+        if let (Some(journal), Some(left)) = (&journal, left) {
+            undo_left(&checkout, journal, left)?;
+        }
         let again = journal.is_some();
         if let Some(journal) = &journal {
             kept_aside.extend(bring_back(&checkout, journal, found.is_some(), &seen)?);
@@ -122,11 +134,7 @@ impl Apply {
         }
         let mut committed = String::new();
         if let Some(commit) = &journal.about.commit {
-            let paths: Vec<&str> = rewrites.iter().map(|rewrite| rewrite.path.as_str()).collect();
-            checkout.put_commit(commit, &paths).map_err(|error| {
-                Error::failed(format!("the files are patched, but could not be committed: {error:#}"))
-                    .hint("`rr-patch apply --commit` tries again; `rr-patch revert` takes the patch back")
-            })?;
+            checkout.put_commit(commit, &changes(&journal.plan))?;
             let on = self.branch.as_ref().map_or(String::new(), |name| format!(" on the new branch `{name}`"));
             committed = format!("committed as {}{on}\n", short(&commit.id));
         }
@@ -145,16 +153,21 @@ impl Apply {
         Ok(Report::new(SCHEMA, text, data))
     }
 
-    /// All is in place already.
-    fn nothing_to_do(&self, checkout: &Checkout, journal: &Journal, kept_aside: &[Kept]) -> Result<Report> {
-        if !self.dry_run {
-            self.verify(checkout, journal, &[])?;
+    /// Completes what an earlier run began: the index of a commit that is checked out, or the locks of one that
+    /// is not.
+    fn complete_commit(
+        &self,
+        checkout: &Checkout,
+        journal: &Journal,
+        committed: Option<&Commit>,
+        left: Option<&Commit>,
+    ) -> Result<()> {
+        match (committed.filter(|_| self.commit), left) {
+            _ if self.dry_run => Ok(()),
+            (Some(commit), _) => checkout.put_commit(commit, &changes(&journal.plan)),
+            (None, Some(left)) => checkout.remove_abandoned_locks(left),
+            (None, None) => Ok(()),
         }
-        let root = checkout.root().shown();
-        let text = format!("`{root}` is patched already; nothing to do\n{}", notes_of(kept_aside));
-        let mut data = data(checkout, &journal.plan, &journal.about, "unchanged");
-        add_kept(&mut data, kept_aside);
-        Ok(Report::new(SCHEMA, text, data))
     }
 
     /// What `--dry-run` prints.
@@ -226,12 +239,11 @@ impl Apply {
             kept_aside.extend(carry_out(checkout, &done, Carrying::default()).map_err(anyhow::Error::from)?);
             self.verify(checkout, journal, &done)?;
         }
-        let text = format!(
-            "`{}`{said}\nedited since, and left as it is: {}\n{}",
-            checkout.root().shown(),
-            edited.join(", "),
-            notes_of(&kept_aside)
-        );
+        let mut text = format!("`{}`{said}\n", checkout.root().shown());
+        if !edited.is_empty() {
+            text.push_str(&format!("edited since, and left as it is: {}\n", edited.join(", ")));
+        }
+        text.push_str(&notes_of(&kept_aside));
         let mut data = data(checkout, &journal.plan, &journal.about, outcome);
         add_kept(&mut data, &kept_aside);
         Ok(Report::new(SCHEMA, text, data))
@@ -272,6 +284,14 @@ fn bring_back(checkout: &Checkout, journal: &Journal, found: bool, seen: &[Seen]
         Journal::begin(checkout, journal.plan.clone(), journal.about.clone())?;
     }
     Ok(carry_out(checkout, &taken_back(seen), Carrying { durable: true, folder_modes: &journal.folders })?)
+}
+
+/// Takes back a commit that an earlier run began and did not finish: the new journal will not know of it.
+fn undo_left(checkout: &Checkout, journal: &Journal, left: &Commit) -> Result<()> {
+    let changes = changes(&journal.plan);
+    checkout.check_undo(left, &changes)?;
+    checkout.undo_commit(left, &changes)?;
+    Ok(())
 }
 
 /// Refuses a second commit on top of one that another clone made.

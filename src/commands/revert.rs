@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::Where;
 use super::apply::{add_kept, notes_of};
-use crate::checkout::{Commit, Undone};
-use crate::error::Error;
-use crate::error::Shown as _;
+use crate::checkout::{Commit, TakenBack, Undone};
+use crate::error::{Error, Shown as _};
 use crate::journal::{Lock, has_leftovers};
+use crate::plan::changes;
 use crate::recognise::{Applied, Found, Recognised};
 use crate::report::{Report, count, short};
 use crate::transaction::{Carrying, carry_out};
@@ -52,6 +52,10 @@ impl Revert {
         };
         let mut kept = journal.sweep(&checkout)?;
         let undo = journal.undo(&checkout, self.force)?;
+        let commit = journal.about.commit.clone();
+        if let Some(commit) = &commit {
+            checkout.check_undo(commit, &changes(&journal.plan))?;
+        }
         // Originals that were found in git get a journal first, so that a revert that is killed can be completed.
         let journal = if found.is_some() { journal.adopt(&checkout)? } else { journal };
         let carrying = Carrying { durable: true, folder_modes: &journal.folders };
@@ -64,9 +68,8 @@ impl Revert {
                 return Err(failure.into());
             }
         }
-        let paths: Vec<&str> = journal.plan.rewrites.iter().map(|rewrite| rewrite.path.as_str()).collect();
-        let commit = journal.about.commit.clone();
-        let undone = commit.as_ref().map(|commit| checkout.undo_commit(commit, &paths)).transpose()?;
+        let taken_back =
+            commit.as_ref().map(|commit| checkout.undo_commit(commit, &changes(&journal.plan))).transpose()?;
         let backups: Vec<&str> = undo.backups.iter().map(|(_, backup)| backup.as_str()).collect();
         journal.end(&checkout, &backups)?;
 
@@ -97,9 +100,12 @@ impl Revert {
                 text.push_str("the commit of the changes stays: commit the files that came back\n");
             }
         }
-        if let (Some(Commit { id, branch, .. }), Some(undone)) = (commit, &undone) {
+        if let (Some(Commit { id, branch, .. }), Some(TakenBack { commit, staged })) = (commit, &taken_back) {
+            for path in staged {
+                let _ = writeln!(text, "  `{}` has staged edits, which stay staged", path.shown());
+            }
             let short = short(&id);
-            let _ = match (undone, branch) {
+            let _ = match (commit, branch) {
                 (Undone::Gone, Some(branch)) => writeln!(text, "commit {short} is gone, and branch `{branch}` with it"),
                 (Undone::Gone, None) => writeln!(text, "commit {short} is gone"),
                 (Undone::Below, _) => writeln!(
@@ -114,7 +120,7 @@ impl Revert {
         }
         let mut data = json!({
             "outcome": "reverted", "root": checkout.root().in_json(), "files": files,
-            "commit_gone": undone.map(|undone| undone == Undone::Gone),
+            "commit_gone": taken_back.map(|taken_back| taken_back.commit == Undone::Gone),
         });
         add_kept(&mut data, &kept);
         Ok(Report::new(SCHEMA, text, data))
