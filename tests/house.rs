@@ -353,17 +353,18 @@ fn every_file_of_tests_is_listed_in_main_rs_and_says_what_it_is_about() {
     let mut listed = BTreeSet::new();
     let mut listing = vec![PathBuf::from("tests/main.rs"), PathBuf::from("tests/torture/main.rs")];
     while let Some(path) = listing.pop() {
-        // A file `x.rs` has its modules in the folder `x`.
-        let folder = if path.ends_with("main.rs") { path.parent().unwrap().into() } else { path.with_extension("") };
+        let folder = path.parent().unwrap();
         let mut at = None;
         for line in text(&path).lines() {
             if let Some(name) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
-                listing.push(at.take().unwrap_or_else(|| folder.join(name).with_extension("rs")));
+                let plain = folder.join(name).with_extension("rs");
+                let own = if home().join(&plain).exists() { plain } else { folder.join(name).join("mod.rs") };
+                listing.push(at.take().unwrap_or(own));
             }
             let elsewhere = line.strip_prefix("#[path = \"").and_then(|rest| rest.strip_suffix("\"]"));
             at = elsewhere.map(|name| match name.strip_prefix("../") {
-                Some(above) => path.parent().unwrap().parent().unwrap().join(above),
-                None => path.parent().unwrap().join(name),
+                Some(above) => folder.parent().unwrap().join(above),
+                None => folder.join(name),
             });
         }
         listed.insert(path);

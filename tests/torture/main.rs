@@ -74,6 +74,14 @@ struct Arguments {
     #[arg(long, value_name = "POINT")]
     point: Vec<Point>,
 
+    /// Only disturbances of this column of the report, like `power` (repeatable)
+    #[arg(long, value_name = "COLUMN")]
+    kind: Vec<String>,
+
+    /// The tool to torture, if not the one that was built with this program: an earlier version, say
+    #[arg(long, value_name = "FILE")]
+    tool: Option<PathBuf>,
+
     /// What is sampled is chosen by this
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -116,6 +124,9 @@ fn main() -> ExitCode {
             SCENARIOS.iter().map(|s| s.name).collect::<Vec<_>>().join(", ")
         );
         return ExitCode::from(if arguments.only.is_empty() { 0 } else { 2 });
+    }
+    if let Some(tool) = &arguments.tool {
+        sandbox::torture(tool.canonicalize().expect("the tool is there"));
     }
     if let Err(why) = tracer::available() {
         println!("skipped: {why}");
@@ -176,6 +187,10 @@ fn run(arguments: &Arguments, scenarios: &[&'static Scenario], base: &Path, whol
                     (true, true) => points::of(&made, &calls, &systems, arguments.seed),
                     (true, false) => points::kills(&calls),
                 };
+                let wanted = |point: &Point| {
+                    arguments.kind.is_empty() || arguments.kind.iter().any(|name| name == point.trouble.column())
+                };
+                let points = points.into_iter().filter(wanted).collect();
                 report.lock().unwrap().add(scenario.name, "none", "none:0", &trial.found);
                 prepared.lock().unwrap().push((n, made, points));
             }

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::harness::{Run, command};
 use crate::power::on_boot;
@@ -15,6 +16,17 @@ use crate::power::on_boot;
 pub const TEMPORARY: &str = ".rr-patch-";
 /// What the names of edited versions hold that `revert --force` keeps.
 pub const EDITED: &str = ".edited";
+
+static TOOL: OnceLock<String> = OnceLock::new();
+
+/// Tortures another tool than the one that was built with this program.
+pub fn torture(tool: PathBuf) {
+    let _ = TOOL.set(tool.into_os_string().into_string().expect("a path in UTF-8"));
+}
+
+fn tool() -> &'static str {
+    TOOL.get().map_or(env!("CARGO_BIN_EXE_rr-patch"), String::as_str)
+}
 
 /// A folder of its own, removed when it is dropped: the tree in it, and what lies beside the tree.
 #[derive(Debug)]
@@ -71,7 +83,7 @@ impl Place {
 
     /// The tool, to be run in the tree.
     pub fn tool(&self, arguments: &[&str]) -> Command {
-        self.program(env!("CARGO_BIN_EXE_rr-patch"), arguments)
+        self.program(tool(), arguments)
     }
 
     fn program(&self, program: &str, arguments: &[&str]) -> Command {
@@ -86,7 +98,7 @@ impl Place {
 
     /// Runs the tool. One that does not end is killed, and its code is 137.
     pub fn run(&self, arguments: &[&str]) -> Run {
-        let tool = ["-s", "KILL", "60", env!("CARGO_BIN_EXE_rr-patch")];
+        let tool = ["-s", "KILL", "60", tool()];
         Run::of(self.program("timeout", &[&tool, arguments].concat()).output().unwrap())
     }
 

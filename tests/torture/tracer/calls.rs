@@ -251,7 +251,7 @@ impl fmt::Display for Call {
                 let part = part.as_os_str().to_string_lossy().into_owned();
                 if part.starts_with(".rr-patch-") { ".rr-patch-*".to_owned() } else { part }
             };
-            below.components().map(part).collect::<Vec<_>>().join("/")
+            below.components().map(part).collect::<PathBuf>().display().to_string()
         };
         write!(f, "{}({})", self.name, self.paths.iter().map(name).collect::<Vec<_>>().join(" → "))
     }
