@@ -64,17 +64,7 @@ impl Apply {
         let seen = journal.as_ref().map(|journal| journal.look(&checkout)).transpose()?.unwrap_or_default();
         let plan = match plan_from_originals(&checkout, &seen, &recipe, self.changes.three_way) {
             Ok(plan) => plan,
-            Err(error) => {
-                let edited = seen.iter().any(|seen| matches!(seen.state, State::Edited | State::Missing));
-                return match &journal {
-                    // The edits lie beside the changes. The same changes again leave them as they are.
-                    Some(journal) if journal.about.how == about.how && kept(journal, &seen) && !self.commit => {
-                        self.patch_the_rest(&checkout, journal, &seen, kept_aside)
-                    }
-                    Some(journal) if edited => Err(edited_since(journal, &seen, error)),
-                    _ => Err(error),
-                };
-            }
+            Err(error) => return self.without_a_plan(&checkout, journal.as_ref(), &about, &seen, kept_aside, error),
         };
 
         refuse_odd_modes(&plan.rewrites)?;
@@ -151,6 +141,28 @@ impl Apply {
         let mut data = data(&checkout, &journal.plan, &journal.about, "patched");
         add_kept(&mut data, &kept_aside);
         Ok(Report::new(SCHEMA, text, data))
+    }
+
+    /// Where patched files were edited, so that they cannot be taken for originals; `planning` is what became of
+    /// trying to.
+    fn without_a_plan(
+        &self,
+        checkout: &Checkout,
+        journal: Option<&Journal>,
+        about: &About,
+        seen: &[Seen],
+        kept_aside: Vec<Kept>,
+        planning: anyhow::Error,
+    ) -> Result<Report> {
+        let edited = seen.iter().any(|seen| matches!(seen.state, State::Edited | State::Missing));
+        match journal {
+            // The edits lie beside the changes. The same changes again leave them as they are.
+            Some(journal) if journal.about.how == about.how && kept(journal, seen) && !self.commit => {
+                self.patch_the_rest(checkout, journal, seen, kept_aside)
+            }
+            Some(journal) if edited => Err(edited_since(journal, seen, planning)),
+            _ => Err(planning),
+        }
     }
 
     /// Completes what an earlier run began: the index of a commit that is checked out, or the locks of one that
