@@ -211,7 +211,8 @@ pub fn remove_abandoned(lock: &Path, references: &[PathBuf]) -> Result<bool> {
     }
     // The process that was killed may have had a reference locked. libgit2 makes those locks, and
     // nothing in them is ours: one that is not older than our own and that nobody touches was left there.
-    let ours = file.metadata()?.modified()?;
+    let ours = file.metadata().and_then(|seen| seen.modified());
+    let ours = ours.with_context(|| format!("cannot look at `{}`", lock.shown()))?;
     for reference in references.iter().map(|reference| lock_of(reference)) {
         let begun = Instant::now();
         while let Some((inode, modified)) = identity(&reference)
