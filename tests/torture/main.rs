@@ -26,6 +26,7 @@ mod harness;
 #[path = "../streams.rs"]
 mod streams;
 
+mod adds;
 mod checks;
 mod crowd;
 mod cuts;
@@ -86,6 +87,10 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
+    /// Points that are not begun by then are left out, and counted
+    #[arg(long, value_name = "N", default_value_t = 570)]
+    seconds: u64,
+
     /// How many points are tried at once
     #[arg(long)]
     jobs: Option<usize>,
@@ -106,9 +111,6 @@ struct Arguments {
     #[arg(hide = true)]
     filter: Vec<String>,
 }
-
-/// Points that are not begun by then are left out, and counted.
-const TIME: Duration = Duration::from_secs(570);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -204,7 +206,7 @@ fn run(arguments: &Arguments, scenarios: &[&'static Scenario], base: &Path, whol
     let left_out = AtomicUsize::new(0);
     in_parallel(jobs, all.len(), &|n| {
         let (prepared, point) = all[n];
-        if start.elapsed() > TIME {
+        if start.elapsed() > Duration::from_secs(arguments.seconds) {
             left_out.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -225,7 +227,7 @@ fn run(arguments: &Arguments, scenarios: &[&'static Scenario], base: &Path, whol
     let mut report = report.into_inner().unwrap();
     match left_out.into_inner() {
         0 => {}
-        count => report.skipped.push(format!("{count} points: the time of {} s was over", TIME.as_secs())),
+        count => report.skipped.push(format!("{count} points: the time of {} s was over", arguments.seconds)),
     }
     println!("{} s", start.elapsed().as_secs());
     report

@@ -10,7 +10,7 @@ use crate::power::{FileSystem, Flush};
 use crate::random::Random;
 use crate::saves::Way;
 use crate::tracer::{Act, Call, Kind, Moment, trace};
-use crate::{crowd, cuts, power, saves};
+use crate::{adds, crowd, cuts, power, saves};
 
 /// A disturbance at one system call of a scenario's command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub enum Trouble {
     Full,
     /// An editor saves at the call.
     Save(Way, Moment),
+    /// A user stages a file at the call.
+    Add(Moment),
     /// A file was cut short before.
     Cut,
     /// Many processes at once.
@@ -46,7 +48,7 @@ pub enum Failure {
 }
 
 /// All disturbances, the column of the report that counts them, and the name of a point.
-const TROUBLES: [(Trouble, &str, &str); 18] = [
+const TROUBLES: [(Trouble, &str, &str); 20] = [
     (Trouble::Kill(Moment::Before), "kill", "kill-before"),
     (Trouble::Kill(Moment::After), "kill", "kill-after"),
     (Trouble::Fail(Failure::Io), "eio", "eio"),
@@ -59,6 +61,8 @@ const TROUBLES: [(Trouble, &str, &str); 18] = [
     (Trouble::Save(Way::InPlace, Moment::After), "save", "save-in-place-after"),
     (Trouble::Save(Way::Held, Moment::Before), "save", "opened-before"),
     (Trouble::Save(Way::Held, Moment::After), "save", "opened-after"),
+    (Trouble::Add(Moment::Before), "add", "git-add-before"),
+    (Trouble::Add(Moment::After), "add", "git-add-after"),
     (Trouble::Cut, "cut", "cut"),
     (Trouble::Crowd, "crowd", "crowd"),
     (Trouble::Power(FileSystem::Ext4, Flush::Nothing), "power", "power-ext4"),
@@ -68,12 +72,13 @@ const TROUBLES: [(Trouble, &str, &str); 18] = [
 ];
 
 /// The columns of the report.
-pub const COLUMNS: [&str; 9] = ["kill", "eio", "enospc", "eintr", "full", "save", "cut", "crowd", "power"];
+pub const COLUMNS: [&str; 10] = ["kill", "eio", "enospc", "eintr", "full", "save", "add", "cut", "crowd", "power"];
 
-/// How many calls of a scenario are made to fail in one way, to be saved at in one way, and to be the last
-/// before a power failure. Kills are never sampled.
+/// How many calls of a scenario are made to fail in one way, to be saved or staged at in one way, and to be
+/// the last before a power failure. Kills are never sampled.
 const FAILURES: usize = 40;
 const SAVES: usize = 24;
+const ADDS: usize = 20;
 const POWER: [(FileSystem, usize); 2] = [(FileSystem::Ext4, 10), (FileSystem::Xfs, 4)];
 /// How many times many processes run at once.
 const ROUNDS: usize = 4;
@@ -118,6 +123,7 @@ pub fn of(prepared: &Prepared, calls: &[Call], systems: &[FileSystem], seed: u64
             Trouble::Fail(_) => random.sample(at(&|_| true), FAILURES),
             Trouble::Full => random.sample(at(&needs_room), FAILURES),
             Trouble::Save(..) => random.sample(at(&|call| saves::applies(scenario, call)), SAVES),
+            Trouble::Add(_) => random.sample(at(&|call| adds::applies(scenario, call)), ADDS),
             Trouble::Cut if scenario.name == "revert" => (1..=cuts::count(prepared)).collect(),
             Trouble::Crowd if scenario.name == "apply" => (1..=ROUNDS).collect(),
             Trouble::Cut | Trouble::Crowd => Vec::new(),
@@ -135,10 +141,11 @@ pub fn of(prepared: &Prepared, calls: &[Call], systems: &[FileSystem], seed: u64
     points
 }
 
-/// A kill at each call, and nothing else.
+/// A kill before each call and after the last, and nothing else.
 pub fn kills(calls: &[Call]) -> Vec<Point> {
-    let at = |moment| calls.iter().map(move |call| Point { trouble: Trouble::Kill(moment), number: call.number });
-    at(Moment::Before).chain(at(Moment::After)).collect()
+    let at = |moment, call: &Call| Point { trouble: Trouble::Kill(moment), number: call.number };
+    let before = calls.iter().map(|call| at(Moment::Before, call));
+    before.chain(calls.last().map(|call| at(Moment::After, call))).collect()
 }
 
 impl Failure {
@@ -172,6 +179,7 @@ impl Point {
         match self.trouble {
             Trouble::Kill(_) | Trouble::Fail(_) | Trouble::Full => self.at_call(prepared),
             Trouble::Save(way, at) => saves::run(prepared, way, at, self.number),
+            Trouble::Add(at) => adds::run(prepared, at, self.number),
             Trouble::Cut => cuts::run(prepared, self.number),
             Trouble::Crowd => Some(crowd::run(prepared, self.number, seed)),
             Trouble::Power(system, flush) => power::cut(prepared, system, flush, self.number),

@@ -11,6 +11,8 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use crate::checks::{Prepared, Trial};
 use crate::harness::Run;
@@ -113,7 +115,13 @@ struct Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = run("umount", &[self.folder.as_os_str()]);
+        // Between fork and exec, a child that another thread starts has what this thread has open.
+        for _ in 0..100 {
+            if run("umount", &[self.folder.as_os_str()]).is_ok() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
         let _ = fs::remove_dir(&self.folder);
     }
 }

@@ -23,6 +23,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+
 pub use calls::{Call, Kind};
 use registers::Registers;
 
@@ -113,6 +115,7 @@ pub fn trace(
         shell.envs(std::env::vars_os());
     }
     command.get_current_dir().map(|folder| shell.current_dir(folder));
+    let _pinned = Pinned::here();
     let mut child = shell.spawn()?;
     let main = Pid::from_raw(child.id().cast_signed());
 
@@ -137,6 +140,28 @@ pub fn trace(
     let hung = watchdog.join().is_ok_and(|late| late);
     let text = |path: &Path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     Ok(Ended { code: code?, hung, stdout: text(&stdout)?, stderr: text(&stderr)? })
+}
+
+/// Keeps this thread, and the program that it starts, on one processor: they take turns, and handing over to
+/// another processor takes longer than a call.
+struct Pinned(Option<CpuSet>);
+
+impl Pinned {
+    fn here() -> Self {
+        let before = sched_getaffinity(None).ok();
+        let mut here = CpuSet::new();
+        here.set(sched_getcpu());
+        let _ = sched_setaffinity(None, &here);
+        Self(before)
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = sched_setaffinity(None, before);
+        }
+    }
 }
 
 /// Attaches to a child that is stopping itself.
