@@ -375,6 +375,28 @@ fn edit(tree: &Tree, conflicts: bool) {
 }
 
 #[test]
+fn apply_and_revert_of_a_commit_sync_objects_references_and_the_index() {
+    if let Some(why) = untraceable() {
+        skip(&["ptrace"], &why);
+        return;
+    }
+    let onto_a_branch: &[&str] = &["apply", "--commit", "--branch", "debug/rr"];
+    for first in [&["apply", "--commit"][..], onto_a_branch] {
+        for (edited, revert) in [(false, &["revert"][..]), (true, &["revert"]), (true, &["revert", "--force"])] {
+            let tree = Tree::new("p2");
+            if edited {
+                keeps_the_rule(&tree, APPLY);
+            }
+            keeps_the_rule(&tree, first);
+            if edited {
+                edit(&tree, revert.contains(&"--force"));
+            }
+            keeps_the_rule(&tree, revert);
+        }
+    }
+}
+
+#[test]
 fn apply_syncs_what_a_patch_adds_and_removes_in_folders_of_its_own() {
     if let Some(why) = untraceable() {
         skip(&["ptrace"], &why);
