@@ -120,7 +120,8 @@ pub fn render(error: &anyhow::Error) -> String {
             text.push_str("nothing was written\n");
         }
     }
-    plain(&text)
+    // Names in a message are escaped where it is made; quoted lines of a patch keep what only turns text.
+    escaped(&text, |c| c.is_control() && !['\n', '\t'].contains(&c))
 }
 
 /// A text without what would move a terminal's cursor, colour what follows, or turn its direction: lines of patches

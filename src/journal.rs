@@ -421,10 +421,12 @@ impl Journal {
 /// Refuses files whose modes are more than permissions: a journal with such a mode is not believed.
 pub fn refuse_odd_modes(rewrites: &[Rewrite]) -> Result<()> {
     for rewrite in rewrites {
-        let contents = [&rewrite.before, &rewrite.after];
-        if let Some(content) = contents.into_iter().flatten().find(|content| !is_regular(content.mode)) {
+        let mode = |content: &Option<Content>| content.as_ref().map(|content| content.mode);
+        if !are_regular(mode(&rewrite.before), mode(&rewrite.after))
+            && let Some(content) = rewrite.before.as_ref().or(rewrite.after.as_ref())
+        {
             return Err(Error::refused(format!("`{}` has the mode {:o}", rewrite.path, content.mode))
-                .detail("expected: a source file without set-user-ID, set-group-ID and sticky bits")
+                .detail("expected: a source file without set-user-ID and sticky bits")
                 .hint(format!("`chmod {:o} {}`", content.mode & 0o777, rewrite.path))
                 .into());
         }
@@ -445,11 +447,11 @@ impl Seen<'_> {
     }
 }
 
-/// Whether a source file may have this mode. Set-user-ID, set-group-ID on what the group may execute, and
-/// the sticky bit would make of a source file what no plan makes. (Set-group-ID without that execute bit asks
-/// for mandatory locking, and is harmless.)
-fn is_regular(mode: u32) -> bool {
-    mode & !0o2777 == 0 && mode & 0o2010 != 0o2010
+/// Whether a plan can have these modes of a file before and after: permissions, and a set-group-ID bit that the
+/// file has already. Set-user-ID and sticky bits are on no source file.
+fn are_regular(before: Option<u32>, after: Option<u32>) -> bool {
+    let mut modes = before.into_iter().chain(after);
+    modes.all(|mode| mode & !0o2777 == 0 && (mode & 0o2000 == 0 || before.is_some_and(|old| old & 0o2000 != 0)))
 }
 
 /// The most time that passes between the journal and the last of the files that it is for.
@@ -572,9 +574,6 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Journal> {
     let mut rest = &bytes[end + 1..];
     let mut take = |blob: Option<Blob>| -> Result<Option<Content>> {
         let Some(Blob { length, mode, hash }) = blob else { return Ok(None) };
-        if !is_regular(mode) {
-            return Err(damaged(&format!("a file in it has the mode {mode:o}, which no plan has")).into());
-        }
         let (bytes, tail) = rest.split_at_checked(length).ok_or_else(|| damaged("it is cut short"))?;
         rest = tail;
         let content = Content { bytes: bytes.to_vec(), mode };
@@ -587,6 +586,11 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Journal> {
     for Entry { path, before, after } in header.files {
         if !is_plain(&path) {
             return Err(damaged(&format!("`{}` in it is no path of a plan", path.escape_debug())).into());
+        }
+        let modes = [&before, &after].map(|blob| blob.as_ref().map(|blob| blob.mode));
+        if !are_regular(modes[0], modes[1]) {
+            let shown = modes.into_iter().flatten().map(|mode| format!("{mode:o}")).collect::<Vec<_>>().join(" and ");
+            return Err(damaged(&format!("a file in it has the modes {shown}, which no plan has")).into());
         }
         rewrites.push(Rewrite { path, before: take(before)?, after: take(after)? });
     }

@@ -372,7 +372,7 @@ fn a_journal_is_believed_only_on_paths_and_modes_that_a_plan_can_have() {
     for (old, new, why) in [
         (file(PROCESS), file("../../../../../../../../outside/process.go"), "is no path of a plan"),
         (file(SYSTEM), file(".git/hooks/post-commit"), "is no path of a plan"),
-        ("\"mode\":420".into(), "\"mode\":2541".into(), "has the mode 4755, which no plan has"),
+        ("\"mode\":420".into(), "\"mode\":2541".into(), "has the modes 4755 and 644, which no plan has"),
     ] {
         let tree = Tree::patched("installer");
         let journal = tree.read(JOURNAL);
