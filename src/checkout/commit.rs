@@ -131,12 +131,10 @@ impl Checkout {
         git2::opts::strict_object_creation(false);
         let objects = self.objects()?;
         let repository = objects.repository();
-        if let Some(earlier) = earlier {
-            self.remove_abandoned_locks(earlier)?;
-        }
-        index::wait_for_index(repository)?;
-        let index_path = index::path_of(repository);
-        let index = repository.index().map_err(|error| index::unread(&index_path, &error))?;
+        let left = earlier.map_or_else(Vec::new, |earlier| references(repository, earlier));
+        let index = LockedIndex::take(repository, &self.state_dir, &left)?;
+        let staged: Vec<_> = changes.iter().map(|(path, ..)| index.entry(&self.in_git(path))).collect();
+        drop(index);
         let head = Head::of(repository)?;
         let half = match earlier {
             Some(earlier) if earlier.is_half(&head)? => Some(earlier),
@@ -157,16 +155,14 @@ impl Checkout {
 
         let mut builder = TreeUpdateBuilder::new();
         let mut written = BTreeSet::new();
-        for (path, before, after) in changes {
+        for ((path, before, after), staged) in changes.iter().zip(staged) {
             let path = self.in_git(path);
             let committed = objects.entry(&tree, &path)?;
-            let staged = index.get_path(&path, 0);
-            let staged_id = staged.as_ref().map(|entry| entry.id);
+            let staged_id = staged.map(|(id, _)| id);
             let (before_id, after_id) = (oid(*before)?, oid(*after)?);
             let left = left.as_ref().map(|left| objects.entry(left, &path)).transpose()?.flatten();
             let ours = staged_id == after_id || (staged_id.is_some() && staged_id == left.map(|entry| entry.id));
-            let clean = staged.map(|entry| (entry.id, i64::from(entry.mode)))
-                == committed.map(|entry| (entry.id, i64::from(entry.mode)));
+            let clean = staged == committed.map(|entry| (entry.id, i64::from(entry.mode)));
             if committed.map(|entry| entry.id) != before_id || !(clean || ours) {
                 return Err(Error::refused(format!("`{}` has changes that are not committed", path.shown()))
                     .detail("expected: the file as the checked-out commit has it, since all of it would be committed")
@@ -295,9 +291,7 @@ impl Checkout {
     pub fn check_undo(&self, commit: &Commit, changes: &[Change]) -> Result<()> {
         let objects = self.objects()?;
         let repository = objects.repository();
-        self.remove_abandoned_locks(commit)?;
-        index::wait_for_index(repository)?;
-        repository.index().map_err(|error| index::unread(&index::path_of(repository), &error))?;
+        drop(LockedIndex::take(repository, &self.state_dir, &references(repository, commit))?);
         let head = Head::of(repository)?;
         let undone = undone(&objects, commit, &head)?;
         let to = if undone == Undone::Gone { Some(commit.parent()?) } else { head.id };

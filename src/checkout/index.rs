@@ -78,14 +78,22 @@ impl LockedIndex {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.shown())),
         }
-        let mut index = Index::open(&copy).map_err(|error| unread(&path, &error))?;
-        repository.set_index(&mut index).map_err(|error| unread(&path, &error))?;
+        let opened = Index::open(&copy).and_then(|mut index| repository.set_index(&mut index).map(|()| index));
+        let index = opened.map_err(|error| {
+            let _ = fs::remove_file(&copy);
+            unread(&path, &error)
+        })?;
         Ok(Self { path, copy, index, changed: false, _lock: lock })
+    }
+
+    /// What is staged for a path: the blob and its mode.
+    pub fn entry(&self, path: &Path) -> Option<(Oid, i64)> {
+        self.index.get_path(path, 0).map(|entry| (entry.id, i64::from(entry.mode)))
     }
 
     /// The blob that is staged for a path.
     pub fn staged(&self, path: &Path) -> Option<Oid> {
-        self.index.get_path(path, 0).map(|entry| entry.id)
+        self.entry(path).map(|(id, _)| id)
     }
 
     /// Stages a version of `file`, or that there is none.
@@ -145,27 +153,29 @@ impl Drop for LockedIndex {
 
 impl Lock {
     fn take(index: &Path, state_dir: &Path, references: &[PathBuf]) -> Result<Self> {
+        let (marker, name) = marker(state_dir)?;
         let path = lock_of(index);
+        let made = Self::make(&path, &name, references);
+        // The lock is its other name.
+        write::remove(&name)?;
+        made.map(|()| Self { path, _marker: marker })
+    }
+
+    fn make(path: &Path, marker: &Path, references: &[PathBuf]) -> Result<()> {
         let begun = Instant::now();
-        let marker = marker(state_dir)?;
         loop {
             // Both are one step, and fail where there is a lock; not every file system has both.
-            let made = fs::hard_link(&marker.1, &path).or_else(|error| match error.kind() {
+            let made = fs::hard_link(marker, path).or_else(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists => Err(error),
-                _ => write::rename_new(&marker.1, &path),
+                _ => write::rename_new(marker, path),
             });
             match made {
-                Ok(()) => {
-                    write::remove(&marker.1)?;
-                    return Ok(Self { path, _marker: marker.0 });
-                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error).with_context(|| format!("cannot make `{}`", path.shown())),
+                made => return made.with_context(|| format!("cannot make `{}`", path.shown())),
             }
-            if !remove_abandoned(&path, references)? {
+            if !remove_abandoned(path, references)? {
                 if begun.elapsed() > PATIENCE_INDEX {
-                    let _ = write::remove(&marker.1);
-                    return Err(held(&path).into());
+                    return Err(held(path).into());
                 }
                 thread::sleep(Duration::from_millis(5));
             }
@@ -266,22 +276,6 @@ pub fn wait_for_reference(file: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits for the index's lock to go.
-///
-/// # Errors
-/// It stays.
-pub fn wait_for_index(repository: &Repository) -> Result<()> {
-    let lock = lock_of(&path_of(repository));
-    let begun = Instant::now();
-    while lock.symlink_metadata().is_ok() {
-        if begun.elapsed() > PATIENCE_INDEX {
-            return Err(held(&lock).into());
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
-}
-
 /// A lock that another program holds, or left.
 pub fn held(lock: &Path) -> Error {
     Error::refused(format!("git's lock `{}` is there", lock.shown()))
@@ -297,7 +291,7 @@ fn quoted(path: &Path) -> String {
 }
 
 /// An index that libgit2 cannot read.
-pub fn unread(path: &Path, error: &git2::Error) -> Error {
+fn unread(path: &Path, error: &git2::Error) -> Error {
     let message = error.message();
     let found =
         Error::refused(format!("git's index cannot be read: {message}")).detail(format!("found: `{}`", path.shown()));
