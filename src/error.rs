@@ -64,9 +64,10 @@ impl Error {
         Self { exit: Exit::Refused, ..self }
     }
 
-    /// The same as a failure, where something was written after all.
+    /// The same as a failure, where something was written after all. An interruption stays one.
     pub fn as_failure(self) -> Self {
-        Self { exit: Exit::Failed, ..self }
+        let exit = if self.exit == Exit::Interrupted { self.exit } else { Exit::Failed };
+        Self { exit, ..self }
     }
 
     /// Adds an indented line under the message: where, what was expected, what was found.

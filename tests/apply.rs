@@ -1,11 +1,18 @@
 //! `rr-patch apply`: where it finds the checkout, what a second call does, what its options change,
 //! and that a failure of any kind takes everything back.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-use crate::harness::{ADDED, ADDED_UNIX, JOURNAL, PROCESS, Run, STATE, SYSTEM, Snapshot, Tree, cache_with_go, copy};
+use crate::harness::{
+    ADDED, ADDED_UNIX, JOURNAL, PROCESS, Run, STATE, SYSTEM, Snapshot, Tree, cache_with_go, copy, kill, write_program,
+};
+use crate::watched::{PATIENCE, Watched, processes_with};
 
 /// A type error that only Go sees.
 const BROKEN: &str = "package clusterapi\n\nvar broken int = \"text\"\n";
@@ -392,6 +399,142 @@ fn apply_verify_finds_the_go_that_set_up_put_into_the_cache() {
     tool.args(["apply", "--verify"]).envs([("PATH", "/nonexistent"), ("CGO_ENABLED", "0")]);
     let run = Run::of(tool.env("XDG_CACHE_HOME", cache.path()).output().unwrap());
     run.exits(0).prints(&["gofmt, go vet and go build have nothing to say"]);
+}
+
+/// A build of the same checkout finds in Go's cache what was compiled for `--verify`.
+#[test]
+fn apply_verify_compiles_as_the_build_does_so_that_it_repeats_nothing() {
+    let (tree, cache) = (Tree::new("installer"), tempfile::tempdir().unwrap());
+    // The controllers are another matter: only the installer itself is built.
+    let nothing = "build_controllers() { :; }\nadd_envtest() { :; }\npack_controllers() { :; }\n";
+    tree.write("hack/build-cluster-api.sh", nothing);
+    let variables = [("GOCACHE", cache.path().to_str().unwrap()), ("GOPROXY", "off")];
+    let build = || -> BTreeSet<String> {
+        let mode = [("MODE", "dev"), ("TAGS", "release"), ("OUTPUT", "out")];
+        let run = tree.run("sh", &["./hack/build.sh", "-v"], &[&variables[..], &mode].concat()).exits(0);
+        tree.remove("out");
+        run.stderr.lines().filter(|line| !line.starts_with('+')).map(str::to_owned).collect()
+    };
+    let apply = |options: &[&str]| Run::of(tree.tool().arg("apply").args(options).envs(variables).output().unwrap());
+    let package = |name: &str| format!("github.com/openshift/installer/pkg/clusterapi{name}");
+
+    // Without the file that `go generate` makes, package data and those that use it are compiled again.
+    let run = apply(&["--verify"]).exits(0);
+    run.says(&["verifying: CGO_ENABLED=0 GOFLAGS=-mod=vendor go vet -gcflags 'all=-N -l' ./pkg/"]);
+    let again = build();
+    assert!(again.contains("github.com/openshift/installer/cmd/openshift-install"), "{again:?}");
+    for known in ["runtime", "net/http", &package("/internal/process")] {
+        assert!(!again.contains(known), "{known} is compiled again: {again:?}");
+    }
+    // With it, nothing that was verified is.
+    let run = apply(&["--controllers", "all", "--verify"]).exits(0);
+    run.says(&["go build -gcflags 'all=-N -l' -tags release ./pkg/"]);
+    let again = build();
+    assert!(!again.contains(&package("/internal/process")) && !again.contains(&package("")), "{again:?}");
+    apply(&["--rr-arg=--chaos"]).exits(0);
+    let again = build();
+    assert!(again.contains(&package("/internal/process")) && again.contains(&package("")), "unverified: {again:?}");
+}
+
+/// A `go` that waits before it vets until it is let go on, first in PATH.
+struct WaitingGo {
+    folder: tempfile::TempDir,
+}
+
+impl WaitingGo {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let script = format!(
+            "#!/bin/sh\nif [ \"$1\" = vet ]; then\n\ttouch '{0}/waits'\n\twhile [ ! -e '{0}/on' ]; do sleep 0.05; done\nfi\n\
+             PATH='{path}' exec go \"$@\"\n",
+            folder.path().display()
+        );
+        write_program(&folder.path().join("go"), script);
+        fs::set_permissions(folder.path().join("go"), fs::Permissions::from_mode(0o755)).unwrap();
+        Self { folder }
+    }
+
+    /// Starts `apply --verify` in a tree, and returns when Go waits.
+    fn apply(&self, tree: &Tree) -> Watched {
+        let mut tool = tree.tool();
+        let path = format!("{}:{}", self.folder.path().display(), std::env::var("PATH").unwrap());
+        tool.args(["apply", "--verify"]).env("PATH", path).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut apply = Watched::start(&mut tool);
+        let began = Instant::now();
+        while !self.folder.path().join("waits").exists() {
+            assert!(apply.child.try_wait().unwrap().is_none() && began.elapsed() < PATIENCE, "{}", apply.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        apply
+    }
+
+    fn go_on(&self) {
+        fs::write(self.folder.path().join("on"), "").unwrap();
+    }
+}
+
+#[test]
+fn apply_verify_takes_the_patch_back_when_it_is_interrupted_and_says_so() {
+    for signal in ["INT", "TERM"] {
+        let tree = Tree::new("installer");
+        let before = tree.snapshot();
+        let go = WaitingGo::new();
+        let mut apply = go.apply(&tree);
+        assert!(tree.snapshot() != before, "the patch is in place while Go looks at it");
+        kill(signal, apply.child.id());
+        assert_eq!(apply.ends().code(), Some(130), "{}", apply.said());
+        let said = apply.said();
+        assert!(said.contains(&format!("(SIG{signal}): the changes were taken back\n")), "{said}");
+        assert!(!said.contains("error:"), "{said}");
+        assert!(tree.snapshot() == before);
+        assert!(!tree.path(STATE).exists());
+        assert_eq!(processes_with(go.folder.path().to_str().unwrap()), [] as [String; 0]);
+    }
+}
+
+#[test]
+fn apply_verify_does_not_hold_the_checkout_while_go_works() {
+    let tree = Tree::new("installer");
+    let before = tree.snapshot();
+    let go = WaitingGo::new();
+    let mut apply = go.apply(&tree);
+    tree.rr_patch(&["revert"]).exits(0);
+    tree.rr_patch(&["apply", "--controllers", "all"]).exits(0);
+    let theirs = tree.snapshot();
+    go.go_on();
+    assert_eq!(apply.ends().code(), Some(1), "{}", apply.said());
+    let said = apply.said();
+    assert!(said.contains("but the checkout was changed meanwhile\n  another rr-patch has changed it"), "{said}");
+    assert!(tree.snapshot() == theirs && theirs != before, "what others applied is theirs");
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.snapshot() == before);
+}
+
+#[test]
+fn apply_verify_does_not_take_back_what_was_edited_meanwhile() {
+    let tree = Tree::new("installer");
+    tree.write("pkg/clusterapi/broken.go", BROKEN);
+    let before = tree.snapshot();
+    let go = WaitingGo::new();
+    let mut apply = go.apply(&tree);
+    let edited = format!("{}\n// mine\n", tree.text(PROCESS));
+    tree.write(PROCESS, &edited);
+    go.go_on();
+    assert_eq!(apply.ends().code(), Some(1), "{}", apply.said());
+    let said = apply.said();
+    let parts = [
+        "broken.go:3:18",
+        "the changes were not taken back\n  changed meanwhile: ",
+        PROCESS,
+        "hint: `rr-patch revert` takes them back",
+    ];
+    for part in parts {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+    assert_eq!(tree.text(PROCESS), edited);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert!(tree.text(PROCESS).ends_with("\n// mine\n") && tree.snapshot().len() == before.len());
 }
 
 #[test]

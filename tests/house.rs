@@ -117,7 +117,7 @@ const HOMES: [(&str, &[&str]); 32] = [
     ("gimli", &["src/binary/", "src/bundle/elf.rs"]),
     ("git2", &["src/checkout", "src/patchfile.rs"]),
     ("include_dir", &["src/rules.rs", "src/rules/", "src/commands/demo.rs"]),
-    ("indicatif", &["src/commands/check.rs", "src/commands/traces.rs", "src/build/"]),
+    ("indicatif", &["src/commands/apply.rs", "src/commands/check.rs", "src/commands/traces.rs", "src/build/"]),
     ("jiff", &["src/commands/check.rs", "src/provenance.rs", "src/trace/"]),
     ("jsonc_parser", &["src/editor/jsonc.rs"]),
     ("libc", &["src/ffi.rs"]),

@@ -37,6 +37,7 @@ pub use platforms::Platforms;
 pub use prepare::{Prepared, Request};
 pub use revision::Terraform;
 pub use run::Built;
+pub use script::Compilation;
 pub use timings::Page;
 pub use view::{View, bytes};
 

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
+use super::needs::value;
 use crate::checkout::Checkout;
 use crate::error::{Error, Shown};
+use crate::process::Environment;
 
 /// The script, as the installer's documents call it.
 pub const SCRIPT: &str = "hack/build.sh";
@@ -18,6 +20,22 @@ pub const MAKEFILE: &str = "cluster-api/Makefile";
 pub struct Scripts {
     files: Vec<(String, String)>,
     pub executable: bool,
+}
+
+/// Flags for `go build` and `go vet`, and their environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compilation {
+    pub flags: Vec<String>,
+    /// Apart, since with them package `data` compiles only where the build has generated a file of it.
+    pub tags: Vec<String>,
+    pub environment: Environment,
+}
+
+impl Compilation {
+    /// That of the build. A checkout without build.sh has none to match.
+    pub fn of(checkout: &Checkout) -> Self {
+        Scripts::read(checkout).map(|scripts| scripts.compilation(checkout)).unwrap_or_default()
+    }
 }
 
 /// A version of Go as far as it can be compared. Pre-releases count as the release.
@@ -78,6 +96,25 @@ impl Scripts {
     /// Whether there is a Makefile that builds the controllers.
     pub fn have_makefile(&self) -> bool {
         self.files.iter().any(|(path, _)| path == MAKEFILE)
+    }
+
+    /// How build.sh compiles the installer's own packages with `MODE=dev` and `TAGS=release`, which
+    /// `rr-patch build` sets, as far as Go's cache goes by it.
+    pub fn compilation(&self, checkout: &Checkout) -> Compilation {
+        let mut flags = Vec::new();
+        let mut environment = Environment::new();
+        if self.say("all=-N -l") {
+            flags.extend(["-gcflags", "all=-N -l"].map(str::to_owned));
+        }
+        if self.say("export CGO_ENABLED=0") {
+            environment.insert("CGO_ENABLED".into(), "0".into());
+        }
+        let given = value(&environment, "GOFLAGS").is_some_and(|flags| !flags.is_empty());
+        if self.say("-mod=vendor") && !given && checkout.locate("vendor/modules.txt").is_file() {
+            environment.insert("GOFLAGS".into(), "-mod=vendor".into());
+        }
+        let tags = if self.say("TAGS") { vec!["-tags".to_owned(), "release".to_owned()] } else { Vec::new() };
+        Compilation { flags, tags, environment }
     }
 
     /// The minimum version of Go as build.sh states it: a variable like `minimum_go_version=1.23`.

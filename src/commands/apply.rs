@@ -1,19 +1,25 @@
 //! `rr-patch apply`: make the six changes.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::{Changes, Where, plan_from_originals};
+use crate::build::seconds;
 use crate::checkout::{Checkout, Commit, Content};
 use crate::error::{Error, Shown, plain};
 use crate::journal::{About, Journal, Lock, Seen, State, refuse_odd_modes};
 use crate::patchfile::Label;
 use crate::plan::{How, Plan, Recipe, Rewrite, changes, reversed};
+use crate::process::Interrupt;
 use crate::recognise::{Marked, Recognised};
-use crate::report::{self, Report, kept, short};
+use crate::report::{self, Report, count, kept, short};
 use crate::transaction::{Carrying, Failure, Kept, carry_out, sweep};
-use crate::verify;
+use crate::verify::{self, Progress};
 
 #[derive(Args, Debug)]
 pub struct Apply {
@@ -45,7 +51,8 @@ impl Apply {
         let recipe = self.changes.recipe()?;
         let checkout = self.place.checkout()?;
         checkout.refuse_operation_under_way()?;
-        let _lock = if self.dry_run { None } else { Some(Lock::take(&checkout)?) };
+        let lock = if self.dry_run { None } else { Some(Lock::take(&checkout)?) };
+        let mut locked = Locked { checkout: &checkout, lock };
         let (journal, found) = match Recognised::find(&checkout)? {
             None => (None, None),
             Some(Recognised::Applied(applied)) => (Some(applied.journal), applied.found),
@@ -64,7 +71,7 @@ impl Apply {
         let seen = journal.as_ref().map(|journal| journal.look(&checkout)).transpose()?.unwrap_or_default();
         let plan = match plan_from_originals(&checkout, &seen, &recipe, self.changes.three_way) {
             Ok(plan) => plan,
-            Err(error) => return self.without_a_plan(&checkout, journal.as_ref(), &about, &seen, kept_aside, error),
+            Err(error) => return self.without_a_plan(&mut locked, journal.as_ref(), &about, &seen, kept_aside, error),
         };
 
         refuse_odd_modes(&plan.rewrites)?;
@@ -83,7 +90,7 @@ impl Apply {
             false => in_place,
         };
         if let Some(journal) = journal.as_ref().filter(|journal| wanted && unchanged(journal)) {
-            let report = self.patch_the_rest(&checkout, journal, &seen, kept_aside)?;
+            let report = self.patch_the_rest(&mut locked, journal, &seen, kept_aside)?;
             self.complete_commit(&checkout, journal, committed, left)?;
             return Ok(report);
         }
@@ -114,7 +121,7 @@ impl Apply {
         let journal = begun.map_err(|error| if again { without_the_earlier_patch(error) } else { error })?;
         let rewrites = &journal.plan.rewrites;
         let written = carry_out(&checkout, rewrites, Carrying::default()).map(|kept| kept_aside.extend(kept));
-        let verified = written.and_then(|()| self.verify(&checkout, &journal, rewrites));
+        let verified = written.and_then(|()| self.verify(&mut locked, &journal, rewrites));
         if let Err(Failure { error, taken_back }) = verified {
             // Where something could not be taken back the originals are still needed.
             if taken_back {
@@ -147,7 +154,7 @@ impl Apply {
     /// trying to.
     fn without_a_plan(
         &self,
-        checkout: &Checkout,
+        locked: &mut Locked,
         journal: Option<&Journal>,
         about: &About,
         seen: &[Seen],
@@ -158,7 +165,7 @@ impl Apply {
         match journal {
             // The edits lie beside the changes. The same changes again leave them as they are.
             Some(journal) if journal.about.how == about.how && kept(journal, seen) && !self.commit => {
-                self.patch_the_rest(checkout, journal, seen, kept_aside)
+                self.patch_the_rest(locked, journal, seen, kept_aside)
             }
             Some(journal) if edited => Err(edited_since(journal, seen, planning)),
             _ => Err(planning),
@@ -195,20 +202,51 @@ impl Apply {
         Report::new(SCHEMA, text, data(checkout, plan, about, "would patch"))
     }
 
-    /// Asks Go, if that was asked for, and takes back what was `done` if Go says no.
-    fn verify(&self, checkout: &Checkout, journal: &Journal, done: &[Rewrite]) -> Result<(), Failure> {
+    /// Asks Go, if that was asked for, and takes back what was `done` if Go says no or a signal ends the asking.
+    ///
+    /// The checkout is not locked while Go works, so what others did meanwhile is looked at afterwards: their
+    /// changes are not taken back.
+    fn verify(&self, locked: &mut Locked, journal: &Journal, done: &[Rewrite]) -> Result<(), Failure> {
         if !self.verify {
             return Ok(());
         }
-        let Err(error) = verify::verify(checkout, &journal.plan, &progress) else { return Ok(()) };
-        if done.is_empty() {
-            let error = error.detail("nothing was written; the checkout was patched before, and still is");
-            return Err(Failure { error: error.into(), taken_back: false });
+        let left = |error: Error| Failure { error: error.into(), taken_back: false };
+        let interrupt = Interrupt::hold()?;
+        let checkout = locked.checkout;
+        drop(locked.lock.take());
+        let asked = verify::verify(checkout, &journal.plan, &interrupt, &mut View::new().as_callback());
+        let again = lock_again(checkout).map(|lock| locked.lock = Some(lock));
+        let as_left = match done {
+            // There is nothing to take back; a commit needs the lock all the same.
+            [] if self.commit => again,
+            [] => Ok(()),
+            done => again.and_then(|()| refuse_changed_since(checkout, journal, done)),
+        };
+        let Err(error) = asked else {
+            let error = Error::failed("Go has nothing against the changes, but the checkout was changed meanwhile");
+            let status = "`rr-patch status` says what is in place";
+            return as_left.map_err(|why| left(with_details(error, &why).hint(status)));
+        };
+        // What made Go end matters more than what it said then.
+        let ended = |outcome: &str| match interrupt.check(outcome).map_err(anyhow::Error::downcast) {
+            Err(Ok(interrupted)) => interrupted,
+            _ => error.detail(outcome),
+        };
+        match as_left {
+            _ if done.is_empty() => {
+                Err(left(ended("nothing was written; the checkout was patched before, and still is")))
+            }
+            Err(why) => {
+                let revert = "`rr-patch revert` takes them back, and keeps what was edited since";
+                Err(left(with_details(ended("the changes were not taken back"), &why).hint(revert)))
+            }
+            Ok(()) => {
+                let carrying = Carrying { durable: true, folder_modes: &journal.folders };
+                let kept = carry_out(checkout, &reversed(done), carrying)?;
+                let error = kept.iter().map(note_kept).fold(ended("the changes were taken back"), Error::detail);
+                Err(Failure { error: error.into(), taken_back: true })
+            }
         }
-        let kept = carry_out(checkout, &reversed(done), Carrying { durable: true, folder_modes: &journal.folders })?;
-        let error = error.detail("the changes were taken back");
-        let error = kept.iter().map(note_kept).fold(error, Error::detail);
-        Err(Failure { error: error.into(), taken_back: true })
     }
 
     /// On a tree that says it is patched, and whose originals are not known.
@@ -234,11 +272,12 @@ impl Apply {
     /// their original bytes again are patched.
     fn patch_the_rest(
         &self,
-        checkout: &Checkout,
+        locked: &mut Locked,
         journal: &Journal,
         seen: &[Seen],
         mut kept_aside: Vec<Kept>,
     ) -> Result<Report> {
+        let checkout = locked.checkout;
         let original = seen.iter().filter(|seen| seen.state == State::Original);
         let done: Vec<Rewrite> = original.map(|seen| seen.rewrite.clone()).collect();
         let edited: Vec<&str> = edited(seen).map(|seen| seen.rewrite.path.as_str()).collect();
@@ -249,7 +288,7 @@ impl Apply {
         };
         if !self.dry_run {
             kept_aside.extend(carry_out(checkout, &done, Carrying::default()).map_err(anyhow::Error::from)?);
-            self.verify(checkout, journal, &done)?;
+            self.verify(locked, journal, &done)?;
         }
         let mut text = format!("`{}`{said}\n", checkout.root().shown());
         if !edited.is_empty() {
@@ -284,9 +323,88 @@ fn message(about: &About, plan: &Plan) -> String {
     )
 }
 
-/// Says on stderr what runs now.
-fn progress(asked: &str) {
-    eprintln!("verifying: {}", plain(asked));
+/// A checkout, and its lock while that is held.
+struct Locked<'a> {
+    checkout: &'a Checkout,
+    lock: Option<Lock>,
+}
+
+/// What Go is at, on stderr: a line for each command, and below it how many packages were compiled. On a terminal
+/// that is drawn again and again; elsewhere it comes every now and then.
+struct View {
+    bar: ProgressBar,
+    began: Instant,
+    said: Instant,
+}
+
+impl View {
+    const NOTICE: Duration = Duration::from_secs(30);
+
+    fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{spinner} {elapsed}  {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        Self { bar, began: Instant::now(), said: Instant::now() }
+    }
+
+    fn as_callback(&mut self) -> impl FnMut(Progress) {
+        |progress| match progress {
+            Progress::Asks(asked) => {
+                self.bar.suspend(|| eprintln!("verifying: {}", plain(asked)));
+                self.bar.set_message("");
+                self.bar.enable_steady_tick(Duration::from_millis(200));
+                (self.began, self.said) = (Instant::now(), Instant::now());
+            }
+            Progress::Compiled(packages, last) => {
+                let compiled = format!("{} compiled, the last: {last}", count(packages, "package"));
+                if self.bar.is_hidden() && self.said.elapsed() > Self::NOTICE {
+                    eprintln!("verifying: {compiled}, after {}", seconds(self.began.elapsed()));
+                    self.said = Instant::now();
+                }
+                self.bar.set_message(compiled);
+            }
+        }
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Takes the lock again after it was given up. Another rr-patch may hold it for a moment; a build holds it for long.
+fn lock_again(checkout: &Checkout) -> Result<Lock> {
+    const TRIES: u32 = 50;
+    for _ in 1..TRIES {
+        if let Ok(lock) = Lock::take(checkout) {
+            return Ok(lock);
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    Lock::take(checkout)
+}
+
+/// # Errors
+/// What is not as this apply left it.
+fn refuse_changed_since(checkout: &Checkout, journal: &Journal, done: &[Rewrite]) -> Result<()> {
+    let now = Journal::all(checkout)?;
+    let same = |now: &Journal| same_bytes(&now.plan, &journal.plan) && now.about == journal.about;
+    if !now.iter().any(same) {
+        return Err(Error::failed("another rr-patch has changed it").into());
+    }
+    let ours = |path: &str| done.iter().any(|rewrite| rewrite.path == path);
+    let changed: Vec<_> = journal.look(checkout)?.into_iter().filter(|seen| ours(&seen.rewrite.path)).collect();
+    let changed = changed.iter().filter(|seen| seen.state != State::Patched);
+    let changed: Vec<String> = changed.map(|seen| format!("changed meanwhile: {}", seen.rewrite.path)).collect();
+    if changed.is_empty() { Ok(()) } else { Err(Error::failed(changed.join("\n")).into()) }
+}
+
+/// An error with what another one says under it.
+fn with_details(error: Error, why: &anyhow::Error) -> Error {
+    let details = why.downcast_ref::<Error>().map(Error::details).unwrap_or_default();
+    let lines = format!("{why:#}").lines().map(str::to_owned).collect::<Vec<_>>();
+    lines.into_iter().chain(details.iter().cloned()).fold(error, Error::detail)
 }
 
 /// Brings the originals back, durably: the new journal must not be written over originals that are not yet in
