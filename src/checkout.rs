@@ -313,19 +313,60 @@ impl History {
         &self.below
     }
 
-    /// The commit that `name` stands for, in any way that git understands.
+    /// The commit that `name` stands for, in any way that git understands; or the branch of that name on a
+    /// remote, where there is none here.
     pub fn revision(&self, name: &str) -> Result<Revision> {
-        let unknown = |error: anyhow::Error| match error.downcast::<git2::Error>() {
-            Ok(error) => {
-                let repository = self.objects.repository().path().shown();
-                Error::refused(format!("`{name}` is no revision of `{repository}`: {}", error.message()))
-                    .hint("`git rev-parse` takes the same names; a shallow clone lacks the older commits")
-                    .into()
-            }
-            Err(error) => error,
+        let (commit, name) = match self.objects.revision(name).map_err(anyhow::Error::downcast::<git2::Error>) {
+            Ok(commit) => (commit, name.to_owned()),
+            Err(Err(error)) => return Err(error),
+            Err(Ok(error)) => match self.remote_branch(name)? {
+                Some(branch) => (self.objects.revision(&branch)?, branch),
+                None => return Err(self.no_revision(name, &error).into()),
+            },
         };
-        let commit = self.objects.revision(name).map_err(unknown)?;
-        Ok(Revision { name: name.to_owned(), commit: commit.id().to_string(), time: commit.time().seconds() })
+        Ok(Revision { name, commit: commit.id().to_string(), time: commit.time().seconds() })
+    }
+
+    fn no_revision(&self, name: &str, error: &git2::Error) -> Error {
+        let known: Vec<String> = ["refs/heads/*", "refs/remotes/*", "refs/tags/*"]
+            .into_iter()
+            .flat_map(|glob| self.matching(glob).unwrap_or_default())
+            .map(|revision| revision.name)
+            .collect();
+        // A branch of a remote is found without the remote's name too.
+        let without = known.iter().filter_map(|name| Some(name.split_once('/')?.1));
+        let names = known.iter().map(String::as_str).chain(without);
+        Error::refused(format!(
+            "`{name}` is no revision of `{}`: {}",
+            self.objects.repository().path().shown(),
+            error.message()
+        ))
+        .did_you_mean(name, names)
+        .hint("`git rev-parse` takes the same names; a shallow clone lacks the older commits")
+    }
+
+    /// `origin/NAME`, or the only other remote's branch of that name.
+    ///
+    /// # Errors
+    /// Several remotes that have one, and none of them is `origin`.
+    fn remote_branch(&self, name: &str) -> Result<Option<String>> {
+        let remotes = self.objects.repository().remotes()?;
+        let branches: Vec<String> = remotes
+            .iter()
+            .filter_map(|remote| Some(format!("{}/{name}", remote.ok()??)))
+            .filter(|branch| self.objects.repository().find_reference(&format!("refs/remotes/{branch}")).is_ok())
+            .collect();
+        let origin = format!("origin/{name}");
+        match branches.as_slice() {
+            [] => Ok(None),
+            [branch] => Ok(Some(branch.clone())),
+            _ if branches.contains(&origin) => Ok(Some(origin)),
+            _ => {
+                let error = Error::refused(format!("several remotes have a branch `{name}`"));
+                let error = branches.iter().fold(error, |error, branch| error.detail(format!("found: {branch}")));
+                Err(error.hint("name one of them").into())
+            }
+        }
     }
 
     /// The commits of all references that match a glob like `refs/heads/*`, or `release-*` for the ends

@@ -76,6 +76,14 @@ impl Error {
         self
     }
 
+    /// Asks whether another name was meant, if one is a typing error away.
+    pub fn did_you_mean<'a>(self, word: &str, names: impl IntoIterator<Item = &'a str>) -> Self {
+        match similar(word, names) {
+            Some(name) => self.hint(format!("did you mean `{name}`?")),
+            None => self,
+        }
+    }
+
     /// Adds a line of what to do.
     pub fn hint(mut self, line: impl Into<String>) -> Self {
         self.hints.push(line.into());
@@ -91,6 +99,14 @@ impl Error {
     pub fn details(&self) -> &[String] {
         &self.details
     }
+}
+
+/// The name that is nearest to a word, if few letters differ: one in three, and no more than three. Two letters
+/// that changed places count once: `asw`.
+fn similar<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let measured = names.into_iter().map(|name| (strsim::damerau_levenshtein(word, name), name));
+    let near = measured.filter(|(distance, name)| *distance <= (name.chars().count() / 3).clamp(1, 3));
+    near.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
 impl fmt::Display for Error {
@@ -188,4 +204,18 @@ impl<T: AsRef<OsStr> + ?Sized> Shown for T {
 /// The exit code that an error asks for.
 pub fn exit(error: &anyhow::Error) -> Exit {
     error.downcast_ref::<Error>().map_or(Exit::Failed, |known| known.exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_name_is_asked_for_and_another_one_is_not() {
+        let known = ["aws", "azure", "ibmcloud", "nutanix", "vsphere"];
+        let meant = ["asw", "awz", "azrue", "vsfere", "ibm-cloud"].map(|word| similar(word, known));
+        assert_eq!(meant, [Some("aws"), Some("aws"), Some("azure"), Some("vsphere"), Some("ibmcloud")]);
+        assert_eq!(["gcp", "none", "baremetal", ""].map(|word| similar(word, known)), [None; 4]);
+        assert_eq!(similar("cluster-api-provider-nutanix", ["cluster-api-provider-aws"]), None);
+    }
 }

@@ -137,6 +137,7 @@ fn check_controllers(read: Source, options: &Options) -> Result<()> {
         if !known && !core && !["providers", "all"].contains(&chosen.as_str()) {
             return Err(Error::refused(format!("this installer has no controller `{chosen}`"))
                 .detail(format!("found in {path}: {}, and the core controller `cluster-api`", names.join(", ")))
+                .did_you_mean(short, names.iter().map(String::as_str).chain(["providers", "all", "cluster-api"]))
                 .hint("name some of those, or `providers`, or `all`")
                 .into());
         }

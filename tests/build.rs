@@ -417,6 +417,13 @@ fn build_timings_writes_one_page_that_loads_nothing() {
 }
 
 #[test]
+fn build_asks_which_platform_was_meant() {
+    let tree = Tree::patched("installer");
+    let run = tree.rr_patch(&["build", "--platform", "awz"]).refuses();
+    run.says(&["no such platform in this checkout: `awz`", "hint: did you mean `aws`?\n"]);
+}
+
+#[test]
 fn build_on_a_terminal_shows_phases_and_leaves_the_lines_to_the_log() {
     let tree = tree("set -x\nzip --version\nsleep 0.5\necho an-ordinary-line");
     let tool = env!("CARGO_BIN_EXE_rr-patch");

@@ -96,9 +96,57 @@ fn check_fails_for_a_revision_without_a_supervisor_only_if_it_was_named() {
 }
 
 #[test]
-fn check_asks_for_revisions_and_refuses_unknown_ones() {
+fn check_without_a_revision_checks_head() {
     let tree = repository();
-    tree.rr_patch(&["check"]).exits(2).says(&["--rev <REV>"]);
+    let report = tree.rr_patch(&["check", "--format", "json"]).exits(0).json();
+    assert_eq!(report["revisions"].as_array().unwrap().len(), 1);
+    assert_eq!((&row(&report, "HEAD")["ok"], &row(&report, "HEAD")["shape"]), (&true.into(), &"P1+S6".into()));
+    tree.git(&["checkout", "--quiet", "--force", "strange"]);
+    tree.rr_patch(&["check"]).exits(4).prints(&["HEAD"]);
+}
+
+/// As a plain clone has it: one branch of its own, all others on `origin`.
+#[test]
+fn check_and_diff_find_a_remote_branch_by_its_own_name() {
+    let tree = repository();
+    let (url, clone) = (format!("file://{}", tree.root().display()), tree.beside("clone"));
+    tree.git(&["clone", "--quiet", "--branch=main", &url, clone.to_str().unwrap()]);
+    check_in(&clone, &["--rev", "s1"]).exits(0).prints(&["origin/s1", "P1+S1  ok"]);
+    let diff = |arguments: &[&str]| {
+        let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
+        Run::of(tool.current_dir(&clone).arg("diff").args(arguments).output().unwrap())
+    };
+    let wanted = tree.rr_patch(&["diff", "--rev", "s1"]).exits(0).stdout;
+    assert_eq!(diff(&["--rev", "s1"]).exits(0).stdout, wanted);
+    // A branch from before the supervisor fails where it was named, and it was.
+    check_in(&clone, &["--rev", "old"]).exits(4);
+    // `origin` goes before other remotes; where it has none, one is a choice and two are not.
+    let git = |arguments: &[&str]| {
+        let run = Run::of(command("git").current_dir(&clone).args(arguments).output().unwrap());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    };
+    let fetch = |remote: &str, branch: &str| {
+        git(&["fetch", "--quiet", &url, &format!("+refs/heads/s2:refs/remotes/{remote}/{branch}")]);
+    };
+    git(&["remote", "add", "fork", &url]);
+    git(&["remote", "add", "other", &url]);
+    fetch("fork", "s1");
+    check_in(&clone, &["--rev", "s1"]).exits(0).prints(&["origin/s1", "P1+S1  ok"]);
+    fetch("fork", "theirs");
+    check_in(&clone, &["--rev", "theirs"]).exits(0).prints(&["fork/theirs", "P1+S2  ok"]);
+    fetch("other", "theirs");
+    let run = check_in(&clone, &["--rev", "theirs"]).refuses();
+    run.says(&["several remotes have a branch `theirs`", "found: fork/theirs", "found: other/theirs"]);
+    check_in(&clone, &["--rev", "same-as-mian"]).refuses().says(&["hint: did you mean `same-as-main`?"]);
+}
+
+#[test]
+fn check_refuses_unknown_revisions_and_asks_which_was_meant() {
+    let tree = repository();
+    let run = tree.rr_patch(&["check", "--rev", "strnage"]).refuses();
+    run.says(&["`strnage` is no revision of", "hint: did you mean `strange`?\n"]);
+    let run = tree.rr_patch(&["check", "--rev", "nowhere"]).refuses();
+    assert!(!run.stderr.contains("did you mean"), "{}", run.stderr);
     tree.rr_patch(&["check", "--rev", "nowhere"])
         .refuses()
         .says(&["`nowhere` is no revision of", "hint: `git rev-parse`"]);
@@ -112,6 +160,8 @@ fn check_takes_the_options_of_apply() {
     let tree = repository();
     let run = tree.rr_patch(&["check", "--rev", "main", "--controllers", "vsphere"]).exits(4);
     run.prints(&["this installer has no controller `vsphere`", "aws, azure, azureaso"]);
+    let run = tree.rr_patch(&["check", "--rev", "main", "--controllers", "azrue"]).exits(4);
+    run.prints(&["this installer has no controller `azrue`", "hint: did you mean `azure`?"]);
 }
 
 #[test]

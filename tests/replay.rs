@@ -307,6 +307,16 @@ fn replay_terminal_gives_delve_the_terminal() {
     desk.run(&["--terminal", "--port", "1"], &[]).exits(2);
 }
 
+#[test]
+fn replay_asks_which_trace_or_controller_was_meant() {
+    let desk = Desk::new();
+    desk.run(&["asw"], &[]).exits(1).says(&["no trace `asw`", "hint: did you mean `aws`?\n"]);
+    let run = desk.run(&["cluster-api-provider-aws-9"], &[]).exits(1);
+    run.says(&["hint: did you mean `cluster-api-provider-aws-"]);
+    let run = desk.run(&["nutanix"], &[]).exits(1);
+    assert!(!run.stderr.contains("did you mean"), "{}", run.stderr);
+}
+
 /// Delve wants all of its streams to be terminals, and says so; the stand-in keeps that.
 #[test]
 fn replay_terminal_on_a_terminal_comes_to_the_prompt() {

@@ -100,6 +100,9 @@ impl Platforms {
                 let providers: Vec<&str> = providers.iter().map(String::as_str).collect();
                 error = error.detail(format!("known: {platform} (built from {})", providers.join(", ")));
             }
+            let known = || self.needs.keys().map(String::as_str);
+            let mistyped = platforms.iter().filter(|name| !self.needs.contains_key(*name));
+            let error = mistyped.fold(error, |error, name| error.did_you_mean(name, known()));
             return Err(error
                 .hint("platforms that Cluster API does not install, like baremetal or none, need no provider")
                 .into());

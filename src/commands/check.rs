@@ -26,8 +26,8 @@ pub struct Check {
     #[command(flatten)]
     pub place: Where,
 
-    /// A revision, as git takes it (repeatable)
-    #[arg(long, value_name = "REV", required_unless_present_any = ["refs", "all"])]
+    /// A revision, as git takes it, or a remote's branch by its own name (repeatable) [default: HEAD]
+    #[arg(long, value_name = "REV")]
     pub rev: Vec<String>,
 
     /// All references that match, like `refs/heads/*` or `release-*` (repeatable)
@@ -75,7 +75,9 @@ impl Check {
     pub fn run(&self) -> Result<Report> {
         let interrupt = Interrupt::watch()?;
         let history = History::open(self.place.repo.as_deref(), self.place.root.as_deref())?;
-        let revisions = self.revisions(&history)?;
+        let asked_for = self.named(&history)?;
+        let names: Vec<String> = asked_for.iter().map(|revision| revision.name.clone()).collect();
+        let revisions = self.revisions(&history, asked_for)?;
         if revisions.is_empty() {
             return Err(Error::refused("no revision was found").hint("`git for-each-ref` lists the names").into());
         }
@@ -110,11 +112,18 @@ impl Check {
             }
         }
         let outcomes = plan_all(&sources, &recipe, &interrupt)?;
-        Ok(report(&revisions, &set_of, &outcomes, &self.rev))
+        Ok(report(&revisions, &set_of, &outcomes, &names))
     }
 
-    fn revisions(&self, history: &History) -> Result<Vec<Revision>> {
-        let mut revisions: Vec<Revision> = self.rev.iter().map(|name| history.revision(name)).collect::<Result<_>>()?;
+    /// Those that were named, or HEAD where none was asked for in any way.
+    fn named(&self, history: &History) -> Result<Vec<Revision>> {
+        if self.rev.is_empty() && self.refs.is_empty() && !self.all {
+            return Ok(vec![history.revision("HEAD")?]);
+        }
+        self.rev.iter().map(|name| history.revision(name)).collect()
+    }
+
+    fn revisions(&self, history: &History, mut revisions: Vec<Revision>) -> Result<Vec<Revision>> {
         let all = ["refs/heads/*", "refs/remotes/*"].map(str::to_owned);
         for glob in self.refs.iter().chain(all.iter().filter(|_| self.all)) {
             revisions.extend(history.matching(glob)?);

@@ -228,7 +228,7 @@ impl Store {
             None if name.contains('/') => Err(no_trace(name).into()),
             None => {
                 let nothing = format!("no trace `{name}`, and no complete one of such a controller,");
-                self.newest(|trace| trace.is_of(name), &nothing)
+                self.newest(|trace| trace.is_of(name), &nothing).map_err(|error| self.did_you_mean(name, error))
             }
         }
     }
@@ -236,7 +236,25 @@ impl Store {
     /// One trace by its name or path alone, whatever became of it.
     pub fn named(&self, name: &str) -> Result<Trace> {
         let found = if name.is_empty() { None } else { self.at_name(name)? };
-        found.ok_or_else(|| no_trace(name).detail(format!("looked in: `{}`", self.root.shown())).into())
+        found.ok_or_else(|| {
+            let error = no_trace(name).detail(format!("looked in: `{}`", self.root.shown()));
+            self.did_you_mean(name, error.into())
+        })
+    }
+
+    /// Adds the trace or the controller that may have been meant.
+    fn did_you_mean(&self, name: &str, error: anyhow::Error) -> anyhow::Error {
+        let traces = self.traces().unwrap_or_default();
+        let controllers = traces.iter().map(|trace| short(trace.controller()));
+        let names: Vec<&str> = traces.iter().map(|trace| trace.name.as_str()).chain(controllers).collect();
+        // One that is there was not mistyped; what became of it is said.
+        if names.contains(&short(name)) {
+            return error;
+        }
+        match error.downcast::<Error>() {
+            Ok(error) => error.did_you_mean(name, names).into(),
+            Err(error) => error,
+        }
     }
 
     fn at_name(&self, name: &str) -> Result<Option<Trace>> {
@@ -265,6 +283,11 @@ impl Store {
         let error = others.into_iter().take(5).fold(error, Error::detail);
         Err(error.hint("`rr-patch traces` lists all; `--trace-dir DIR` looks elsewhere").into())
     }
+}
+
+/// A provider's name without what all of them begin with.
+fn short(controller: &str) -> &str {
+    controller.strip_prefix("cluster-api-provider-").unwrap_or(controller)
 }
 
 fn no_trace(name: &str) -> Error {
@@ -364,7 +387,6 @@ impl Trace {
 
     /// Whether it is one of a controller, by its whole name or by the provider's.
     fn is_of(&self, name: &str) -> bool {
-        let short = |name: &'_ str| name.strip_prefix("cluster-api-provider-").unwrap_or(name).to_owned();
         short(self.controller()) == short(name)
     }
 
