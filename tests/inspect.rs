@@ -12,6 +12,7 @@ use rr_patch::rules::Options;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::end_to_end::patched;
 use crate::harness::{Run, Tree, command, skip};
 
 const INSTALLER: &str = "bin/openshift-install";
@@ -48,6 +49,22 @@ impl Programs {
         fs::write(self.path(name), bytes).unwrap();
         self.path(name)
     }
+}
+
+#[test]
+fn inspect_without_a_file_opens_what_the_checkout_built() {
+    let built = &patched().root;
+    let inspect = |folder: &Path, arguments: &[&str]| {
+        let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
+        Run::of(tool.current_dir(folder).arg("inspect").args(arguments).output().unwrap())
+    };
+    let named = inspect(built, &[built.join(INSTALLER).to_str().unwrap()]);
+    let found = inspect(&built.join("pkg"), &[]);
+    assert_eq!((found.code, found.stdout), (named.code, named.stdout.clone()));
+    let found = inspect(Path::new("/"), &[built.to_str().unwrap()]);
+    assert_eq!((found.code, found.stdout), (named.code, named.stdout));
+    let run = Tree::new("installer").rr_patch(&["inspect"]).refuses();
+    run.says(&["bin/openshift-install` is not built", "hint: `rr-patch build` makes it"]);
 }
 
 fn inspect(path: &Path) -> Run {

@@ -8,15 +8,17 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::binary::{Content, Entry, Facts, Finding, Installer, Patch, REBUILD, REBUILD_OTHER, first_bytes};
-use crate::error::Shown;
+use crate::checkout::Checkout;
+use crate::error::{Error, Shown};
 use crate::provenance::{self, Statement};
 use crate::report::{Report, count, options, short};
 use crate::rules::Options;
 
 #[derive(Args, Debug)]
 pub struct Inspect {
-    /// An installer, a controller, or the file that `rr-patch build` left beside an installer
-    pub file: PathBuf,
+    /// An installer, a controller, the file that `rr-patch build` left beside an installer, or a folder of the
+    /// checkout whose bin/openshift-install is meant [default: the current folder]
+    pub file: Option<PathBuf>,
 }
 
 /// What a file is.
@@ -44,14 +46,37 @@ struct Beside {
 
 impl Inspect {
     pub fn run(&self) -> Result<Report> {
-        let is_text = first_bytes(&self.file)?.trim_ascii_start().starts_with(b"{");
+        let file = &self.file()?;
+        let is_text = first_bytes(file)?.trim_ascii_start().starts_with(b"{");
         if !is_text {
-            return inspect(&self.file, None);
+            return inspect(file, None);
         }
-        let statement = provenance::read(&self.file)?;
-        let installer = self.file.with_file_name(&statement.installer().name);
-        let beside = Beside { path: self.file.clone(), statement, fits: None };
+        let statement = provenance::read(file)?;
+        let installer = file.with_file_name(&statement.installer().name);
+        let beside = Beside { path: file.clone(), statement, fits: None };
         if installer.is_file() { inspect(&installer, Some(beside)) } else { Ok(from_statement(&installer, &beside)) }
+    }
+}
+
+impl Inspect {
+    /// The file that is meant: where a checkout's build puts its installer, if no file is named.
+    fn file(&self) -> Result<PathBuf> {
+        let checkout = match &self.file {
+            None => Checkout::discover(None, None)?,
+            Some(file) if !file.is_dir() => return Ok(file.clone()),
+            // Any other folder is refused as what it is.
+            Some(folder) => match Checkout::discover(Some(folder), None) {
+                Ok(checkout) => checkout,
+                Err(_) => return Ok(folder.clone()),
+            },
+        };
+        let installer = checkout.locate("bin/openshift-install");
+        if !installer.is_file() {
+            return Err(Error::refused(format!("`{}` is not built", installer.shown()))
+                .hint("`rr-patch build` makes it; `rr-patch inspect FILE` opens one from elsewhere")
+                .into());
+        }
+        Ok(installer)
     }
 }
 
