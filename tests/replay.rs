@@ -187,7 +187,7 @@ fn replay_opens_the_newest_complete_trace_and_says_how_to_connect() {
     server.ends(0).says(&["Delve has ended, and its rr with it"]);
     let trace = desk.path("rr").join(format!("{AWS}-0"));
     let call = format!(
-        "replay --listen=127.0.0.1:0 --headless=true --api-version=2 --accept-multiclient {} DELVE_RR_REPLAY_FLAGS=\n",
+        "replay --listen=127.0.0.1:0 --headless=true --api-version=2 --accept-multiclient {} DELVE_RR_REPLAY_FLAGS=-q\n",
         trace.display()
     );
     assert!(desk.text("calls").ends_with(&call), "{}", desk.text("calls"));
@@ -305,6 +305,28 @@ fn replay_terminal_gives_delve_the_terminal() {
     ]);
     desk.run(&["--terminal", "--format", "json"], &[]).exits(2).says(&["has no JSON form"]);
     desk.run(&["--terminal", "--port", "1"], &[]).exits(2);
+}
+
+/// Among Delve's lines and rr's, those that the recorded program printed would be taken for theirs.
+#[test]
+fn replay_leaves_out_what_the_program_printed_or_marks_it_on_a_terminal() {
+    let desk = Desk::new();
+    let mut server = desk.serve(&[], &[]);
+    server.address();
+    kill("INT", server.child.id());
+    let run = server.ends(0);
+    assert!(!run.stderr.contains("the recorded program had printed"), "{}", run.stderr);
+    // Whoever asks rr for something else gets that.
+    let mut server = desk.serve(&[], &[("DELVE_RR_REPLAY_FLAGS", "--mark-stdio")]);
+    server.address();
+    kill("INT", server.child.id());
+    server.ends(0);
+    assert!(desk.text("calls").ends_with(" DELVE_RR_REPLAY_FLAGS=--mark-stdio\n"), "{}", desk.text("calls"));
+    let (mut session, mut keys) = Watched::on_a_terminal(&desk.replay(&["--terminal", "aws"], &[]));
+    session.until(&["`[rr PID EVENT]` stands before", "(dlv) "]);
+    keys.write_all(b"exit\n").unwrap();
+    assert!(session.ends().success(), "{}", session.said());
+    session.until(&["[rr 4711 12]what the recorded program had printed"]);
 }
 
 #[test]
@@ -461,7 +483,7 @@ fn replay_adds_w_for_a_trace_that_was_recorded_with_software_counters() {
     server.address();
     kill("INT", server.child.id());
     server.ends(0);
-    assert!(desk.text("calls").ends_with("DELVE_RR_REPLAY_FLAGS=-W\n"), "{}", desk.text("calls"));
+    assert!(desk.text("calls").ends_with("DELVE_RR_REPLAY_FLAGS=-W -q\n"), "{}", desk.text("calls"));
     let run = desk.run(&[], &[("RR_STAND_IN_COUNTERS", "hardware")]).exits(1);
     run.says(&[
         "error: this trace was recorded with software counters",

@@ -330,7 +330,7 @@ fn replayed(store: &Path, name: &str) -> String {
 fn replay_takes_the_options_of_a_replay_from_what_0_1_noted() {
     let (_folder, store) = store();
     let calls = replayed(&store, &format!("{AWS}-0"));
-    assert!(calls.ends_with(&format!("{AWS}-0 DELVE_RR_REPLAY_FLAGS=-W\n")), "{calls}");
+    assert!(calls.ends_with(&format!("{AWS}-0 DELVE_RR_REPLAY_FLAGS=-W -q\n")), "{calls}");
 }
 
 /// All files below a folder with their SHA-256.
@@ -381,7 +381,7 @@ fn traces_unpack_a_bundle_of_0_1_byte_for_byte_and_replay_opens_it() {
     assert_eq!(trace.check().obstacles, [] as [String; 0]);
     assert_eq!(rr_patch::bundle::sources(&trace), Some(bundle.join("sources")));
     let calls = replayed(bundle.parent().unwrap(), &format!("old/{AWS}-0"));
-    assert!(calls.ends_with("DELVE_RR_REPLAY_FLAGS=-W\n"), "{calls}");
+    assert!(calls.ends_with("DELVE_RR_REPLAY_FLAGS=-W -q\n"), "{calls}");
 }
 
 #[test]

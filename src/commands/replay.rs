@@ -191,7 +191,11 @@ impl Replay {
         if self.print {
             return Ok(Report::new(SCHEMA, format!("{}\n", opening.line(None)), Value::Null));
         }
-        say(&format!("`{}`: `continue` runs, `rev next` goes back, `rewind` to the start, `exit` leaves", trace.name));
+        say(&format!(
+            "`{}`: `continue` runs, `rev next` goes back, `rewind` to the start, `exit` leaves; \
+             `[rr PID EVENT]` stands before what the program printed when it was recorded",
+            trace.name
+        ));
         opening.interact()?;
         Ok(Report::said())
     }

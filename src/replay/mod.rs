@@ -174,6 +174,31 @@ fn flags(host: &Host, trace: &Trace, rr: &Recorder) -> Result<Vec<String>> {
     Ok(flags)
 }
 
+/// What becomes of the lines that the program printed when it was recorded. rr prints them again where its own
+/// output goes, among Delve's and its own, which they must not be taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RecordedOutput {
+    /// rr replays none.
+    LeftOut,
+    /// rr puts `[rr PID EVENT]` before each write.
+    Marked,
+}
+
+/// How a marked write begins.
+const MARK: &str = "[rr ";
+
+impl RecordedOutput {
+    /// The options of rr that have a say in it.
+    const FLAGS: [&str; 4] = ["-q", "--no-redirect-output", "-M", "--mark-stdio"];
+
+    fn flag(self) -> &'static str {
+        match self {
+            Self::LeftOut => "-q",
+            Self::Marked => "-M",
+        }
+    }
+}
+
 /// Where a Delve listens for clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ready {
@@ -193,11 +218,26 @@ pub enum Served {
 }
 
 impl Opening {
-    /// What Delve has in its environment beyond ours.
+    /// The environment of a Delve whose output we do not read.
     pub fn environment(&self) -> Environment {
+        self.environment_with(&self.rr_flags)
+    }
+
+    /// The same, where recorded lines must not be taken for Delve's. Whoever says how they are replayed is not
+    /// overruled.
+    fn environment_for(&self, output: RecordedOutput) -> Environment {
+        let mut flags = self.rr_flags.clone();
+        if !flags.iter().any(|flag| RecordedOutput::FLAGS.contains(&flag.as_str())) {
+            flags.push(output.flag().into());
+        }
+        self.environment_with(&flags)
+    }
+
+    /// What Delve has in its environment beyond ours.
+    fn environment_with(&self, rr_flags: &[String]) -> Environment {
         let mut environment = Environment::new();
-        if !self.rr_flags.is_empty() {
-            environment.insert(FLAGS.into(), self.rr_flags.join(" "));
+        if !rr_flags.is_empty() {
+            environment.insert(FLAGS.into(), rr_flags.join(" "));
         }
         if let Some(folder) = &self.rr_folder {
             let path = std::env::var("PATH").unwrap_or_default();
@@ -244,11 +284,18 @@ impl Opening {
     }
 
     fn start(&self, arguments: &[String], streams: Streams) -> Result<Attended> {
+        let output = match streams {
+            Streams::Heard => RecordedOutput::LeftOut,
+            _ => RecordedOutput::Marked,
+        };
         adopt()?;
         let program = for_child(&self.delve.path)?;
         for_child(&self.trace)?;
         let folder = std::env::current_dir().unwrap_or_else(|_| "/".into());
-        Attended::start(&Child { program, arguments, folder: &folder, environment: &self.environment() }, streams)
+        Attended::start(
+            &Child { program, arguments, folder: &folder, environment: &self.environment_for(output) },
+            streams,
+        )
     }
 
     /// Serves clients until one of them, or a signal to us, ends it. `ready` is called when the trace
@@ -302,6 +349,7 @@ impl Opening {
         let end = loop {
             match attended.next(NOTICE) {
                 Event::Ended(end) => break end,
+                Event::Said(line) if line.starts_with(MARK) => {}
                 Event::Said(line) => keep(&mut lines, line),
                 // Ctrl-C is Delve's: it stops a program that runs. The terminal has sent it there.
                 Event::Signal { shared: true, .. } | Event::Nothing => {}
