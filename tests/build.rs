@@ -414,6 +414,19 @@ fn build_timings_writes_one_page_that_loads_nothing() {
     }
     tree.rr_patch_in("pkg", &["build", "--timings=here.html"]).exits(0);
     assert!(tree.path("pkg/here.html").is_file());
+    assert!(tree.path("bin/openshift-install.timings.html").is_file(), "who named another page keeps this one");
+}
+
+#[test]
+fn build_leaves_no_timings_page_of_an_earlier_build_beside_the_installer() {
+    let tree = tree("");
+    tree.rr_patch(&["build", "--timings"]).exits(0);
+    tree.rr_patch(&["build"]).exits(0);
+    assert!(!tree.path("bin/openshift-install.timings.html").exists());
+    // What is no such page is nobody's to remove.
+    tree.write("bin/openshift-install.timings.html", "mine\n");
+    tree.rr_patch(&["build"]).exits(0);
+    assert_eq!(tree.text("bin/openshift-install.timings.html"), "mine\n");
 }
 
 #[test]

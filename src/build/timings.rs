@@ -11,6 +11,7 @@ use super::phases::Phase;
 use super::sample::{Load, PERIOD, Work};
 use super::seconds;
 use super::view::{amount, bytes};
+use crate::go::holds;
 
 /// What the page shows.
 #[derive(Debug)]
@@ -63,6 +64,12 @@ td.bar { width: 22%; } td.bar i { display: block; height: .7rem; margin-top: .4r
 ";
 
 impl Page<'_> {
+    /// Whether a file is such a page.
+    pub fn is_one(bytes: &[u8]) -> bool {
+        let head = &bytes[..bytes.len().min(400)];
+        bytes.starts_with(b"<!doctype html>") && holds(head, b"<title>Build of ")
+    }
+
     /// The page as HTML.
     pub fn html(&self) -> String {
         let mut page = String::new();

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::Where;
 use crate::binary::{Facts, hash, hash_file};
-use crate::build::{Built, Link, Phase, Prepared, Removed, Request, Terraform, View, bytes, seconds};
+use crate::build::{Built, Link, Page, Phase, Prepared, Removed, Request, Terraform, View, bytes, seconds};
 use crate::checkout::Checkout;
 use crate::error::{Error, Shown, plain};
 use crate::journal::{self, Seen};
@@ -146,6 +146,9 @@ impl Build {
         let view = if terminal && !self.verbose { View::bars()? } else { View::Lines(&mut live) };
         let built = prepared.run(view)?;
         let page = self.timings.as_ref().map(|page| write_page(&built, page.as_deref())).transpose()?;
+        if self.timings.is_none() {
+            remove_page(&built)?;
+        }
         let statement = self.write_statement(&checkout, patch, &built)?;
         Ok(report(&built, page.as_deref(), statement.as_deref(), !self.unpatched))
     }
@@ -315,12 +318,30 @@ fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched:
     Report::new(SCHEMA, text, data)
 }
 
+/// The page of an installer, where no other file is named.
+fn page_of(built: &Built) -> PathBuf {
+    let mut path = built.path.clone().into_os_string();
+    path.push(".timings.html");
+    path.into()
+}
+
+/// Removes the page of an earlier build, which would be taken for that of this one.
+fn remove_page(built: &Built) -> Result<()> {
+    let path = page_of(built);
+    match fs::read(&path) {
+        Ok(bytes) if Page::is_one(&bytes) => {
+            fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.shown()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes the page of `--timings`.
 fn write_page(built: &Built, file: Option<&Path>) -> Result<PathBuf> {
     let path = match file {
         Some(file) => std::path::absolute(file)
             .with_context(|| format!("`--timings` takes a file, and not `{}`", file.shown()))?,
-        None => PathBuf::from(format!("{}.timings.html", built.path.shown())),
+        None => page_of(built),
     };
     let about = vec![
         ("Processor time", seconds(Duration::from_secs_f64(built.cpu))),
