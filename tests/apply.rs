@@ -401,6 +401,26 @@ fn apply_verify_finds_the_go_that_set_up_put_into_the_cache() {
     run.exits(0).prints(&["gofmt, go vet and go build have nothing to say"]);
 }
 
+/// They are typed where this one was, whatever folder that is.
+#[test]
+fn the_next_steps_that_apply_prints_run_as_printed() {
+    let tree = Tree::vendored("third_party/it's here");
+    let before = tree.snapshot();
+    let tool = Path::new(env!("CARGO_BIN_EXE_rr-patch")).parent().unwrap();
+    let path = format!("{}:{}", tool.display(), std::env::var("PATH").unwrap());
+    let above = [tree.root().to_str().unwrap(), "--root", "third_party/it's here"];
+    for place in [&["third_party/it's here"][..], &above, &["--root", "third_party/it's here"]] {
+        let run = tree.rr_patch(&[&["apply"], place].concat()).exits(0);
+        let next = run.stdout.lines().find_map(|line| line.strip_prefix("next: `")).unwrap();
+        let (build, rest) = next.split_once("`; `").unwrap();
+        let revert = rest.strip_suffix("` takes it back").unwrap();
+        let build = tree.run("sh", &["-c", &format!("{build} --dry-run --link static")], &[("PATH", &path)]);
+        build.exits(0).prints(&["nothing was removed or built"]);
+        tree.run("sh", &["-c", revert], &[("PATH", &path)]).exits(0);
+        assert!(tree.snapshot() == before, "{place:?}");
+    }
+}
+
 /// A build of the same checkout finds in Go's cache what was compiled for `--verify`.
 #[test]
 fn apply_verify_compiles_as_the_build_does_so_that_it_repeats_nothing() {

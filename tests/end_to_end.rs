@@ -15,6 +15,8 @@ use crate::watched::{Watched, processes_with};
 /// A built installer: a tree of its own under the target folder, since a build takes a while.
 pub struct Build {
     pub root: PathBuf,
+    /// What the build printed.
+    said: String,
 }
 
 impl Build {
@@ -25,7 +27,7 @@ impl Build {
         if shape != "installer" {
             copy(&fixtures().join("shapes").join(shape), &root);
         }
-        Self { root }
+        Self { root, said: String::new() }
     }
 
     fn rr_patch(&self, arguments: &[&str]) -> Run {
@@ -39,10 +41,16 @@ impl Build {
         self
     }
 
+    /// The command that the build says is next.
+    pub fn next(&self) -> &str {
+        let line = self.said.lines().find_map(|line| line.strip_prefix("next: `")?.strip_suffix('`'));
+        line.unwrap_or_else(|| panic!("no next: in {}", self.said))
+    }
+
     fn build(self, arguments: &[&str]) -> Self {
         let version = ["--env", "SOURCE_GIT_COMMIT=0", "--env", "BUILD_VERSION=fixture", "--env", "SKIP_ENVTEST=y"];
-        self.rr_patch(&[&["build"][..], &version, arguments].concat()).exits(0);
-        self
+        let said = self.rr_patch(&[&["build"][..], &version, arguments].concat()).exits(0).stdout;
+        Self { said, ..self }
     }
 }
 

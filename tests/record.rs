@@ -97,6 +97,24 @@ fn repo() -> &'static str {
     patched().root.to_str().unwrap()
 }
 
+/// What a command printed as the next one is run by a shell, as it was printed.
+#[test]
+fn the_next_step_that_build_prints_records_as_printed() {
+    let place = Place::new("aws");
+    let tool = Path::new(env!("CARGO_BIN_EXE_rr-patch")).parent().unwrap();
+    let mut shell = command("sh");
+    place.environment(&mut shell, &[]);
+    let path = format!("{}:{}:{}", tool.display(), recorder::folder().display(), std::env::var("PATH").unwrap());
+    shell.current_dir(place.path("install")).env("PATH", path).args(["-c", patched().next()]);
+    let run = Run::of(shell.output().unwrap());
+    if run.stderr.contains("this machine cannot record as it is") {
+        skip(&["rr"], &run.stderr);
+        return;
+    }
+    run.exits(0).prints(&["1 trace in `", "`, complete"]);
+    place.leaves_complete(&[AWS]);
+}
+
 /// A run that goes on.
 struct Session(Watched);
 

@@ -136,7 +136,7 @@ impl Apply {
             committed = format!("committed as {}{on}\n", short(&commit.id));
         }
         let text = format!(
-            "{} `{}`, {}:\n{}{}{}{}{committed}next: `rr-patch build`; `rr-patch revert` takes it back\n",
+            "{} `{}`, {}:\n{}{}{}{}{committed}next: `{}`; `{}` takes it back\n",
             if again { "patched again" } else { "patched" },
             checkout.root().shown(),
             report::by(&journal.about.how, &journal.plan),
@@ -144,6 +144,8 @@ impl Apply {
             files(&journal.plan),
             notes_of(&kept_aside),
             if self.verify { "gofmt, go vet and go build have nothing to say against it\n" } else { "" },
+            self.place.command("build"),
+            self.place.command("revert"),
         );
         let mut data = data(&checkout, &journal.plan, &journal.about, "patched");
         add_kept(&mut data, &kept_aside);

@@ -22,6 +22,7 @@ use crate::plan::{How, Plan, Rewrite};
 use crate::process::{Environment, Interrupt, for_child};
 use crate::provenance::{self, Artefact, Statement};
 use crate::recognise::{Marked, Recognised};
+use crate::replay::quoted;
 use crate::report::{Around, Format, Report, carries, count, diff};
 use crate::rules::{Site, source_paths};
 
@@ -292,6 +293,8 @@ fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched:
     if let Some(page) = page {
         let _ = writeln!(text, "timings: {}", page.shown());
     }
+    let next = next(built, patched);
+    let _ = writeln!(text, "next: `{next}`");
     let embedded = |facts: &Facts, name: &str| {
         json!({
             "name": name, "go": facts.go, "dynamic": facts.dynamic, "glibc": facts.glibc.map(|(a, b)| format!("{a}.{b}")),
@@ -311,11 +314,20 @@ fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched:
         "installer": built.path.in_json(), "log": built.log.in_json(), "seconds": built.took.as_secs_f64(), "patched": patched,
         "phases": built.phases, "processor_seconds": built.cpu, "peak_memory": built.peak_memory, "jobs": built.jobs,
         "go": built.go, "programs": programs, "removed": built.removed, "left_out": built.aside,
-        "platforms": built.serves, "without": built.lacks, "control_plane": !lacks_control_plane, "timings": page.map(Path::in_json),
+        "platforms": built.serves, "without": built.lacks, "control_plane": !lacks_control_plane, "timings": page.map(Path::in_json), "next": next,
         "terraform": built.terraform,
         "provenance": statement.map(Path::in_json),
     });
     Report::new(SCHEMA, text, data)
+}
+
+/// What to type next: an installer for another system, or one that records nothing, is only looked at.
+fn next(built: &Built, patched: bool) -> String {
+    let installer = quoted(&built.path.shown());
+    match patched && built.installer.is_some() {
+        true => format!("rr-patch record {installer} -- create cluster"),
+        false => format!("rr-patch inspect {installer}"),
+    }
 }
 
 /// The page of an installer, where no other file is named.

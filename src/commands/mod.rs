@@ -25,6 +25,7 @@ use crate::error::{Error, Shown};
 use crate::journal::{Seen, State};
 use crate::patchfile::{LIMIT, PatchFile};
 use crate::plan::{Plan, Recipe};
+use crate::replay::quoted;
 use crate::rules::{Avx512, Options, Signal, shipped_patch};
 
 /// Which checkout.
@@ -41,6 +42,13 @@ pub struct Where {
 impl Where {
     pub fn checkout(&self) -> Result<Checkout> {
         Checkout::discover(self.repo.as_deref(), self.root.as_deref())
+    }
+
+    /// A command about the same checkout, to be typed where this one was.
+    fn command(&self, name: &str) -> String {
+        let repo = self.repo.iter().map(|repo| quoted(&repo.shown()));
+        let root = self.root.iter().map(|root| format!("--root {}", quoted(&root.shown())));
+        ["rr-patch".to_owned(), name.to_owned()].into_iter().chain(repo).chain(root).collect::<Vec<_>>().join(" ")
     }
 }
 
