@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::delve;
 use crate::end_to_end::real_rr;
@@ -14,12 +14,17 @@ use crate::watched::{Watched, processes_with};
 
 /// The demo, with these folders first in a PATH that has no rr and no Delve of its own.
 fn demo(first: &[&Path], variables: &[(&str, &str)]) -> Run {
+    Run::of(demo_command(first, variables).output().unwrap())
+}
+
+fn demo_command(first: &[&Path], variables: &[(&str, &str)]) -> Command {
     let path = std::env::var_os("PATH").unwrap();
     let others = std::env::split_paths(&path);
     let others = others.filter(|folder| !folder.join("rr").exists() && !folder.join("dlv").exists());
     let path = std::env::join_paths(first.iter().map(|&folder| folder.to_owned()).chain(others)).unwrap();
     let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
-    Run::of(tool.arg("demo").env("PATH", path).envs(variables.iter().copied()).output().unwrap())
+    tool.arg("demo").env("PATH", path).envs(variables.iter().copied());
+    tool
 }
 
 const BREAKPOINT: &str = "> [Breakpoint 1] github.com/openshift/installer/cluster-api/controller.(*controller).work()";
@@ -74,13 +79,10 @@ fn demo_ends_with_a_replay_to_a_breakpoint_where_rr_and_delve_are_there() {
         skip(&["rr"], "no rr of this machine can record here");
         return;
     };
-    let paranoid = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
-    if paranoid.trim().parse().unwrap_or(0) > 1 {
-        skip(&["rr", "dlv"], "perf_event_paranoid is above 1, and Delve replays nothing");
-        return;
-    }
     // Without RR_PATCH_RECORD it finds out by itself whether it takes -W.
-    let run = demo(&[dlv.parent().unwrap(), rr.parent().unwrap()], &[]).exits(0).prints(&[
+    let demo = demo_command(&[dlv.parent().unwrap(), rr.parent().unwrap()], &[]);
+    let Some(mut demo) = delve::where_it_replays(demo) else { return };
+    let run = Run::of(demo.output().unwrap()).exits(0).prints(&[
         &format!("recorder: {}, rr ", rr.display()),
         "cluster-api-provider-aws-0: complete, ",
         BREAKPOINT,

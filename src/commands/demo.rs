@@ -18,7 +18,7 @@ use crate::build::{Prepared, Request, View, seconds};
 use crate::checkout::Checkout;
 use crate::error::Shown as _;
 use crate::error::{Error, render};
-use crate::host::{Finding, Host, Level, Purpose, Question, SMOKE_TEST, examine};
+use crate::host::{Finding, Host, Level, Purpose, Question, RECORDER, Recording, SMOKE_TEST, examine, recording};
 use crate::process::{Child, Environment, Interrupt};
 use crate::replay::prepare;
 use crate::report::{Format, Report};
@@ -26,9 +26,6 @@ use crate::trace::{State, Store, Trace, bytes};
 
 static INSTALLER: Dir = include_dir!("$CARGO_MANIFEST_DIR/fixtures/installer");
 static STAND_IN: Dir = include_dir!("$CARGO_MANIFEST_DIR/fixtures/recorder");
-
-/// The variable that a patched installer takes its recorder from.
-const RECORDER: &str = "RR_PATCH_RECORD";
 
 /// How often is said that something goes on that prints nothing.
 const NOTICE: Duration = Duration::from_secs(5);
@@ -249,35 +246,27 @@ impl Recorder {
             format!("{RECORDER} is `off`; after `unset {RECORDER}` the demo records, if this machine can")
         } else {
             let ticker = Ticker::start(stage, "trying to record");
-            // A recorder with software counters records where there are no others; `record` says so too.
-            let software = found.is_none().then(|| "rr record -W --wait".to_owned());
-            let mut why = None;
-            for line in [None].into_iter().chain(software.map(Some)) {
-                let host = line.iter().fold(here.clone(), |host, line| host.with(RECORDER, line));
-                let recorder = crate::host::recorder(&host, None);
-                if line.is_some() && !recorder.as_ref().is_ok_and(|recorder| recorder.software_counters) {
-                    continue;
-                }
-                let trial = try_to_record(&host);
-                match (recorder, trial) {
-                    (Ok(recorder), Ok(())) => {
-                        drop(ticker);
-                        let set = line.as_ref().map_or(told, |line| format!(" ({RECORDER}=\"{line}\")"));
-                        stage.show(format!(
-                            "recorder: {}, rr {}{set}; it has recorded and replayed `true`",
-                            recorder.path.shown(),
-                            recorder.said()
-                        ))?;
-                        return Ok(Self { host, line, stand_in: false });
-                    }
-                    (Err(error), _) => why = why.or(Some(render(&error).trim_end().to_owned())),
-                    (Ok(recorder), Err(trouble)) => {
-                        let path = recorder.path.shown();
-                        why = why.or(Some(format!("{path}{told} cannot record here: {trouble}")));
+            match recording(&here, &Question::default()) {
+                Err(error) => render(&error).trim_end().to_owned(),
+                Ok(Recording { recorder, software, .. }) => {
+                    // Where there are no other counters, `record` sets it too.
+                    let line = software.map(|software| software.line);
+                    let host = line.iter().fold(here.clone(), |host, line| host.with(RECORDER, line));
+                    let path = recorder.path.shown();
+                    match try_to_record(&host) {
+                        Ok(()) => {
+                            drop(ticker);
+                            let set = line.as_ref().map_or(told, |line| format!(" ({RECORDER}=\"{line}\")"));
+                            stage.show(format!(
+                                "recorder: {path}, rr {}{set}; it has recorded and replayed `true`",
+                                recorder.said()
+                            ))?;
+                            return Ok(Self { host, line, stand_in: false });
+                        }
+                        Err(trouble) => format!("{path}{told} cannot record here: {trouble}"),
                     }
                 }
             }
-            why.unwrap_or_default()
         };
         stage.show(&why)?;
         stage
