@@ -57,6 +57,7 @@ enum Names {
     /// A path below a folder's descriptor.
     At(usize, usize),
     /// Two of those.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only older processors have such calls"))]
     TwoPaths(usize, usize),
     TwoAt([usize; 4]),
 }
