@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::checks::{Prepared, Trial};
 use crate::harness::Run;
@@ -39,6 +39,9 @@ const OWN_MOUNTS: &str = "RR_PATCH_TORTURE_MOUNTS";
 const FS_IOC_SHUTDOWN: u64 = 0x8004_587d;
 const WITH_JOURNAL: u32 = 1;
 const WITHOUT_JOURNAL: u32 = 2;
+
+/// How long a file system may stay in use by others.
+const UNMOUNT: Duration = Duration::from_secs(60);
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -115,9 +118,12 @@ struct Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Between fork and exec, a child that another thread starts has what this thread has open.
-        for _ in 0..100 {
-            if run("umount", &[self.folder.as_os_str()]).is_ok() {
+        // Between fork and exec, a child that another thread starts has what this thread has open. Mounting the
+        // image while it is still mounted would give the file system that was shut down: all reads fail.
+        let until = Instant::now() + UNMOUNT;
+        while let Err(error) = run("umount", &[self.folder.as_os_str()]) {
+            if Instant::now() > until {
+                assert!(thread::panicking(), "{} stays mounted: {error}", self.folder.display());
                 break;
             }
             thread::sleep(Duration::from_millis(20));
