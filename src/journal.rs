@@ -368,9 +368,9 @@ impl Journal {
     /// The plan that brings the originals back, with what was edited since merged into them.
     ///
     /// # Errors
-    /// Edits that touch what the apply changed: with the lines. With `force` those files get their
-    /// originals back, and the edited version a name of its own beside it.
-    pub fn undo(&self, checkout: &Checkout, force: bool) -> Result<Undo> {
+    /// With [`Edits::Merge`], edits that touch what the apply changed: with the lines.
+    pub fn undo(&self, checkout: &Checkout, edits: Edits) -> Result<Undo> {
+        let force = edits != Edits::Merge;
         let mut undo = Undo { rewrites: Vec::new(), merged: Vec::new(), backups: Vec::new() };
         let mut conflicts = Vec::new();
         for seen in self.look(checkout)? {
@@ -384,7 +384,7 @@ impl Journal {
                     conflicts.push(format!("`{path}` was deleted since"));
                     continue;
                 }
-                State::Edited => match merged(after.as_ref(), current.as_ref(), before.as_ref())? {
+                State::Edited => match edits.merged(after.as_ref(), current.as_ref(), before.as_ref())? {
                     Ok(bytes) => {
                         undo.merged.push(path.clone());
                         target = target.map(|original| Content { bytes, mode: original.mode });
@@ -457,6 +457,32 @@ fn are_regular(before: Option<u32>, after: Option<u32>) -> bool {
 /// The most time that passes between the journal and the last of the files that it is for.
 const LONGEST_APPLY: Duration = Duration::from_secs(60);
 
+/// What becomes of edits when the originals come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edits {
+    /// They are merged into the originals.
+    Merge,
+    /// Where that cannot be done, the original comes back, and the edited version gets a name of its own beside it.
+    MergeOrKeep,
+    /// All edited versions are put beside the originals, but for files without the changes: it is not sure that
+    /// these originals are what was edited.
+    Keep,
+}
+
+impl Edits {
+    fn merged(
+        self,
+        after: Option<&Content>,
+        edited: Option<&Content>,
+        before: Option<&Content>,
+    ) -> Result<Result<Vec<u8>, String>> {
+        let merged = merged(after, edited, before)?;
+        let unpatched = |bytes: &Vec<u8>| edited.is_some_and(|edited| edited.bytes == *bytes);
+        Ok(merged
+            .and_then(|bytes| if self != Self::Keep || unpatched(&bytes) { Ok(bytes) } else { Err(String::new()) }))
+    }
+}
+
 /// How the originals come back.
 #[derive(Debug)]
 pub struct Undo {
@@ -512,11 +538,16 @@ fn merged(
     Ok(outcome.map_err(|text| conflict_lines(&text)))
 }
 
-/// Whether a revert that was killed has merged this edited version into the file that is there.
-fn is_merged(checkout: &Checkout, rewrite: &Rewrite, edited: &[u8]) -> Result<bool> {
+/// Whether a revert that was killed made one of two versions of the other: of the file that is there and what it
+/// left aside, one is edited, and the other the original with those edits.
+fn is_merged(checkout: &Checkout, rewrite: &Rewrite, aside: &[u8]) -> Result<bool> {
     let (Some(current), Some(before)) = (checkout.read(&rewrite.path)?, &rewrite.before) else { return Ok(false) };
-    let edited = Content { bytes: edited.to_vec(), mode: current.mode };
-    Ok(merged(rewrite.after.as_ref(), Some(&edited), Some(before))? == Ok(current.bytes))
+    let aside = Content { bytes: aside.to_vec(), mode: current.mode };
+    let gives = |edited: &Content, other: &Content| -> Result<bool> {
+        let merged = merged(rewrite.after.as_ref(), Some(edited), Some(before))?;
+        Ok(merged.is_ok_and(|bytes| bytes == other.bytes))
+    };
+    Ok(gives(&aside, &current)? || gives(&current, &aside)?)
 }
 
 /// A name beside `path` for its edited version: one that is not taken, or one that holds it already, since

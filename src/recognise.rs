@@ -61,6 +61,8 @@ pub struct Marked {
     /// Why the originals are not known, and what would help.
     pub why: Vec<String>,
     pub needs: Vec<String>,
+    /// The changes to the sources of the commit that come nearest to what is there.
+    pub nearest: Option<Applied>,
 }
 
 impl Recognised {
@@ -70,10 +72,19 @@ impl Recognised {
     /// A journal that cannot be used, a file that cannot be read.
     pub fn find(checkout: &Checkout) -> Result<Option<Self>> {
         let mark = read_mark(checkout);
-        let mut newest = None;
+        let (mut newest, mut edited_mark) = (None, None);
         for journal in Journal::all(checkout)? {
             let seen = journal.look(checkout)?;
-            if is_ours(&journal, &seen, mark.as_ref()) {
+            // A save of an older version may bring the options of another apply back. They count only where the
+            // sources confirm them.
+            if is_in_place(&journal, &seen) && is_of_another(&journal, &seen, mark.as_ref()) {
+                match mark.clone().map(|mark| by_sources(checkout, mark)).transpose()? {
+                    Some(Self::Applied(applied)) => return Ok(Some(Self::Applied(applied))),
+                    _ => edited_mark = edited_mark.or(Some(journal)),
+                }
+                continue;
+            }
+            if is_in_place(&journal, &seen) {
                 let edited = seen.iter().any(|seen| seen.state == State::Edited);
                 return Ok(Some(match mark.filter(|_| edited).map(|mark| by_sources(checkout, mark)).transpose()? {
                     // A commit that was rebased, say: originals that give what is there without any edit.
@@ -85,9 +96,10 @@ impl Recognised {
                 newest = Some(journal);
             }
         }
-        match mark {
-            Some(mark) => Ok(Some(by_sources(checkout, mark)?)),
-            None => Ok(newest.map(Self::from)),
+        match (edited_mark, mark) {
+            (Some(journal), _) => Ok(Some(journal.into())),
+            (None, Some(mark)) => Ok(Some(by_sources(checkout, mark)?)),
+            (None, None) => Ok(newest.map(Self::from)),
         }
     }
 
@@ -129,20 +141,23 @@ impl Marked {
 }
 
 /// Whether the changes that are there are those of the journal, with whatever was edited beside them.
-fn is_ours(journal: &Journal, seen: &[Seen], mark: Option<&Mark>) -> bool {
+fn is_in_place(journal: &Journal, seen: &[Seen]) -> bool {
+    let has_sites = |seen: &Seen| journal.plan.sites.iter().any(|site| site.path == seen.rewrite.path);
+    seen.iter().any(|seen| match seen.state {
+        State::Patched | State::CutOff => true,
+        State::Edited => has_sites(seen) && carries(journal, seen),
+        State::Original | State::Missing => false,
+    })
+}
+
+/// Whether the added file says that another apply made it.
+fn is_of_another(journal: &Journal, seen: &[Seen], mark: Option<&Mark>) -> bool {
     let added = seen.iter().find(|seen| seen.rewrite.path == MARKED);
     let same = |mark: &Mark| match (&journal.about.how, &mark.options) {
         (How::Structural { options }, Some(found)) => journal.about.tool == mark.tool && options == found,
         _ => false,
     };
-    let of_another = added.is_some_and(|added| added.state == State::Edited) && mark.is_some_and(|mark| !same(mark));
-    let has_sites = |seen: &Seen| journal.plan.sites.iter().any(|site| site.path == seen.rewrite.path);
-    !of_another
-        && seen.iter().any(|seen| match seen.state {
-            State::Patched | State::CutOff => true,
-            State::Edited => has_sites(seen) && carries(journal, seen),
-            State::Original | State::Missing => false,
-        })
+    added.is_some_and(|added| added.state == State::Edited) && mark.is_some_and(|mark| !same(mark))
 }
 
 fn mark_is_there(checkout: &Checkout) -> bool {
@@ -166,18 +181,19 @@ fn by_sources(checkout: &Checkout, mark: Mark) -> Result<Recognised> {
     }
     let found = match &mark.options {
         Some(options) => Search { checkout, mark: &mark, options, now: &now }.run()?,
-        None => Err((
-            vec![format!("its options are not understood by this rr-patch, {}", env!("CARGO_PKG_VERSION"))],
-            vec![format!("rr-patch {} made it, and reverts it", mark.tool)],
-        )),
+        None => Err(Unknown {
+            why: vec![format!("its options are not understood by this rr-patch, {}", env!("CARGO_PKG_VERSION"))],
+            needs: vec![format!("rr-patch {} made it, and reverts it", mark.tool)],
+            nearest: None,
+        }),
     };
     Ok(match found {
         Ok(applied) => Recognised::Applied(Box::new(applied)),
-        Err((why, needs)) => {
+        Err(Unknown { why, needs, nearest }) => {
             // Another version may change other places.
             let same = mark.tool == env!("CARGO_PKG_VERSION");
             let open = if same { open_places(&now)? } else { Vec::new() };
-            Recognised::Marked(Box::new(Marked { mark, open, why, needs }))
+            Recognised::Marked(Box::new(Marked { mark, open, why, needs, nearest }))
         }
     })
 }
@@ -207,21 +223,27 @@ struct Trial {
     differs: Vec<String>,
 }
 
-/// Why the originals are not known, and what would help.
-type Unknown = (Vec<String>, Vec<String>);
+/// Why the originals are not known, what would help, and the nearest that there is.
+#[derive(Debug, Default)]
+struct Unknown {
+    why: Vec<String>,
+    needs: Vec<String>,
+    nearest: Option<Applied>,
+}
 
 impl Search<'_> {
     fn run(&self) -> Result<Result<Applied, Unknown>> {
         let Some(mut ancestors) = self.checkout.ancestors()? else {
-            return Ok(Err((
-                vec!["no commit is checked out in which the originals could be".into()],
-                vec![
+            return Ok(Err(Unknown {
+                why: vec!["no commit is checked out in which the originals could be".into()],
+                needs: vec![
                     "revert it where it was patched, or in a git checkout that has the commit that was patched".into(),
                 ],
-            )));
+                nearest: None,
+            }));
         };
         let (mut sets, mut absent, mut refused) = (0, None, None);
-        let mut nearest: Option<(String, Vec<String>)> = None;
+        let mut nearest: Option<(String, Plan, Vec<String>)> = None;
         while let Some(commit) = ancestors.next() {
             let originals = match self.originals(&ancestors, &commit) {
                 Ok(Some(originals)) => originals,
@@ -237,17 +259,13 @@ impl Search<'_> {
             sets += 1;
             match self.try_out(&originals) {
                 Ok(Trial { plan, merged, differs }) if differs.is_empty() => {
-                    let committed = self.is_in(&ancestors)?;
-                    let how = How::Structural { options: self.options.clone() };
-                    let about = About { tool: self.mark.tool.clone(), base: Some(commit.clone()), how, commit: None };
-                    let journal = Journal::found(self.checkout, plan, about);
-                    return Ok(Ok(Applied { journal, found: Some(Found { commit, merged, committed }) }));
+                    return Ok(Ok(self.applied(&ancestors, commit, plan, merged)?));
                 }
-                Ok(Trial { differs, .. }) => {
+                Ok(Trial { plan, differs, .. }) => {
                     // What it should hold depends on no originals: none would do.
                     let hopeless = differs.iter().any(|path| path == MARKED);
-                    if nearest.as_ref().is_none_or(|(_, fewest)| differs.len() < fewest.len()) {
-                        nearest = Some((commit, differs));
+                    if nearest.as_ref().is_none_or(|(.., fewest)| differs.len() < fewest.len()) {
+                        nearest = Some((commit, plan, differs));
                     }
                     if hopeless {
                         break;
@@ -258,7 +276,21 @@ impl Search<'_> {
                 }
             }
         }
-        Ok(Err(self.unknown(&ancestors, nearest, absent, refused)))
+        let of = nearest.as_ref().map(|(commit, _, differs)| (commit.as_str(), differs.as_slice()));
+        let mut unknown = self.unknown(&ancestors, of, absent, refused);
+        // Another version may have made other changes.
+        if let Some((commit, plan, _)) = nearest.filter(|_| self.mark.tool == env!("CARGO_PKG_VERSION")) {
+            unknown.nearest = Some(self.applied(&ancestors, commit, plan, Vec::new())?);
+        }
+        Ok(Err(unknown))
+    }
+
+    fn applied(&self, ancestors: &Ancestors, commit: String, plan: Plan, merged: Vec<String>) -> Result<Applied> {
+        let committed = self.is_in(ancestors)?;
+        let how = How::Structural { options: self.options.clone() };
+        let about = About { tool: self.mark.tool.clone(), base: Some(commit.clone()), how, commit: None };
+        let journal = Journal::found(self.checkout, plan, about);
+        Ok(Applied { journal, found: Some(Found { commit, merged, committed }) })
     }
 
     /// The sources of a commit, as a checkout would have them; nothing if it is patched itself.
@@ -351,7 +383,7 @@ impl Search<'_> {
     fn unknown(
         &self,
         ancestors: &Ancestors,
-        nearest: Option<(String, Vec<String>)>,
+        nearest: Option<(&str, &[String])>,
         absent: Option<anyhow::Error>,
         refused: Option<(String, anyhow::Error)>,
     ) -> Unknown {
@@ -359,7 +391,7 @@ impl Search<'_> {
         let (theirs, ours) = (&self.mark.tool, env!("CARGO_PKG_VERSION"));
         let looked_at = ancestors.looked_at();
         let commits = if looked_at == 1 { "the commit" } else { "the commits" };
-        match &nearest {
+        match nearest {
             Some((commit, differs)) => {
                 why.push(format!(
                     "the changes to the sources of {} do not give what is there in: {}",
@@ -371,6 +403,10 @@ impl Search<'_> {
                         "`git diff {} -- {}` shows what else was edited there: undo it",
                         short(commit),
                         differs.join(" ")
+                    ));
+                    needs.push(format!(
+                        "`rr-patch revert --force` puts the files of {} back, and keeps what differs as FILE.edited",
+                        short(commit)
                     ));
                 }
             }
@@ -402,7 +438,7 @@ impl Search<'_> {
                 "a commit from before the changes has the originals: `git checkout COMMIT -- pkg/clusterapi`, and remove `{MARKED}` and its neighbours `rr_patch_*.go`"
             ));
         }
-        (why, needs)
+        Unknown { why, needs, nearest: None }
     }
 }
 

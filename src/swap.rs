@@ -314,7 +314,9 @@ impl Folder {
             }
             let name = String::from_utf8_lossy(name).into_owned();
             let ours = self.read(whole)?.is_none_or(|found| {
-                known(&name, &found.content.bytes) && !ffi::is_open_for_writing(&found.file).unwrap_or(false)
+                let bytes = &found.content.bytes;
+                (known(&name, bytes) || self.is_copy(&name, bytes))
+                    && !ffi::is_open_for_writing(&found.file).unwrap_or(false)
             });
             if ours {
                 self.unlink(whole)?;
@@ -324,6 +326,15 @@ impl Folder {
             }
         }
         Ok(kept)
+    }
+
+    /// Whether `name` is one for the edited version of a file, and that version is elsewhere too: in the file's
+    /// place, put aside, or kept already.
+    fn is_copy(&self, name: &str, bytes: &[u8]) -> bool {
+        let Some((file, number)) = name.rsplit_once(".edited") else { return false };
+        let numbered = number.strip_prefix('-').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+        let has = |name: &str| matches!(self.read(name), Ok(Some(found)) if found.content.bytes == bytes);
+        (number.is_empty() || numbered) && (has(file) || has(&swap_name(file)) || has(name))
     }
 
     /// Exchanges two names; false where the file system cannot.

@@ -479,3 +479,33 @@ fn a_file_that_git_adds_meanwhile_stays_in_the_index() {
     assert_eq!(added.lines().count(), 60, "some were lost:\n{added}");
     tree.git(&["fsck", "--strict"]);
 }
+
+#[test]
+fn a_lock_that_a_killed_run_left_without_a_journal_goes() {
+    let left = "rr-patch is writing git's index; if it was killed, its next run removes this file\n";
+    for command in ["revert", "apply"] {
+        let tree = Tree::new("p2");
+        let before = tree.snapshot();
+        tree.write(".git/index.lock", left);
+        tree.rr_patch(&[command]).exits(0);
+        assert!(!tree.path(".git/index.lock").exists(), "{command}");
+        tree.rr_patch(&["revert"]).exits(0);
+        assert_eq!(tree.snapshot(), before, "{command}");
+        // git's own stays.
+        tree.write(".git/index.lock", "DIRC");
+        tree.rr_patch(&[command]).exits(0);
+        assert_eq!(tree.text(".git/index.lock"), "DIRC", "{command}");
+    }
+}
+
+#[test]
+fn apply_commit_writes_files_again_that_a_power_cut_emptied() {
+    let tree = Tree::new("p2");
+    tree.rr_patch(&["apply", "--commit"]).exits(0);
+    let whole = tree.snapshot();
+    tree.write(PROCESS, "");
+    tree.write(ADDED, "");
+    tree.reboot();
+    tree.rr_patch(&["apply", "--commit"]).exits(0);
+    assert_eq!(tree.snapshot(), whole);
+}

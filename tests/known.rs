@@ -482,3 +482,46 @@ fn a_journal_whose_originals_are_in_git_is_not_kept_beside() {
     is_known(&tree, ".");
     comes_back(&tree, ".", &originals);
 }
+
+#[test]
+fn an_added_file_that_is_saved_after_revert_goes_with_force() {
+    let tree = Tree::patched("p2");
+    let saved = tree.text(ADDED) + "// mine\n";
+    tree.rr_patch(&["revert"]).exits(0);
+    let before = tree.snapshot();
+    tree.write(ADDED, &saved);
+    let refused = tree.refuses(&["revert"]);
+    assert!(refused.stderr.contains("`rr-patch revert --force` puts the files of"), "{}", refused.stderr);
+    tree.rr_patch(&["revert", "--force"]).exits(0);
+    assert_eq!(tree.text(&format!("{ADDED}.edited")), saved);
+    tree.remove(&format!("{ADDED}.edited"));
+    assert_eq!(tree.snapshot(), before);
+}
+
+#[test]
+fn force_leaves_edited_files_without_the_changes() {
+    let tree = Tree::patched("p2");
+    let saved = tree.text(ADDED) + "// mine\n";
+    tree.rr_patch(&["revert"]).exits(0);
+    let edited = tree.text(SYSTEM) + "// mine too\n";
+    tree.write(SYSTEM, &edited);
+    let before = tree.snapshot();
+    tree.write(ADDED, &saved);
+    tree.rr_patch(&["revert", "--force"]).exits(0);
+    tree.remove(&format!("{ADDED}.edited"));
+    assert_eq!(tree.snapshot(), before);
+}
+
+#[test]
+fn a_save_that_brings_older_options_back_does_not_forget_the_journal() {
+    let tree = Tree::new("p2");
+    let before = tree.snapshot();
+    tree.rr_patch(&["apply"]).exits(0);
+    let older = tree.text(ADDED) + "// mine\n";
+    tree.rr_patch(&[&["apply"], &OPTIONS[..]].concat()).exits(0);
+    tree.write(ADDED, &older);
+    tree.rr_patch(&["revert", "--force"]).exits(0);
+    assert_eq!(tree.text(&format!("{ADDED}.edited")), older);
+    tree.remove(&format!("{ADDED}.edited"));
+    assert_eq!(tree.snapshot(), before);
+}

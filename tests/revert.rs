@@ -529,3 +529,28 @@ fn revert_removes_the_folders_that_a_patch_made_and_brings_back_those_that_it_em
         assert!(!tree.path("extra").exists() && tree.text("docs/deep/er/only.txt") == "only\n");
     }
 }
+
+#[test]
+fn what_a_killed_revert_had_prepared_is_no_edit() {
+    let (edited, merged) = ("// mine\n", "pkg/clusterapi/.rr-patch-swap-system.go");
+    let tree = Tree::new("p2");
+    let original = tree.text(SYSTEM) + edited;
+    tree.rr_patch(&["apply"]).exits(0);
+    tree.write(SYSTEM, tree.text(SYSTEM) + edited);
+    // Killed with the merged version beside the edited one.
+    tree.write(merged, &original);
+    tree.rr_patch(&["revert"]).exits(0);
+    assert_eq!(tree.text(SYSTEM), original);
+    assert!(!tree.path(&format!("{SYSTEM}.edited")).exists());
+
+    let prepared = "pkg/clusterapi/internal/process/.rr-patch-swap-process.go.edited";
+    let tree = Tree::patched("p2");
+    edit_changed_lines(&tree);
+    let edited = tree.read(PROCESS);
+    // Killed with a copy of the edited version that had not got its name yet.
+    tree.write(prepared, &edited);
+    tree.rr_patch(&["revert", "--force"]).exits(0);
+    assert_eq!(tree.read(&format!("{PROCESS}.edited")), edited);
+    assert!(!tree.path(&format!("{PROCESS}.edited.edited")).exists());
+    assert!(!tree.path(prepared).exists());
+}

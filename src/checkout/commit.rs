@@ -284,6 +284,21 @@ impl Checkout {
         index::remove_abandoned(&lock, &references(repository, commit)).map(drop)
     }
 
+    /// Whether an `index.lock` is there that an rr-patch made.
+    pub fn has_index_lock(&self) -> bool {
+        self.objects().is_ok_and(|objects| index::is_ours(&index::lock_of(&index::path_of(objects.repository()))))
+    }
+
+    /// Removes the `index.lock` of an rr-patch that was killed before it had a journal, or after it had removed it.
+    /// Only call it with the checkout's lock held.
+    pub fn remove_abandoned_index_lock(&self) -> Result<()> {
+        if !self.has_index_lock() {
+            return Ok(());
+        }
+        let objects = self.objects()?;
+        index::remove_abandoned(&index::lock_of(&index::path_of(objects.repository())), &[]).map(drop)
+    }
+
     /// Finds out, before the files are restored, whether a commit can be taken back.
     ///
     /// # Errors

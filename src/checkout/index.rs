@@ -206,10 +206,7 @@ pub fn remove_abandoned(lock: &Path, references: &[PathBuf]) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", lock.shown())),
     };
-    let mut text = Vec::new();
-    let read = (&file).take(MARK.len() as u64 + 1).read_to_end(&mut text);
-    read.with_context(|| format!("cannot read `{}`", lock.shown()))?;
-    if text != MARK.as_bytes() {
+    if !is_ours(lock) {
         return Ok(false);
     }
     match file.try_lock() {
@@ -241,6 +238,13 @@ pub fn remove_abandoned(lock: &Path, references: &[PathBuf]) -> Result<bool> {
         write::remove(lock)?;
     }
     Ok(true)
+}
+
+/// Whether this lock was made by an rr-patch.
+pub fn is_ours(lock: &Path) -> bool {
+    let mut text = Vec::new();
+    let read = File::open(lock).and_then(|file| file.take(MARK.len() as u64 + 1).read_to_end(&mut text));
+    read.is_ok() && text == MARK.as_bytes()
 }
 
 fn identity(path: &Path) -> Option<(u64, SystemTime)> {

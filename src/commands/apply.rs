@@ -58,6 +58,9 @@ impl Apply {
             Some(Recognised::Applied(applied)) => (Some(applied.journal), applied.found),
             Some(Recognised::Marked(marked)) => return self.on_marked(&checkout, &recipe, &marked),
         };
+        if !self.dry_run && journal.as_ref().is_none_or(|journal| journal.about.commit.is_none()) {
+            checkout.remove_abandoned_index_lock()?;
+        }
         let mut kept_aside = Vec::new();
         if let Some(journal) = journal.as_ref().filter(|_| !self.dry_run) {
             kept_aside = journal.sweep(&checkout)?;
@@ -83,8 +86,8 @@ impl Apply {
             Some(commit) if checkout.is_at(commit) => (Some(commit), None),
             left => (None, left),
         };
-        // A revert that was killed puts originals back, and leaves the commit.
-        let whole = seen.iter().all(|seen| matches!(seen.state, State::Original | State::Patched));
+        // A revert that was killed puts originals back, and leaves the commit; a power cut leaves files cut off.
+        let whole = seen.iter().all(|seen| matches!(seen.state, State::Original | State::Patched | State::CutOff));
         let wanted = match self.commit {
             true => (committed.is_some() && whole) || (in_head && in_place),
             false => in_place,
@@ -271,7 +274,7 @@ impl Apply {
     }
 
     /// Applied before with these options, and edited since beside the changes: only files that have
-    /// their original bytes again are patched.
+    /// their original bytes again, or were cut off, are patched.
     fn patch_the_rest(
         &self,
         locked: &mut Locked,
@@ -280,8 +283,9 @@ impl Apply {
         mut kept_aside: Vec<Kept>,
     ) -> Result<Report> {
         let checkout = locked.checkout;
-        let original = seen.iter().filter(|seen| seen.state == State::Original);
-        let done: Vec<Rewrite> = original.map(|seen| seen.rewrite.clone()).collect();
+        let unpatched = seen.iter().filter(|seen| matches!(seen.state, State::Original | State::CutOff));
+        let done: Vec<Rewrite> =
+            unpatched.map(|seen| Rewrite { before: seen.current.clone(), ..seen.rewrite.clone() }).collect();
         let edited: Vec<&str> = edited(seen).map(|seen| seen.rewrite.path.as_str()).collect();
         let (said, outcome) = match (done.is_empty(), self.dry_run) {
             (true, _) => (" is patched already; nothing to do", "unchanged"),
@@ -488,7 +492,7 @@ fn note_kept(Kept { path, kept_as }: &Kept) -> String {
 
 /// The files that are neither as before the apply nor as it left them.
 fn edited<'a, 'journal>(seen: &'a [Seen<'journal>]) -> impl Iterator<Item = &'a Seen<'journal>> {
-    seen.iter().filter(|seen| !matches!(seen.state, State::Original | State::Patched))
+    seen.iter().filter(|seen| matches!(seen.state, State::Edited | State::Missing))
 }
 
 /// Why patched files that were edited cannot be patched again; `planning` is what became of trying to

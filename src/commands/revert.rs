@@ -10,9 +10,9 @@ use super::Where;
 use super::apply::{add_kept, notes_of};
 use crate::checkout::{Commit, TakenBack, Undone};
 use crate::error::{Error, Shown as _};
-use crate::journal::{Lock, has_leftovers};
+use crate::journal::{Edits, Lock, has_leftovers};
 use crate::plan::changes;
-use crate::recognise::{Applied, Found, Recognised};
+use crate::recognise::{Applied, Found, Marked, Recognised};
 use crate::report::{Report, count, short};
 use crate::transaction::{Carrying, carry_out};
 
@@ -38,20 +38,31 @@ impl Revert {
         };
         // Where nothing is patched nothing is written, not even a lock, but for what an interrupted run left.
         // Elsewhere another revert may end first.
-        if Recognised::find(&checkout)?.is_none() && !has_leftovers(&checkout) {
+        if Recognised::find(&checkout)?.is_none() && !has_leftovers(&checkout) && !checkout.has_index_lock() {
             return nothing();
         }
         let _lock = Lock::take(&checkout)?;
+        let mut edits = if self.force { Edits::MergeOrKeep } else { Edits::Merge };
         let Applied { journal, found } = match Recognised::find(&checkout)? {
-            None => return nothing(),
-            Some(Recognised::Applied(applied)) => *applied,
-            Some(Recognised::Marked(marked)) => {
-                let message = format!("`{}` is patched, but its originals are not known", checkout.root().shown());
-                return Err(marked.explain(Error::refused(message)).into());
+            None => {
+                checkout.remove_abandoned_index_lock()?;
+                return nothing();
             }
+            Some(Recognised::Applied(applied)) => *applied,
+            Some(Recognised::Marked(marked)) => match *marked {
+                // Originals from which the changes give only some of what is there: all else is kept beside them.
+                Marked { nearest: Some(nearest), .. } if self.force => {
+                    edits = Edits::Keep;
+                    nearest
+                }
+                marked => {
+                    let message = format!("`{}` is patched, but its originals are not known", checkout.root().shown());
+                    return Err(marked.explain(Error::refused(message)).into());
+                }
+            },
         };
         let mut kept = journal.sweep(&checkout)?;
-        let undo = journal.undo(&checkout, self.force)?;
+        let undo = journal.undo(&checkout, edits)?;
         let commit = journal.about.commit.clone();
         if let Some(commit) = &commit {
             checkout.check_undo(commit, &changes(&journal.plan))?;

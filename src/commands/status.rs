@@ -41,7 +41,7 @@ impl Status {
 
 /// A tree whose originals are not known: what its sources say of it.
 fn of_marked(checkout: &Checkout, marked: &Marked) -> Report {
-    let Marked { mark, open, why, needs } = marked;
+    let Marked { mark, open, why, needs, nearest: _ } = marked;
     let state = if open.is_empty() { "patched" } else { "partly patched" };
     let mut text = format!("{state}: `{}`\n", checkout.root().shown());
     let _ = writeln!(text, "by:      rr-patch {}\nknown:   by its sources", mark.tool);
