@@ -642,6 +642,11 @@ fn under_way(repository: &Repository) -> Option<&'static str> {
     }
 }
 
+/// A commit's or a blob's name, or a hash, as short as people say it.
+pub fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
 /// The checkout whose commit holds a file: its root, the commit, and where `origin` is, without the name
 /// and password that an address may hold.
 pub fn origin(file: &Path) -> Option<(PathBuf, String, Option<String>)> {

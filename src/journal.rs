@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::build::refuse_while_building;
 use crate::checkout::{Checkout, Commit, Content, conflict_lines, merge};
 use crate::error::{Error, Shown};
+use crate::hunks::line_now;
 use crate::plan::{How, Plan, Rewrite};
 use crate::rules::Site;
 use crate::transaction::{self, Kept, folder_modes};
@@ -644,4 +645,32 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Journal> {
         path: path.to_owned(),
         crash_after: written.filter(|_| crashed),
     })
+}
+
+impl Seen<'_> {
+    /// The line on which a line of the patched file lies now; nothing if it was edited or is gone. Both from 1.
+    pub fn line_now(&self, line: usize) -> Option<usize> {
+        match (self.state, &self.current, &self.rewrite.after) {
+            (State::Patched, ..) => Some(line),
+            (State::Edited, Some(now), Some(after)) => line_now(&after.bytes, &now.bytes, line),
+            _ => None,
+        }
+    }
+}
+
+/// Whether every change of a file is still there, whatever else was edited in it since. A file of
+/// another branch, say, is edited too, and does not carry them.
+pub fn carries(journal: &Journal, seen: &Seen) -> bool {
+    let mut sites = journal.plan.sites.iter().filter(|site| site.path == seen.rewrite.path);
+    match seen.state {
+        State::Patched => true,
+        State::Edited => sites.all(|site| seen.line_now(site.line).is_some()),
+        State::Original | State::CutOff | State::Missing => false,
+    }
+}
+
+/// Whether the edits made since left every change in its place, but for files that have their
+/// original bytes again.
+pub fn kept(journal: &Journal, seen: &[Seen]) -> bool {
+    seen.iter().all(|seen| seen.state == State::Original || carries(journal, seen))
 }

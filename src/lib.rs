@@ -24,6 +24,7 @@ pub mod provenance;
 pub mod binary;
 pub mod process;
 pub mod edit;
+pub mod hunks;
 pub mod patchfile;
 pub mod swap;
 pub mod checkout;

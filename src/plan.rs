@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkout::{Change, Content};
 use crate::error::Error;
 use crate::go::GoFile;
+use crate::hunks::{Around, hunks, quoted};
 use crate::patchfile::{Blobs, Label, PatchFile};
 use crate::rules::{self, Mark, OPTIONAL, Options, PROVIDERS, REQUIRED, Rules, Site};
 
@@ -245,4 +246,38 @@ pub fn folders(rewrites: &[Rewrite]) -> Vec<&Path> {
     folders.sort();
     folders.dedup();
     folders
+}
+
+/// A patch that `git apply` takes: its bytes are those of the files, also those that a terminal would act on. For a
+/// terminal they are escaped later. The installer lies `below` the top of the work tree.
+pub fn diff(below: &Path, plan: &Plan, around: Around) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    for Rewrite { path, before, after } in &plan.rewrites {
+        if before == after {
+            continue;
+        }
+        let path = below.join(path).to_string_lossy().into_owned();
+        let hash = |content: &Option<Content>| content.as_ref().map_or(Ok("0".repeat(40)), Content::hash);
+        let mode = |content: &Option<Content>| content.as_ref().map(Content::git_mode);
+        let mut head = format!("diff --git {} {}\n", quoted("a/", &path), quoted("b/", &path));
+        match (mode(before), mode(after)) {
+            (None, Some(mode)) => head.push_str(&format!("new file mode {mode}\n")),
+            (Some(mode), None) => head.push_str(&format!("deleted file mode {mode}\n")),
+            (Some(old), Some(new)) if old != new => head.push_str(&format!("old mode {old}\nnew mode {new}\n")),
+            _ => {}
+        }
+        let same_mode =
+            mode(before).filter(|old| mode(after) == Some(old)).map_or(String::new(), |mode| format!(" {mode}"));
+        let bytes = |content: &'_ Option<Content>| content.as_ref().map_or(Vec::new(), |c| c.bytes.clone());
+        let (old, new) = (bytes(before), bytes(after));
+        if old != new {
+            head.push_str(&format!("index {}..{}{same_mode}\n", hash(before)?, hash(after)?));
+            let name =
+                |content: &Option<Content>, side| content.as_ref().map_or("/dev/null".into(), |_| quoted(side, &path));
+            head.push_str(&format!("--- {}\n+++ {}\n", name(before, "a/"), name(after, "b/")));
+        }
+        out.extend_from_slice(head.as_bytes());
+        out.extend(hunks(&old, &new, around).into_iter().flatten());
+    }
+    Ok(out)
 }

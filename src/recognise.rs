@@ -14,12 +14,11 @@ use std::fs;
 
 use anyhow::Result;
 
-use crate::checkout::{Ancestors, Checkout, Content, merge};
+use crate::checkout::{Ancestors, Checkout, Content, merge, short};
 use crate::error::Error;
 use crate::go::GoFile;
-use crate::journal::{About, Journal, Seen, State};
+use crate::journal::{About, Journal, Seen, State, carries};
 use crate::plan::{How, Plan, structural};
-use crate::report::{carries, short};
 use crate::rules::{self, MARKED, Mark, OPTIONAL, Options, PROVIDERS, REQUIRED, Rules, Site, source_paths};
 
 /// The most sets of originals for which the changes are planned.

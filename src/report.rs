@@ -1,18 +1,15 @@
-//! Results as text or as JSON, and diffs. The only module that knows similar.
+//! Results as text or as JSON.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::path::Path;
 
-use anyhow::Result;
 use serde_json::{Value, json};
-use similar::{DiffTag, TextDiff};
 
-use crate::checkout::{Checkout, Content};
+use crate::checkout::{Checkout, Content, short};
 use crate::error::{Exit, Shown, is_active, plain_bytes};
 use crate::journal::{About, Journal, Seen, State};
 use crate::patchfile::Label;
-use crate::plan::{How, Plan, Rewrite};
+use crate::plan::{How, Plan};
 use crate::rules::{CHANGES, Options};
 
 /// What a command has to say.
@@ -162,11 +159,6 @@ pub fn options(options: &Options) -> String {
     words.join(" ")
 }
 
-/// A commit's or a blob's name, or a hash, as short as people say it.
-pub fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
-}
-
 /// `1 file`, `2 files`.
 pub fn count(number: usize, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
@@ -264,7 +256,7 @@ fn in_place(plan: &Plan, seen: &[Seen]) -> (String, Vec<Value>, &'static str) {
         let mut places = Vec::new();
         for site in plan.sites.iter().filter(|site| site.change == change) {
             let file = seen.iter().find(|seen| seen.rewrite.path == site.path);
-            places.push((site, file.and_then(|seen| line_now(seen, site.line))));
+            places.push((site, file.and_then(|seen| seen.line_now(site.line))));
         }
         let gone = places.iter().filter(|(_, now)| now.is_none()).count();
         let mark = match gone {
@@ -300,170 +292,6 @@ pub fn recording(given: &Options) -> String {
     format!("options: {shown}\nrecords: {} <controller>\n", given.command().join(" "))
 }
 
-/// Whether every change of a file is still there, whatever else was edited in it since. A file of
-/// another branch, say, is edited too, and does not carry them.
-pub fn carries(journal: &Journal, seen: &Seen) -> bool {
-    let mut sites = journal.plan.sites.iter().filter(|site| site.path == seen.rewrite.path);
-    match seen.state {
-        State::Patched => true,
-        State::Edited => sites.all(|site| line_now(seen, site.line).is_some()),
-        State::Original | State::CutOff | State::Missing => false,
-    }
-}
-
-/// Whether the edits made since left every change in its place, but for files that have their
-/// original bytes again.
-pub fn kept(journal: &Journal, seen: &[Seen]) -> bool {
-    seen.iter().all(|seen| seen.state == State::Original || carries(journal, seen))
-}
-
-/// The line on which a line of the patched file lies now; nothing if it was edited or is gone.
-fn line_now(seen: &Seen, line: usize) -> Option<usize> {
-    match (seen.state, &seen.current, &seen.rewrite.after) {
-        (State::Patched, ..) => Some(line),
-        (State::Edited, Some(now), Some(after)) => {
-            let (old, new) = (lines(&after.bytes), lines(&now.bytes));
-            let diff = by_line(&old, &new);
-            let same = diff
-                .iter_all_changes()
-                .find(|change| change.old_index() == Some(line - 1) && change.new_index().is_some());
-            same.and_then(|change| change.new_index()).map(|index| index + 1)
-        }
-        _ => None,
-    }
-}
-
-/// A patch that `git apply` takes: its bytes are those of the files, also those that a terminal would act on. Only
-/// [`for_terminal`] escapes them. The installer lies `below` the top of the work tree.
-pub fn diff(below: &Path, plan: &Plan, context: Around) -> Result<Vec<u8>> {
-    let mut out = Vec::new();
-    for Rewrite { path, before, after } in &plan.rewrites {
-        if before == after {
-            continue;
-        }
-        let path = below.join(path).to_string_lossy().into_owned();
-        let hash = |content: &Option<Content>| content.as_ref().map_or(Ok("0".repeat(40)), Content::hash);
-        let mode = |content: &Option<Content>| content.as_ref().map(Content::git_mode);
-        let mut head = format!("diff --git {} {}\n", quoted("a/", &path), quoted("b/", &path));
-        match (mode(before), mode(after)) {
-            (None, Some(mode)) => head.push_str(&format!("new file mode {mode}\n")),
-            (Some(mode), None) => head.push_str(&format!("deleted file mode {mode}\n")),
-            (Some(old), Some(new)) if old != new => head.push_str(&format!("old mode {old}\nnew mode {new}\n")),
-            _ => {}
-        }
-        let same_mode =
-            mode(before).filter(|old| mode(after) == Some(old)).map_or(String::new(), |mode| format!(" {mode}"));
-        let bytes = |content: &'_ Option<Content>| content.as_ref().map_or(Vec::new(), |c| c.bytes.clone());
-        let (old, new) = (bytes(before), bytes(after));
-        if old != new {
-            head.push_str(&format!("index {}..{}{same_mode}\n", hash(before)?, hash(after)?));
-            let name =
-                |content: &Option<Content>, side| content.as_ref().map_or("/dev/null".into(), |_| quoted(side, &path));
-            head.push_str(&format!("--- {}\n+++ {}\n", name(before, "a/"), name(after, "b/")));
-        }
-        out.extend_from_slice(head.as_bytes());
-        let (old, new) = (lines(&old), lines(&new));
-        for hunk in hunks(&old, &new, context) {
-            out.extend_from_slice(&hunk);
-        }
-    }
-    Ok(out)
-}
-
-/// How many unchanged lines a hunk shows around what it changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Around {
-    Lines(usize),
-    /// As few as make its place the only one in the file, so that it fits as many revisions as possible.
-    Least,
-}
-
-/// The most lines that [`Around::Least`] shows on a side.
-const MOST_AROUND: usize = 12;
-
-/// The hunks of a file, each as bytes. (similar's own writer knows only one number of lines for both
-/// sides, and prints U+FFFD for a byte that is not UTF-8.)
-fn hunks(old: &[&[u8]], new: &[&[u8]], around: Around) -> Vec<Vec<u8>> {
-    let diff = by_line(old, new);
-    let radius = if let Around::Lines(number) = around { number } else { 1 };
-    let mut hunks = Vec::new();
-    let mut free = 0;
-    let groups = diff.grouped_ops(radius);
-    for (number, group) in groups.iter().enumerate() {
-        let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
-        // Where the next one begins: none may reach into another.
-        let next = groups.get(number + 1).and_then(|next| next.first()).map_or(old.len(), |op| op.old_range().start);
-        let (mut from, mut to) = (first.old_range().start, last.old_range().end);
-        let (mut new_from, mut new_to) = (first.new_range().start, last.new_range().end);
-        let (mut above, mut below) = (0, 0);
-        let unique = |from: usize, to: usize| {
-            let side = &old[from..to];
-            (0..=old.len() - side.len()).filter(|&at| old[at..].starts_with(side)).take(2).count() < 2
-        };
-        while around == Around::Least && from < to && !unique(from, to) {
-            if from > free && above < MOST_AROUND {
-                (from, new_from, above) = (from - 1, new_from - 1, above + 1);
-            } else if to < next && below < MOST_AROUND {
-                (to, new_to, below) = (to + 1, new_to + 1, below + 1);
-            } else {
-                break;
-            }
-        }
-        free = to;
-        let range = |start: usize, end: usize| match end - start {
-            0 => format!("{start},0"),
-            1 => format!("{}", start + 1),
-            count => format!("{},{count}", start + 1),
-        };
-        let mut hunk = format!("@@ -{} +{} @@\n", range(from, to), range(new_from, new_to)).into_bytes();
-        let mut put = |sign: u8, line: &[u8]| {
-            hunk.push(sign);
-            hunk.extend_from_slice(line);
-            if !line.ends_with(b"\n") {
-                hunk.extend_from_slice(b"\n\\ No newline at end of file\n");
-            }
-        };
-        old[from..from + above].iter().for_each(|line| put(b' ', line));
-        for op in group {
-            if op.tag() == DiffTag::Equal {
-                old[op.old_range()].iter().for_each(|line| put(b' ', line));
-            } else {
-                old[op.old_range()].iter().for_each(|line| put(b'-', line));
-                new[op.new_range()].iter().for_each(|line| put(b'+', line));
-            }
-        }
-        old[to - below..to].iter().for_each(|line| put(b' ', line));
-        hunks.push(hunk);
-    }
-    hunks
-}
-
-/// Lines as git counts them. similar's own splitting ends a line at a lone CR too, and the counts in
-/// a hunk's header would be wrong for git.
-fn lines(bytes: &[u8]) -> Vec<&[u8]> {
-    bytes.split_inclusive(|&b| b == b'\n').collect()
-}
-
-fn by_line<'a>(old: &'a [&'a [u8]], new: &'a [&'a [u8]]) -> TextDiff<'a, 'a, [u8]> {
-    TextDiff::configure().newline_terminated(true).diff_slices(old, new)
-}
-
-/// A path as git writes it in a patch: in quotes where it has bytes that would end the line.
-fn quoted(side: &str, path: &str) -> String {
-    if !path.contains(|c: char| c.is_control() || c == '"' || c == '\\') {
-        return format!("{side}{path}");
-    }
-    let escaped: String = path.bytes().fold(String::new(), |mut text, byte| {
-        match byte {
-            b'"' | b'\\' => text.extend(['\\', char::from(byte)]),
-            b' '..=b'~' => text.push(char::from(byte)),
-            _ => text.push_str(&format!("\\{byte:03o}")),
-        }
-        text
-    });
-    format!("\"{side}{escaped}\"")
-}
-
 /// A patch to be read at a terminal: what the terminal would act on is escaped, so that it fits no file that holds such
 /// bytes. The colours are git's own: bold for the head of a file, cyan for that of a hunk.
 pub fn for_terminal(patch: &[u8], colour: bool) -> Vec<u8> {
@@ -493,12 +321,6 @@ pub fn for_terminal(patch: &[u8], colour: bool) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quoted_leaves_plain_paths_and_escapes_the_others() {
-        assert_eq!(quoted("a/", "pkg/a b.go"), "a/pkg/a b.go");
-        assert_eq!(quoted("a/", "p\"\n\u{e9}"), r#""a/p\"\012\303\251""#);
-    }
 
     #[test]
     fn options_are_shown_as_the_words_that_give_them() {

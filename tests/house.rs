@@ -143,7 +143,7 @@ const HOMES: [(&str, &[&str]); 33] = [
     ("serde_json", &["*"]),
     ("sha2", &["src/binary/", "src/bundle/mod.rs"]),
     ("signal_hook", &["src/process.rs", "src/process/"]),
-    ("similar", &["src/report.rs"]),
+    ("similar", &["src/hunks.rs"]),
     ("strsim", &["src/error.rs"]),
     ("tar", &["src/bundle/"]),
     (

@@ -10,14 +10,14 @@ use serde_json::json;
 
 use super::{Changes, Where, plan_from_originals};
 use crate::build::seconds;
-use crate::checkout::{Checkout, Commit, Content};
+use crate::checkout::{Checkout, Commit, Content, short};
 use crate::error::{Error, Shown, plain};
-use crate::journal::{About, Journal, Lock, Seen, State, refuse_odd_modes};
+use crate::journal::{About, Journal, Lock, Seen, State, carries, kept, refuse_odd_modes};
 use crate::patchfile::Label;
 use crate::plan::{How, Plan, Recipe, Rewrite, changes, reversed};
 use crate::process::Interrupt;
 use crate::recognise::{Marked, Recognised};
-use crate::report::{self, Report, count, kept, short};
+use crate::report::{self, Report, count};
 use crate::transaction::{Carrying, Failure, Kept, carry_out, sweep};
 use crate::verify::{self, Progress};
 
@@ -499,7 +499,7 @@ fn edited<'a, 'journal>(seen: &'a [Seen<'journal>]) -> impl Iterator<Item = &'a 
 /// take them for originals.
 fn edited_since(journal: &Journal, seen: &[Seen], planning: anyhow::Error) -> anyhow::Error {
     // Sources of another branch, say: what is not understood in them is what matters.
-    if edited(seen).any(|seen| !report::carries(journal, seen)) {
+    if edited(seen).any(|seen| !carries(journal, seen)) {
         return planning;
     }
     edited(seen)

@@ -17,13 +17,14 @@ use crate::binary::{Facts, hash, hash_file};
 use crate::build::{Built, Link, Page, Phase, Prepared, Removed, Request, Terraform, View, bytes, seconds};
 use crate::checkout::Checkout;
 use crate::error::{Error, Shown, plain};
-use crate::journal::{self, Seen};
-use crate::plan::{How, Plan, Rewrite};
+use crate::hunks::Around;
+use crate::journal::{self, Seen, carries};
+use crate::plan::{How, Plan, Rewrite, diff};
 use crate::process::{Environment, Interrupt, for_child};
 use crate::provenance::{self, Artefact, Statement};
 use crate::recognise::{Marked, Recognised};
 use crate::replay::quoted;
-use crate::report::{Around, Format, Report, carries, count, diff};
+use crate::report::{Format, Report, count};
 use crate::rules::{Site, source_paths};
 
 #[derive(Args, Debug, Default)]

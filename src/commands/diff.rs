@@ -10,10 +10,13 @@ use serde_json::json;
 use super::{Changes, Where, plan_from_originals};
 use crate::checkout::History;
 use crate::error::{Error, Shown};
+use crate::hunks::Around;
 use crate::journal::Journal;
+use crate::journal::kept;
+use crate::plan::diff;
 use crate::plan::{How, Plan};
 use crate::recognise::Recognised;
-use crate::report::{self, Around, Report, kept};
+use crate::report::{self, Report};
 use crate::rules::Options;
 
 #[derive(Args, Debug)]
@@ -86,7 +89,7 @@ impl Diff {
     }
 
     fn report(&self, below: &Path, plan: &Plan, applied: bool) -> Result<Report> {
-        let patch = report::diff(below, plan, self.context)?;
+        let patch = diff(below, plan, self.context)?;
         let without = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let data = json!({ "applied": applied, "shape": plan.shape, "patch": String::from_utf8_lossy(&patch) });
         let text = match std::io::stdout().is_terminal() {

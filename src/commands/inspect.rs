@@ -8,10 +8,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::binary::{Content, Entry, Facts, Finding, Installer, Patch, REBUILD, REBUILD_OTHER, first_bytes};
-use crate::checkout::Checkout;
+use crate::checkout::{Checkout, short};
 use crate::error::{Error, Shown};
 use crate::provenance::{self, Statement};
-use crate::report::{Report, count, options, short};
+use crate::report::{Report, count, options};
 use crate::rules::Options;
 
 #[derive(Args, Debug)]

@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::Where;
 use super::apply::{add_kept, notes_of};
-use crate::checkout::{Commit, TakenBack, Undone};
+use crate::checkout::{Commit, TakenBack, Undone, short};
 use crate::error::{Error, Shown as _};
 use crate::journal::{Edits, Lock, has_leftovers};
 use crate::plan::changes;
 use crate::recognise::{Applied, Found, Marked, Recognised};
-use crate::report::{Report, count, short};
+use crate::report::{Report, count};
 use crate::transaction::{Carrying, carry_out};
 
 #[derive(Args, Debug)]

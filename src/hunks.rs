@@ -1,0 +1,119 @@
+//! Two versions of a file compared line by line: hunks as git writes them, and where a line has gone to. The only
+//! module that knows similar.
+
+use similar::{DiffTag, TextDiff};
+
+/// How many unchanged lines a hunk shows around what it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Around {
+    Lines(usize),
+    /// As few as make its place the only one in the file, so that it fits as many revisions as possible.
+    Least,
+}
+
+/// The most lines that [`Around::Least`] shows on a side.
+const MOST_AROUND: usize = 12;
+
+/// The hunks of a file, each as bytes. (similar's own writer knows only one number of lines for both
+/// sides, and prints U+FFFD for a byte that is not UTF-8.)
+pub fn hunks(old: &[u8], new: &[u8], around: Around) -> Vec<Vec<u8>> {
+    let (old, new) = (&lines(old)[..], &lines(new)[..]);
+    let diff = by_line(old, new);
+    let radius = if let Around::Lines(number) = around { number } else { 1 };
+    let mut hunks = Vec::new();
+    let mut free = 0;
+    let groups = diff.grouped_ops(radius);
+    for (number, group) in groups.iter().enumerate() {
+        let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
+        // Where the next one begins: none may reach into another.
+        let next = groups.get(number + 1).and_then(|next| next.first()).map_or(old.len(), |op| op.old_range().start);
+        let (mut from, mut to) = (first.old_range().start, last.old_range().end);
+        let (mut new_from, mut new_to) = (first.new_range().start, last.new_range().end);
+        let (mut above, mut below) = (0, 0);
+        let unique = |from: usize, to: usize| {
+            let side = &old[from..to];
+            (0..=old.len() - side.len()).filter(|&at| old[at..].starts_with(side)).take(2).count() < 2
+        };
+        while around == Around::Least && from < to && !unique(from, to) {
+            if from > free && above < MOST_AROUND {
+                (from, new_from, above) = (from - 1, new_from - 1, above + 1);
+            } else if to < next && below < MOST_AROUND {
+                (to, new_to, below) = (to + 1, new_to + 1, below + 1);
+            } else {
+                break;
+            }
+        }
+        free = to;
+        let range = |start: usize, end: usize| match end - start {
+            0 => format!("{start},0"),
+            1 => format!("{}", start + 1),
+            count => format!("{},{count}", start + 1),
+        };
+        let mut hunk = format!("@@ -{} +{} @@\n", range(from, to), range(new_from, new_to)).into_bytes();
+        let mut put = |sign: u8, line: &[u8]| {
+            hunk.push(sign);
+            hunk.extend_from_slice(line);
+            if !line.ends_with(b"\n") {
+                hunk.extend_from_slice(b"\n\\ No newline at end of file\n");
+            }
+        };
+        old[from..from + above].iter().for_each(|line| put(b' ', line));
+        for op in group {
+            if op.tag() == DiffTag::Equal {
+                old[op.old_range()].iter().for_each(|line| put(b' ', line));
+            } else {
+                old[op.old_range()].iter().for_each(|line| put(b'-', line));
+                new[op.new_range()].iter().for_each(|line| put(b'+', line));
+            }
+        }
+        old[to - below..to].iter().for_each(|line| put(b' ', line));
+        hunks.push(hunk);
+    }
+    hunks
+}
+
+/// The line of `new` that is the line of that number in `old`; nothing if it was edited or is gone. Both from 1.
+pub fn line_now(old: &[u8], new: &[u8], line: usize) -> Option<usize> {
+    let (old, new) = (lines(old), lines(new));
+    let diff = by_line(&old, &new);
+    let same =
+        diff.iter_all_changes().find(|change| change.old_index() == Some(line - 1) && change.new_index().is_some());
+    same.and_then(|change| change.new_index()).map(|index| index + 1)
+}
+
+/// Lines as git counts them. similar's own splitting ends a line at a lone CR too, and the counts in
+/// a hunk's header would be wrong for git.
+fn lines(bytes: &[u8]) -> Vec<&[u8]> {
+    bytes.split_inclusive(|&b| b == b'\n').collect()
+}
+
+fn by_line<'a>(old: &'a [&'a [u8]], new: &'a [&'a [u8]]) -> TextDiff<'a, 'a, [u8]> {
+    TextDiff::configure().newline_terminated(true).diff_slices(old, new)
+}
+
+/// A path as git writes it in a patch: in quotes where it has bytes that would end the line.
+pub fn quoted(side: &str, path: &str) -> String {
+    if !path.contains(|c: char| c.is_control() || c == '"' || c == '\\') {
+        return format!("{side}{path}");
+    }
+    let escaped: String = path.bytes().fold(String::new(), |mut text, byte| {
+        match byte {
+            b'"' | b'\\' => text.extend(['\\', char::from(byte)]),
+            b' '..=b'~' => text.push(char::from(byte)),
+            _ => text.push_str(&format!("\\{byte:03o}")),
+        }
+        text
+    });
+    format!("\"{side}{escaped}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_leaves_plain_paths_and_escapes_the_others() {
+        assert_eq!(quoted("a/", "pkg/a b.go"), "a/pkg/a b.go");
+        assert_eq!(quoted("a/", "p\"\n\u{e9}"), r#""a/p\"\012\303\251""#);
+    }
+}
