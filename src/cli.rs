@@ -7,7 +7,7 @@ use crate::commands::{
     apply::Apply, build::Build, check::Check, demo::Demo, diff::Diff, doctor::Doctor, inspect::Inspect, record::Record,
     replay::Replay, revert::Revert, status::Status, traces::Traces,
 };
-use crate::report::{Format, Report};
+use crate::ui::report::{Format, Report};
 
 /// Patch an OpenShift installer so that its Cluster API controllers run under `rr record`.
 #[derive(Parser, Debug)]

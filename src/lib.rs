@@ -1,33 +1,25 @@
-//! rr-patch: one way through, `path → Checkout → GoFile → [Edit] → Plan → Journal → files → Report`.
+//! rr-patch: one floor plan for its four flows.
 //!
-//! A module uses only those below it in this list, and each package has one home: `tests/house.rs`
-//! keeps both.
+//! | flow | way |
+//! | --- | --- |
+//! | patch | path → Checkout → GoFile → rules or a unified patch → Plan → Journal → files |
+//! | build | Checkout → prerequisites → stale outputs removed → make, build.sh → what came out, opened → provenance |
+//! | record | installer → rr under a supervisor → traces closed → store → bundle |
+//! | debug | trace → Delve at an event → stack, variables, editor |
+//!
+//! A module uses only those below it in this list; so do the modules that a floor lists in its own `mod.rs`.
+//! Each package has one home. `tests/house.rs` keeps all of that.
 
 pub mod cli;
 pub mod commands;
-pub mod recognise;
-pub mod report;
-pub mod verify;
-pub mod journal;
-pub mod transaction;
-pub mod plan;
-pub mod rules;
-pub mod build;
-pub mod replay;
-pub mod record;
-pub mod editor;
-pub mod host;
-pub mod bundle;
-pub mod trace;
-pub mod go;
+pub mod ui;
+pub mod builder;
+pub mod delve;
+pub mod rr;
+pub mod patch;
+pub mod doctor;
 pub mod provenance;
 pub mod binary;
-pub mod process;
-pub mod edit;
-pub mod hunks;
-pub mod patchfile;
-pub mod swap;
-pub mod checkout;
-pub mod write;
+pub mod sys;
+pub mod words;
 pub mod error;
-pub mod ffi;

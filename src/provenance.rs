@@ -25,7 +25,7 @@ use serde_json::{Map, Value, json};
 
 use crate::binary::{Facts, Installer};
 use crate::error::{Error, Shown};
-use crate::write;
+use crate::sys::write;
 
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE: &str = "https://slsa.dev/provenance/v1";

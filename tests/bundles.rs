@@ -9,8 +9,8 @@ use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use rr_patch::bundle::{HEAD, MANIFEST, about};
-use rr_patch::trace::{Kept, Sidecar, Still, Trace};
+use rr_patch::rr::bundle::{HEAD, MANIFEST, about};
+use rr_patch::rr::trace::{Kept, Sidecar, Still, Trace};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -267,7 +267,7 @@ fn traces_pack_and_unpack_bring_a_whole_trace_to_another_host() {
     }
     let source = built().join("src/main.go");
     assert!(fs::read(sources.join(source.strip_prefix("/").unwrap())).unwrap() == fs::read(&source).unwrap());
-    assert_eq!(rr_patch::bundle::sources(&trace), Some(sources));
+    assert_eq!(rr_patch::rr::bundle::sources(&trace), Some(sources));
     let apart = |a: SystemTime, b: SystemTime| a.duration_since(b).or_else(|_| b.duration_since(a)).unwrap();
     let original = Trace::open(&site.trace()).unwrap();
     assert!(apart(original.started, trace.started) <= Duration::from_secs(1), "when it was recorded is kept");

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use clap::Parser;
 use rr_patch::cli::{Cli, Command};
-use rr_patch::host::{Event, Finding, Host, Kernel, Level, Purpose, Question, delve, quick, recorder, recording};
-use rr_patch::report::Report;
+use rr_patch::doctor::{Event, Finding, Host, Kernel, Level, Purpose, Question, delve, quick, recorder, recording};
+use rr_patch::ui::report::Report;
 use tempfile::TempDir;
 
 use crate::delve;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rr_patch::rules::CHANGES;
+use rr_patch::patch::rules::CHANGES;
 
 use crate::harness::{NEEDS, Run, command, required};
 
@@ -56,119 +56,133 @@ fn folders(folder: &str) -> BTreeSet<String> {
     names.collect()
 }
 
-/// What stands in a line after each `before`, as far as it is a Rust name.
-fn names_after<'a>(line: &'a str, before: &str) -> Vec<&'a str> {
-    let name = |rest: &'a str| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
-    line.split(before).skip(1).map(name).collect()
+/// The modules that a file declares as public, from the top to the bottom.
+fn listed(path: &str) -> Vec<String> {
+    text(path).lines().filter_map(|line| Some(line.strip_prefix("pub mod ")?.trim_end_matches(';').into())).collect()
 }
 
-/// The modules of lib.rs, from the top to the bottom of the house.
+/// The floors whose own `mod.rs` is a list from the top to the bottom, too.
+const LISTS: [&str; 3] = ["patch", "rr", "sys"];
+
+/// The house from the top to the bottom: floors, and `floor::module` for those that are lists themselves.
 fn modules() -> Vec<String> {
-    text("src/lib.rs")
-        .lines()
-        .filter_map(|line| Some(line.strip_prefix("pub mod ")?.trim_end_matches(';').into()))
-        .collect()
+    let floors = listed("src/lib.rs").into_iter();
+    let inside = |floor: String| match LISTS.contains(&floor.as_str()) {
+        true => listed(&format!("src/{floor}/mod.rs")).iter().map(|module| format!("{floor}::{module}")).collect(),
+        false => vec![floor],
+    };
+    floors.flat_map(inside).collect()
+}
+
+/// The module of the house that a path like `patch::journal::Seen` or `error` begins with.
+fn place(modules: &[String], path: &str) -> Option<usize> {
+    modules.iter().position(|module| path == module || path.starts_with(&format!("{module}::")))
 }
 
 #[test]
-fn modules_use_only_those_below_them_in_the_list_of_lib_rs() {
+fn modules_use_only_those_below_them() {
     let modules = modules();
-    let place = |name: &str| modules.iter().position(|module| module == name);
     let mut wrong = Vec::new();
     for path in files("src", ".rs") {
-        let name = path.components().nth(1).unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
-        if ["main", "lib"].contains(&name.as_str()) {
+        let inside = path.strip_prefix("src").unwrap().with_extension("").to_string_lossy().replace('/', "::");
+        let is_list = LISTS.iter().any(|floor| inside == format!("{floor}::mod"));
+        if ["main", "lib"].contains(&inside.as_str()) || is_list {
             continue;
         }
-        let own = place(&name).unwrap_or_else(|| panic!("{} is in no list", path.display()));
+        let own = place(&modules, &inside).unwrap_or_else(|| panic!("{} is in no list", path.display()));
         for (number, line) in code(&path) {
-            for used in names_after(&line, "crate::") {
-                let used_place = place(used).unwrap_or_else(|| panic!("{}:{number}: `crate::{used}`", path.display()));
-                if used_place < own {
-                    wrong.push(format!("{}:{number}: `{name}` uses `{used}`, which is above it", path.display()));
+            for used in line.split("crate::").skip(1) {
+                let used = used.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').next().unwrap();
+                let at =
+                    place(&modules, used).unwrap_or_else(|| panic!("{}:{number}: `crate::{used}`", path.display()));
+                if at < own {
+                    wrong.push(format!("{}:{number}: `{used}` is above it", path.display()));
                 }
             }
         }
     }
-    assert!(wrong.is_empty(), "lib.rs lists {}\n{}", modules.join(", "), wrong.join("\n"));
+    assert!(wrong.is_empty(), "from the top to the bottom: {}\n{}", modules.join(", "), wrong.join("\n"));
 }
 
 #[test]
-fn modules_are_listed_in_lib_rs_and_nowhere_else() {
-    let mut found = BTreeSet::new();
-    for path in files("src", ".rs") {
-        found
-            .insert(path.components().nth(1).unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned());
+fn modules_are_in_the_list_of_their_floor() {
+    let lists = LISTS.map(|floor| (format!("src/{floor}"), format!("src/{floor}/mod.rs"), vec!["mod".to_owned()]));
+    let top = ("src".to_owned(), "src/lib.rs".to_owned(), vec!["lib".to_owned(), "main".to_owned()]);
+    for (folder, list, others) in lists.into_iter().chain([top]) {
+        let depth = Path::new(&folder).components().count();
+        let name = |path: &PathBuf| {
+            path.components().nth(depth).unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
+        };
+        let found: BTreeSet<String> = files(&folder, ".rs").iter().map(name).collect();
+        assert_eq!(found, listed(&list).into_iter().chain(others).collect(), "{list}");
     }
-    let listed: BTreeSet<String> = modules().into_iter().chain(["lib".into(), "main".into()]).collect();
-    assert_eq!(found, listed);
 }
 
 /// Where a package may be used. One without a row here may be used nowhere; `*` is anywhere.
 const HOMES: [(&str, &[&str]); 33] = [
-    ("age", &["src/bundle/"]),
+    ("age", &["src/rr/bundle/"]),
     ("anyhow", &["*"]),
-    ("brotli", &["src/trace/stream.rs"]),
-    ("bytesize", &["src/commands/record.rs", "src/record/"]),
-    ("capnp", &["src/trace/stream.rs"]),
-    ("clap", &["src/cli.rs", "src/main.rs", "src/commands/", "src/rules.rs", "src/report.rs"]),
-    ("duct", &["src/process.rs", "src/process/"]),
-    ("flate2", &["src/bundle/elf.rs", "src/checkout/odb.rs"]),
-    ("gimli", &["src/binary/", "src/bundle/elf.rs"]),
-    ("git2", &["src/checkout", "src/patchfile.rs"]),
-    ("include_dir", &["src/rules.rs", "src/rules/", "src/commands/demo.rs"]),
-    ("indicatif", &["src/commands/apply.rs", "src/commands/check.rs", "src/commands/traces.rs", "src/build/"]),
-    ("jiff", &["src/commands/check.rs", "src/provenance.rs", "src/trace/"]),
-    ("jsonc_parser", &["src/editor/jsonc.rs"]),
-    ("libc", &["src/ffi.rs"]),
-    ("libgit2_sys", &["src/ffi.rs"]),
+    ("brotli", &["src/rr/trace/stream.rs"]),
+    ("bytesize", &["src/commands/record.rs", "src/rr/record/"]),
+    ("capnp", &["src/rr/trace/stream.rs"]),
+    ("clap", &["src/cli.rs", "src/main.rs", "src/commands/", "src/patch/rules.rs", "src/ui/report.rs"]),
+    ("duct", &["src/sys/process.rs", "src/sys/process/"]),
+    ("flate2", &["src/rr/bundle/elf.rs", "src/patch/checkout/odb.rs"]),
+    ("gimli", &["src/binary/", "src/rr/bundle/elf.rs"]),
+    ("git2", &["src/patch/checkout", "src/patch/unified.rs"]),
+    ("include_dir", &["src/patch/rules.rs", "src/patch/rules/", "src/commands/demo.rs"]),
+    ("indicatif", &["src/commands/apply.rs", "src/commands/check.rs", "src/commands/traces.rs", "src/builder/"]),
+    ("jiff", &["src/commands/check.rs", "src/provenance.rs", "src/rr/trace/"]),
+    ("jsonc_parser", &["src/delve/editor/jsonc.rs"]),
+    ("libc", &["src/sys/ffi.rs"]),
+    ("libgit2_sys", &["src/sys/ffi.rs"]),
     ("memchr", &["src/binary/"]),
-    ("object", &["src/binary/", "src/bundle/elf.rs"]),
-    ("perf_event", &["src/host/kernel.rs"]),
-    ("procfs", &["src/build/"]),
+    ("object", &["src/binary/", "src/rr/bundle/elf.rs"]),
+    ("perf_event", &["src/doctor/kernel.rs"]),
+    ("procfs", &["src/builder/", "src/patch/build_lock.rs"]),
     (
         "rustix",
         &[
-            "src/process.rs",
-            "src/trace/",
-            "src/write.rs",
-            "src/swap.rs",
-            "src/bundle/",
-            "src/host/kernel.rs",
-            "src/build/",
-            "src/process/",
+            "src/sys/process.rs",
+            "src/rr/trace/",
+            "src/sys/write.rs",
+            "src/patch/swap.rs",
+            "src/rr/bundle/",
+            "src/doctor/kernel.rs",
+            "src/builder/",
+            "src/sys/process/",
         ],
     ),
     ("serde", &["*"]),
     ("serde_json", &["*"]),
-    ("sha2", &["src/binary/", "src/bundle/mod.rs"]),
-    ("signal_hook", &["src/process.rs", "src/process/"]),
-    ("similar", &["src/hunks.rs"]),
+    ("sha2", &["src/binary/", "src/rr/bundle/mod.rs"]),
+    ("signal_hook", &["src/sys/process.rs", "src/sys/process/"]),
+    ("similar", &["src/patch/hunks.rs"]),
     ("strsim", &["src/error.rs"]),
-    ("tar", &["src/bundle/"]),
+    ("tar", &["src/rr/bundle/"]),
     (
         "tempfile",
         &[
-            "src/bundle/",
-            "src/write.rs",
-            "src/verify.rs",
+            "src/rr/bundle/",
+            "src/sys/write.rs",
+            "src/builder/verify.rs",
             "src/commands/demo.rs",
-            "src/host/",
-            "src/build/",
-            "src/process/",
+            "src/doctor/",
+            "src/builder/",
+            "src/sys/process/",
         ],
     ),
-    ("tree_sitter", &["src/go.rs", "src/go/"]),
-    ("tree_sitter_go", &["src/go.rs", "src/go/"]),
+    ("tree_sitter", &["src/patch/go.rs", "src/patch/go/"]),
+    ("tree_sitter_go", &["src/patch/go.rs", "src/patch/go/"]),
     ("zip", &["src/binary/"]),
-    ("zstd", &["src/bundle/"]),
+    ("zstd", &["src/rr/bundle/"]),
 ];
 
 #[test]
 fn unsafe_code_is_allowed_in_one_file_only() {
     assert!(text("Cargo.toml").contains("\nunsafe_code = \"deny\""));
     let allowing = files("src", ".rs").into_iter().filter(|path| text(path).contains("(unsafe_code)"));
-    assert_eq!(allowing.collect::<Vec<_>>(), [Path::new("src/ffi.rs")]);
+    assert_eq!(allowing.collect::<Vec<_>>(), [Path::new("src/sys/ffi.rs")]);
 }
 
 #[test]
@@ -176,7 +190,7 @@ fn no_node_is_asked_for_its_parent_or_its_siblings() {
     // Each of these searches from the root: asked in a loop, that is quadratic. `Piece::ancestors` and
     // `Piece::before` search once.
     let slow = [".parent()", ".prev_sibling(", ".next_sibling(", ".prev_named_sibling(", ".next_named_sibling("];
-    for path in files("src/go", ".rs").into_iter().chain(["src/go.rs".into()]) {
+    for path in files("src/patch/go", ".rs").into_iter().chain(["src/patch/go.rs".into()]) {
         for (number, line) in code(&path) {
             assert!(!slow.iter().any(|call| line.contains(call)), "{}:{number}: {}", path.display(), line.trim());
         }
@@ -190,7 +204,7 @@ fn programs_are_started_in_one_place_which_cleans_path() {
             (line.contains("Command::new(") && !line.contains("clap::Command::new(")) || line.contains("duct::cmd(")
         };
         let found = code(&path).into_iter().filter(|(_, line)| starts(line));
-        let home = ["src/process.rs", "src/process/attended.rs"].contains(&path.to_str().unwrap());
+        let home = ["src/sys/process.rs", "src/sys/process/attended.rs"].contains(&path.to_str().unwrap());
         for (number, line) in found {
             assert!(home, "{}:{number}: {}: `Child` and `ask` look programs up", path.display(), line.trim());
         }
@@ -212,7 +226,7 @@ fn errors_of_files_name_the_file() {
     // The calls of std whose errors name no path. Functions that return an `io::Result` leave it to their callers.
     let calls =
         ["fs::", "File::open(", "File::create(", ".metadata()", ".canonicalize()", ".set_permissions(", "entry?"];
-    let not_yet = ["src/checkout/commit.rs"];
+    let not_yet = ["src/patch/checkout/commit.rs"];
     let mut wrong = Vec::new();
     for path in files("src", ".rs").into_iter().filter(|path| !not_yet.contains(&path.to_str().unwrap())) {
         let code = code_before_tests(&path);
@@ -262,25 +276,24 @@ fn packages_are_used_in_their_homes_only() {
     assert_eq!(packages("dependencies"), known, "a new package needs a home");
     let mut wrong = Vec::new();
     for (package, homes) in HOMES {
-        let mut used = false;
+        let mut used = BTreeSet::<&str>::new();
         for path in files("src", ".rs") {
             let at_home = homes.iter().any(|home| *home == "*" || path.to_string_lossy().starts_with(home));
             for (number, line) in code(&path).into_iter().filter(|(_, line)| uses(line, package)) {
-                used = true;
+                used.extend(homes.iter().filter(|home| path.to_string_lossy().starts_with(**home)));
                 if !at_home {
                     wrong.push(format!("{}:{number}: {package} lives in {}", path.display(), homes.join(", ")));
                 }
                 // Outside the command line only what names the values of an option.
-                let derived = ["src/rules.rs", "src/report.rs"].contains(&path.to_str().unwrap());
+                let derived = ["src/patch/rules.rs", "src/ui/report.rs"].contains(&path.to_str().unwrap());
                 if package == "clap" && derived && !(line.starts_with("#[derive(") && line.contains("clap::ValueEnum"))
                 {
                     wrong.push(format!("{}:{number}: clap is for derives here", path.display()));
                 }
             }
         }
-        if !used {
-            wrong.push(format!("{package} is used nowhere"));
-        }
+        let empty = homes.iter().filter(|home| **home != "*" && !used.contains(*home));
+        wrong.extend(empty.map(|home| format!("{package} is not used in {home}")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

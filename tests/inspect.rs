@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rr_patch::binary::{self, Facts, Installer};
+use rr_patch::patch::rules::Options;
 use rr_patch::provenance::{Artefact, Built, Statement, path_of};
-use rr_patch::rules::Options;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

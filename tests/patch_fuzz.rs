@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path};
 
-use rr_patch::checkout::Content;
-use rr_patch::patchfile::PatchFile;
-use rr_patch::plan::classic;
+use rr_patch::patch::checkout::Content;
+use rr_patch::patch::plan::classic;
+use rr_patch::patch::unified::PatchFile;
 
 use crate::harness::{Run, Tree};
 use crate::patch_formats::{NOTES, made_by_git, notes, tree_with};

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rr_patch::host::{Host, allow_perf_events};
-use rr_patch::trace::Sidecar;
+use rr_patch::doctor::{Host, allow_perf_events};
+use rr_patch::rr::trace::Sidecar;
 use serde_json::{Value, json};
 
 use crate::debugger::{self, ask};

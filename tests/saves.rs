@@ -7,10 +7,10 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
-use rr_patch::checkout::{Checkout, Content};
-use rr_patch::plan::Rewrite;
-use rr_patch::swap::{Folder, Put, Verdict};
-use rr_patch::transaction::{Carrying, carry_out};
+use rr_patch::patch::checkout::{Checkout, Content};
+use rr_patch::patch::plan::Rewrite;
+use rr_patch::patch::swap::{Folder, Put, Verdict};
+use rr_patch::patch::transaction::{Carrying, carry_out};
 
 use crate::harness::{PROCESS, STATE, SYSTEM, Tree, skip};
 

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use rr_patch::trace::{Sidecar, Trace};
+use rr_patch::rr::trace::{Sidecar, Trace};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -379,7 +379,7 @@ fn traces_unpack_a_bundle_of_0_1_byte_for_byte_and_replay_opens_it() {
     assert_eq!(found, listed);
     let trace = Trace::open(&bundle.join(format!("{AWS}-0"))).unwrap();
     assert_eq!(trace.check().obstacles, [] as [String; 0]);
-    assert_eq!(rr_patch::bundle::sources(&trace), Some(bundle.join("sources")));
+    assert_eq!(rr_patch::rr::bundle::sources(&trace), Some(bundle.join("sources")));
     let calls = replayed(bundle.parent().unwrap(), &format!("old/{AWS}-0"));
     assert!(calls.ends_with("DELVE_RR_REPLAY_FLAGS=-W -q\n"), "{calls}");
 }

@@ -9,17 +9,17 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::{Changes, Where, plan_from_originals};
-use crate::build::seconds;
-use crate::checkout::{Checkout, Commit, Content, short};
+use crate::builder::verify::{self, Progress};
 use crate::error::{Error, Shown, plain};
-use crate::journal::{About, Journal, Lock, Seen, State, carries, kept, refuse_odd_modes};
-use crate::patchfile::Label;
-use crate::plan::{How, Plan, Recipe, Rewrite, changes, reversed};
-use crate::process::Interrupt;
-use crate::recognise::{Marked, Recognised};
-use crate::report::{self, Report, count};
-use crate::transaction::{Carrying, Failure, Kept, carry_out, sweep};
-use crate::verify::{self, Progress};
+use crate::patch::checkout::{Checkout, Commit, Content, short};
+use crate::patch::journal::{About, Journal, Lock, Seen, State, carries, kept, refuse_odd_modes};
+use crate::patch::plan::{How, Plan, Recipe, Rewrite, changes, reversed};
+use crate::patch::recognise::{Marked, Recognised};
+use crate::patch::transaction::{Carrying, Failure, Kept, carry_out, sweep};
+use crate::patch::unified::Label;
+use crate::sys::process::Interrupt;
+use crate::ui::report::{self, Report};
+use crate::words::{count, seconds};
 
 #[derive(Args, Debug)]
 pub struct Apply {

@@ -14,18 +14,18 @@ use serde_json::json;
 
 use super::Where;
 use crate::binary::{Facts, hash, hash_file};
-use crate::build::{Built, Link, Page, Phase, Prepared, Removed, Request, Terraform, View, bytes, seconds};
-use crate::checkout::Checkout;
+use crate::builder::{Built, Link, Page, Phase, Prepared, Removed, Request, Terraform, View, bytes};
 use crate::error::{Error, Shown, plain};
-use crate::hunks::Around;
-use crate::journal::{self, Seen, carries};
-use crate::plan::{How, Plan, Rewrite, diff};
-use crate::process::{Environment, Interrupt, for_child};
+use crate::patch::checkout::Checkout;
+use crate::patch::hunks::Around;
+use crate::patch::journal::{self, Seen, carries};
+use crate::patch::plan::{How, Plan, Rewrite, diff};
+use crate::patch::recognise::{Marked, Recognised};
+use crate::patch::rules::{Site, source_paths};
 use crate::provenance::{self, Artefact, Statement};
-use crate::recognise::{Marked, Recognised};
-use crate::replay::quoted;
-use crate::report::{Format, Report, count};
-use crate::rules::{Site, source_paths};
+use crate::sys::process::{Environment, Interrupt, for_child};
+use crate::ui::report::{Format, Report};
+use crate::words::{count, quoted, seconds};
 
 #[derive(Args, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]

@@ -13,13 +13,14 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Changes, Where};
-use crate::checkout::{Content, Entry, History, Revision};
 use crate::error::{Error, plain};
-use crate::patchfile::PatchFile;
-use crate::plan::Recipe;
-use crate::process::Interrupt;
-use crate::report::{Report, count};
-use crate::rules::source_paths;
+use crate::patch::checkout::{Content, Entry, History, Revision};
+use crate::patch::plan::Recipe;
+use crate::patch::rules::source_paths;
+use crate::patch::unified::PatchFile;
+use crate::sys::process::Interrupt;
+use crate::ui::report::Report;
+use crate::words::count;
 
 #[derive(Args, Debug)]
 pub struct Check {

@@ -14,15 +14,16 @@ use include_dir::{Dir, DirEntry, include_dir};
 use serde_json::json;
 
 use super::{Changes, Where, apply::Apply, revert::Revert, traces::shown_length};
-use crate::build::{Prepared, Request, View, seconds};
-use crate::checkout::Checkout;
+use crate::builder::{Prepared, Request, View};
+use crate::delve::prepare;
+use crate::doctor::{Finding, Host, Level, Purpose, Question, RECORDER, Recording, SMOKE_TEST, examine, recording};
 use crate::error::Shown as _;
 use crate::error::{Error, render};
-use crate::host::{Finding, Host, Level, Purpose, Question, RECORDER, Recording, SMOKE_TEST, examine, recording};
-use crate::process::{Child, Environment, Interrupt};
-use crate::replay::prepare;
-use crate::report::{Format, Report};
-use crate::trace::{State, Store, Trace, bytes};
+use crate::patch::checkout::Checkout;
+use crate::rr::trace::{State, Store, Trace, bytes};
+use crate::sys::process::{Child, Environment, Interrupt};
+use crate::ui::report::{Format, Report};
+use crate::words::seconds;
 
 static INSTALLER: Dir = include_dir!("$CARGO_MANIFEST_DIR/fixtures/installer");
 static STAND_IN: Dir = include_dir!("$CARGO_MANIFEST_DIR/fixtures/recorder");

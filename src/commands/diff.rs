@@ -8,16 +8,16 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Changes, Where, plan_from_originals};
-use crate::checkout::History;
 use crate::error::{Error, Shown};
-use crate::hunks::Around;
-use crate::journal::Journal;
-use crate::journal::kept;
-use crate::plan::diff;
-use crate::plan::{How, Plan};
-use crate::recognise::Recognised;
-use crate::report::{self, Report};
-use crate::rules::Options;
+use crate::patch::checkout::History;
+use crate::patch::hunks::Around;
+use crate::patch::journal::Journal;
+use crate::patch::journal::kept;
+use crate::patch::plan::diff;
+use crate::patch::plan::{How, Plan};
+use crate::patch::recognise::Recognised;
+use crate::patch::rules::Options;
+use crate::ui::report::{self, Report};
 
 #[derive(Args, Debug)]
 pub struct Diff {

@@ -10,9 +10,10 @@ use clap::Args;
 use serde_json::json;
 
 use crate::binary::{Facts, Installer, first_bytes};
+use crate::doctor::{Concerns, Finding, Host, Level, Program, Question, SMOKE_TEST, examine};
 use crate::error::{Error, Shown};
-use crate::host::{Concerns, Finding, Host, Level, Program, Question, SMOKE_TEST, examine};
-use crate::report::{Report, count};
+use crate::ui::report::Report;
+use crate::words::count;
 
 #[derive(Args, Debug)]
 pub struct Doctor {

@@ -8,11 +8,12 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::binary::{Content, Entry, Facts, Finding, Installer, Patch, REBUILD, REBUILD_OTHER, first_bytes};
-use crate::checkout::{Checkout, short};
 use crate::error::{Error, Shown};
+use crate::patch::checkout::{Checkout, short};
+use crate::patch::rules::Options;
 use crate::provenance::{self, Statement};
-use crate::report::{Report, count, options};
-use crate::rules::Options;
+use crate::ui::report::{Report, options};
+use crate::words::count;
 
 #[derive(Args, Debug)]
 pub struct Inspect {

@@ -20,13 +20,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use crate::checkout::Checkout;
 use crate::error::{Error, Shown};
-use crate::journal::{Seen, State};
-use crate::patchfile::{LIMIT, PatchFile};
-use crate::plan::{Plan, Recipe};
-use crate::replay::quoted;
-use crate::rules::{Avx512, Options, Signal, shipped_patch};
+use crate::patch::checkout::Checkout;
+use crate::patch::journal::{Seen, State};
+use crate::patch::plan::{Plan, Recipe};
+use crate::patch::rules::{Avx512, Options, Signal, shipped_patch};
+use crate::patch::unified::{LIMIT, PatchFile};
+use crate::words::quoted;
 
 /// Which checkout.
 #[derive(Args, Debug, Clone, Default)]

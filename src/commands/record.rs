@@ -14,19 +14,19 @@ use serde_json::{Value, json};
 
 use super::traces::{shown_length, table};
 use crate::binary::{REBUILD, carries_patch, embedded};
-use crate::build::{CORE, seconds};
-use crate::checkout::Checkout;
-use crate::error::{Error, Exit, Shown, plain, plain_name};
-use crate::go::holds;
-use crate::host::{
+use crate::builder::CORE;
+use crate::doctor::{
     Finding, Host, LEAST_FREE, Level, Question, RECORDER, Recorder, Recording, Software, delve, recording,
 };
-use crate::process::{Child, Environment, Interrupt, for_child};
-use crate::recognise::Recognised;
-use crate::record::{Free, Outcome, Room, Run, Stopped, folder_below, make_latest};
-use crate::replay::quoted;
-use crate::report::{Format, Report, count};
-use crate::trace::{Sidecar, State, Store, Trace, bytes};
+use crate::error::{Error, Exit, Shown, plain, plain_name};
+use crate::patch::checkout::Checkout;
+use crate::patch::go::holds;
+use crate::patch::recognise::Recognised;
+use crate::rr::record::{Free, Outcome, Room, Run, Stopped, folder_below, make_latest};
+use crate::rr::trace::{Sidecar, State, Store, Trace, bytes};
+use crate::sys::process::{Child, Environment, Interrupt, for_child};
+use crate::ui::report::{Format, Report};
+use crate::words::{count, quoted, seconds};
 
 /// Reading an installer of more bytes takes its time, and whoever waits is told.
 const LARGE: u64 = 100 << 20;

@@ -8,14 +8,15 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::bundle::{self, Unpacking};
-use crate::checkout::Checkout;
-use crate::editor::{self, Change, Configuration, Moved, Session, Way, configure, moved};
+use crate::delve::editor::{self, Change, Configuration, Moved, Session, Way, configure, moved};
+use crate::delve::{Listen, Opening, Ready, Served, prepare};
+use crate::doctor::Host;
 use crate::error::{Error, Shown, plain};
-use crate::host::Host;
-use crate::replay::{Listen, Opening, Ready, Served, prepare, quoted};
-use crate::report::{Format, Report, count};
-use crate::trace::{Store, Trace};
+use crate::patch::checkout::Checkout;
+use crate::rr::bundle::{self, Unpacking};
+use crate::rr::trace::{Store, Trace};
+use crate::ui::report::{Format, Report};
+use crate::words::{count, quoted};
 
 const SCHEMA: &str = "rr-patch/replay/1";
 

@@ -8,13 +8,14 @@ use serde_json::json;
 
 use super::Where;
 use super::apply::{add_kept, notes_of};
-use crate::checkout::{Commit, TakenBack, Undone, short};
 use crate::error::{Error, Shown as _};
-use crate::journal::{Edits, Lock, has_leftovers};
-use crate::plan::changes;
-use crate::recognise::{Applied, Found, Marked, Recognised};
-use crate::report::{Report, count};
-use crate::transaction::{Carrying, carry_out};
+use crate::patch::checkout::{Commit, TakenBack, Undone, short};
+use crate::patch::journal::{Edits, Lock, has_leftovers};
+use crate::patch::plan::changes;
+use crate::patch::recognise::{Applied, Found, Marked, Recognised};
+use crate::patch::transaction::{Carrying, carry_out};
+use crate::ui::report::Report;
+use crate::words::count;
 
 #[derive(Args, Debug)]
 pub struct Revert {

@@ -7,11 +7,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::Where;
-use crate::checkout::Checkout;
 use crate::error::Shown as _;
-use crate::recognise::{Applied, Marked, Recognised};
-use crate::report::{self, Report};
-use crate::rules::Options;
+use crate::patch::checkout::Checkout;
+use crate::patch::recognise::{Applied, Marked, Recognised};
+use crate::patch::rules::Options;
+use crate::ui::report::{self, Report};
 
 #[derive(Args, Debug)]
 pub struct Status {

@@ -12,13 +12,12 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::build::seconds;
-use crate::bundle::{self, HEAD as BUNDLE_HEAD, Head, LEVELS, Packing, Unpacked, Unpacking};
 use crate::error::{Error, Shown, plain, plain_name};
-use crate::process::Interrupt;
-use crate::replay::quoted;
-use crate::report::{Report, count};
-use crate::trace::{Kept, Listing, Program, State, Still, Store, Trace, bytes, local, rfc3339};
+use crate::rr::bundle::{self, HEAD as BUNDLE_HEAD, Head, LEVELS, Packing, Unpacked, Unpacking};
+use crate::rr::trace::{Kept, Listing, Program, State, Still, Store, Trace, bytes, local, rfc3339};
+use crate::sys::process::Interrupt;
+use crate::ui::report::Report;
+use crate::words::{count, quoted, seconds};
 
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = false)]

@@ -1,0 +1,39 @@
+//! Running the installer's own `hack/build.sh`, so that what comes out can be debugged.
+//!
+//! ```text
+//! checkout ── needs, toolchain, platforms ──▶ what has to be built, and is all there for it?
+//!          ── controllers, clean ──────────▶ remove what an earlier build left that misleads make, go or zip
+//!          ── make, build.sh ──────────────▶ phases (what they print), sample (their processes), view
+//!          ── proof ───────────────────────▶ the installer and its controllers, opened
+//! ```
+//!
+//! None of the installer's files is edited: all goes through the variables that its scripts and make
+//! take.
+
+mod clean;
+mod controllers;
+mod linking;
+mod needs;
+mod phases;
+mod platforms;
+mod prepare;
+mod proof;
+mod revision;
+mod run;
+mod sample;
+mod script;
+mod timings;
+mod toolchain;
+pub mod verify;
+mod view;
+
+pub use controllers::{CORE, Removed};
+pub use linking::Link;
+pub use phases::Phase;
+pub use platforms::Platforms;
+pub use prepare::{Prepared, Request};
+pub use revision::Terraform;
+pub use run::Built;
+pub use script::Compilation;
+pub use timings::Page;
+pub use view::{View, bytes};

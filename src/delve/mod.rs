@@ -1,0 +1,494 @@
+//! Opening a trace in Delve: what a replay needs, the server, and what it means when it fails.
+//!
+//! ```text
+//! Trace ─ prepare ─▶ Opening ─ serve ────▶ dlv replay --headless ─▶ rr replay     (others connect)
+//!                           └─ interact ─▶ dlv replay             ─▶ rr replay    (on this terminal)
+//! ```
+//!
+//! Delve runs the `rr` that it finds in PATH, and takes options for it from `DELVE_RR_REPLAY_FLAGS`
+//! (its `pkg/proc/gdbserial/rr.go`). It listens before it has opened the trace, so that an open port
+//! is no sign of success: only an answer is.
+
+pub mod editor;
+mod explain;
+mod port;
+mod rpc;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use signal::{INTERRUPT, TERMINATE};
+
+use crate::binary::Facts;
+use crate::doctor::{
+    Delve, Host, Recorder, Version, allow_perf_events, delve, delve_takes_go, delve_takes_rr, install_delve_for,
+    recorder,
+};
+use crate::error::{Error, Shown};
+use crate::rr::trace::{Still, Trace};
+use crate::sys::process::{
+    Attended, Child, End, Environment, Event, Relative, Streams, adopt, end_descendants, for_child,
+};
+use crate::words::quoted;
+
+pub use explain::{Cause, Circumstances, explain};
+pub use port::{Listen, holder};
+
+/// The options of `rr replay` that Delve is to add.
+pub const FLAGS: &str = "DELVE_RR_REPLAY_FLAGS";
+
+/// Without it Delve 1.27 and some before it refuse a standard error that is no terminal, and ours is a
+/// pipe: what Delve and rr print there explains a failure. Delve has the option since 1.6.1.
+const ANY_STREAMS: &str = "--allow-non-terminal-interactive=true";
+
+/// How long Delve has to end after SIGINT, and again after SIGTERM.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often it is said that the trace is still being opened.
+const NOTICE: Duration = Duration::from_secs(10);
+/// How many of the last lines a failure shows.
+const LAST_LINES: usize = 12;
+
+mod signal {
+    //! The signals that end a Delve, by their numbers on Linux.
+    pub const INTERRUPT: i32 = 2;
+    pub const TERMINATE: i32 = 15;
+}
+
+/// A trace that can be opened, and how.
+#[derive(Debug)]
+pub struct Opening {
+    pub trace: PathBuf,
+    pub delve: Delve,
+    pub rr: Recorder,
+    /// What Delve is to tell rr, the user's own among them.
+    pub rr_flags: Vec<String>,
+    /// Set where another rr than that of PATH is to be used.
+    rr_folder: Option<PathBuf>,
+    /// What sets `perf_event_paranoid` as Delve wants it.
+    allow_perf_events: Result<Vec<String>, String>,
+    /// What installs a Delve for this rr.
+    install_delve: String,
+    /// What is worth knowing before one begins.
+    pub warnings: Vec<String>,
+    /// What the recorded program says of itself.
+    pub program: Option<Facts>,
+}
+
+/// Looks at all that a replay needs, short of trying it.
+///
+/// # Errors
+/// What would not work, before Delve fails at it in words that do not say why; or before it hangs,
+/// as an older one does with a newer rr.
+pub fn prepare(host: &Host, trace: &Trace) -> Result<Opening> {
+    let check = trace.check();
+    if !check.obstacles.is_empty() {
+        let error = Error::failed(format!("`{}` cannot be replayed", trace.name)).detail(format!(
+            "looked at: `{}`, which is {}",
+            trace.path.shown(),
+            trace.state.word()
+        ));
+        let error = check.obstacles.into_iter().fold(error, Error::detail);
+        return Err(error
+            .hint("`rr-patch traces` lists the others; `rr-patch record` makes one that is complete")
+            .into());
+    }
+    let mut warnings = check.warnings;
+    let rr = recorder(host, None).map_err(|error| match error.downcast::<Error>() {
+        Ok(error) => error.hint("Delve has no command `replay` where `rr` is not in PATH").into(),
+        Err(error) => error,
+    })?;
+    let delve = delve(host)?;
+    delve_takes_rr(delve.version, &rr).map_err(|why| {
+        Error::failed(why)
+            .detail(format!("found: `{}`, and rr {} at `{}`", delve.path.shown(), rr.said(), rr.path.shown()))
+            .hint(format!(
+                "`{}` installs one that does; its folder must come first in PATH",
+                install_delve_for(host, &rr)
+            ))
+    })?;
+    let program = facts(trace, &mut warnings)?;
+    if let Some(go) = program.as_ref().and_then(|facts| Version::find(facts.go.as_deref()?)) {
+        delve_takes_go(delve.version, (go.0, go.1)).map_err(|why| {
+            Error::failed(why)
+                .detail(format!("found: `{}`; the recorded program was built with Go {go}", delve.path.shown()))
+                .hint("`go install github.com/go-delve/delve/cmd/dlv@vVERSION` installs a given one")
+        })?;
+    }
+    let rr_flags = flags(host, trace, &rr)?;
+    if let Some(recorded) = trace.sidecar.as_ref().and_then(|sidecar| Version::find(&sidecar.rr_version))
+        && recorded > rr.version
+    {
+        warnings
+            .push(format!("recorded with rr {recorded}, and this is {}: an older rr may not understand it", rr.said()));
+    }
+    // Delve looks for `rr` and nothing else.
+    let found = host.program("rr");
+    let rr_folder = rr.path.parent().filter(|_| found.as_ref() != Some(&rr.path)).map(Path::to_owned);
+    let (allow_perf_events, install_delve) = (allow_perf_events(host), install_delve_for(host, &rr));
+    let trace = trace.path.clone();
+    Ok(Opening { trace, delve, rr, rr_flags, rr_folder, allow_perf_events, install_delve, warnings, program })
+}
+
+/// What the program says of itself, if it can be read; what of it stands in the way of debugging is a warning.
+fn facts(trace: &Trace, warnings: &mut Vec<String>) -> Result<Option<Facts>> {
+    let program = trace.program()?;
+    let Some(file) = program.file else { return Ok(None) };
+    if program.still == Some(Still::Missing) || !file.exists() {
+        return Err(Error::failed(format!("the recorded program is gone: `{}`", file.shown()))
+            .detail("rr kept no copy of it in the trace, and without it nothing can be replayed")
+            .hint("put the same file back; a patched installer sets RR_COPY_ALL_FILES, so that its traces are whole")
+            .into());
+    }
+    let facts = match Facts::read(&file) {
+        Ok(facts) => facts,
+        Err(error) => {
+            warnings.push(format!("the recorded program could not be looked into: {error:#}"));
+            return Ok(None);
+        }
+    };
+    if !facts.dwarf {
+        warnings.push(
+            "the program has no debug information (it was linked with -s -w): Delve shows no sources and no variables, \
+             and takes breakpoints on functions alone; `rr-patch build` makes an installer that can be debugged"
+                .into(),
+        );
+    } else if facts.optimised == Some(true) {
+        warnings.push("the program was optimised: variables will be missing; `rr-patch build` turns that off".into());
+    }
+    Ok(Some(facts))
+}
+
+/// The user's own options, and `-W` where the trace was recorded so.
+fn flags(host: &Host, trace: &Trace, rr: &Recorder) -> Result<Vec<String>> {
+    let mut flags: Vec<String> =
+        host.variable(FLAGS).map_or_else(Vec::new, |text| text.split_whitespace().map(str::to_owned).collect());
+    let given = flags.iter().any(|flag| ["-W", "--software-counters"].contains(&flag.as_str()));
+    // Whoever sets RR_PATCH_RECORD to record with -W, records with it.
+    let recorded_so = trace.software_counters().unwrap_or_else(|| rr.counts_in_software());
+    if recorded_so && !rr.software_counters {
+        return Err(Error::failed("this trace was recorded with software counters (`rr record -W`)")
+            .detail(format!("rr {} at `{}` has none, and cannot replay it", rr.said(), rr.path.shown()))
+            .hint("put the rr that recorded it first in PATH")
+            .into());
+    }
+    if recorded_so && !given {
+        flags.insert(0, "-W".into());
+    }
+    Ok(flags)
+}
+
+/// What becomes of the lines that the program printed when it was recorded. rr prints them again where its own
+/// output goes, among Delve's and its own, which they must not be taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RecordedOutput {
+    /// rr replays none.
+    LeftOut,
+    /// rr puts `[rr PID EVENT]` before each write.
+    Marked,
+}
+
+/// How a marked write begins.
+const MARK: &str = "[rr ";
+
+impl RecordedOutput {
+    /// The options of rr that have a say in it.
+    const FLAGS: [&str; 4] = ["-q", "--no-redirect-output", "-M", "--mark-stdio"];
+
+    fn flag(self) -> &'static str {
+        match self {
+            Self::LeftOut => "-q",
+            Self::Marked => "-M",
+        }
+    }
+}
+
+/// Where a Delve listens for clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    pub address: String,
+    pub port: u16,
+    pub delve: String,
+    pub pid: i32,
+}
+
+/// How a Delve that served came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// By a signal to us.
+    Stopped,
+    /// By a client that ended it.
+    ByClient,
+}
+
+impl Opening {
+    /// The environment of a Delve whose output we do not read.
+    pub fn environment(&self) -> Environment {
+        self.environment_with(&self.rr_flags)
+    }
+
+    /// The same, where recorded lines must not be taken for Delve's. Whoever says how they are replayed is not
+    /// overruled.
+    fn environment_for(&self, output: RecordedOutput) -> Environment {
+        let mut flags = self.rr_flags.clone();
+        if !flags.iter().any(|flag| RecordedOutput::FLAGS.contains(&flag.as_str())) {
+            flags.push(output.flag().into());
+        }
+        self.environment_with(&flags)
+    }
+
+    /// What Delve has in its environment beyond ours.
+    fn environment_with(&self, rr_flags: &[String]) -> Environment {
+        let mut environment = Environment::new();
+        if !rr_flags.is_empty() {
+            environment.insert(FLAGS.into(), rr_flags.join(" "));
+        }
+        if let Some(folder) = &self.rr_folder {
+            let path = std::env::var("PATH").unwrap_or_default();
+            environment.insert("PATH".into(), format!("{}:{path}", folder.shown()));
+        }
+        environment
+    }
+
+    /// Delve's arguments to serve clients there, or to have this terminal.
+    pub fn arguments(&self, listen: Option<&str>) -> Vec<String> {
+        let mut arguments = vec!["replay".to_owned()];
+        if let Some(listen) = listen {
+            let server = ["--headless=true", "--api-version=2", "--accept-multiclient"];
+            arguments.push(format!("--listen={listen}"));
+            arguments.extend(server.map(str::to_owned));
+        }
+        arguments.push(self.trace.to_string_lossy().into_owned());
+        arguments
+    }
+
+    /// The same as a line for a shell.
+    pub fn line(&self, listen: Option<&str>) -> String {
+        let mut words = Vec::new();
+        if let Some(folder) = &self.rr_folder {
+            words.push(format!("PATH={}:\"$PATH\"", quoted(&folder.to_string_lossy())));
+        }
+        if !self.rr_flags.is_empty() {
+            words.push(format!("{FLAGS}={}", quoted(&self.rr_flags.join(" "))));
+        }
+        words.push(quoted(&self.delve.path.to_string_lossy()));
+        words.extend(self.arguments(listen).iter().map(|argument| quoted(argument)));
+        words.join(" ")
+    }
+
+    fn circumstances(&self, listen: Option<&str>) -> Circumstances<'_> {
+        Circumstances {
+            rr: &self.rr,
+            delve: self.delve.version,
+            software: self.rr_flags.iter().any(|flag| flag == "-W"),
+            listen: listen.map(str::to_owned),
+            allow_perf_events: self.allow_perf_events.clone(),
+            install_delve: self.install_delve.clone(),
+        }
+    }
+
+    fn start(&self, arguments: &[String], streams: Streams) -> Result<Attended> {
+        let output = match streams {
+            Streams::Heard => RecordedOutput::LeftOut,
+            _ => RecordedOutput::Marked,
+        };
+        adopt()?;
+        let program = for_child(&self.delve.path)?;
+        for_child(&self.trace)?;
+        let folder = std::env::current_dir().unwrap_or_else(|_| "/".into());
+        Attended::start(
+            &Child { program, arguments, folder: &folder, environment: &self.environment_for(output) },
+            streams,
+        )
+    }
+
+    /// Serves clients until one of them, or a signal to us, ends it. `ready` is called when the trace
+    /// is open; `say` with what there is to tell in the meantime.
+    ///
+    /// # Errors
+    /// What Delve or rr failed at, with the cause and what to do about it.
+    pub fn serve(
+        &self,
+        listen: &Listen,
+        ready: &mut dyn FnMut(&Ready) -> Result<()>,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Served> {
+        let mut session = Session::new(say);
+        let attended = self.start(&self.arguments(Some(&listen.to_string())), Streams::Heard)?;
+        let outcome = session.open(&attended).and_then(|opened| match opened {
+            Opened::Ready { address, delve } => {
+                let port = Listen::parse(&address).map_or(listen.port(), |listen| listen.port());
+                ready(&Ready { address, port, delve, pid: attended.pid() })?;
+                session.ready = true;
+                session.until_the_end(&attended)
+            }
+            Opened::Ended(end) => Ok(Some(end)),
+            Opened::Stopped => Ok(None),
+        });
+        let ended = session.close(&attended, outcome.as_ref().is_ok_and(Option::is_some));
+        let left = end_descendants(GRACE);
+        drop(attended);
+        match outcome? {
+            None => {
+                said_what_was_left(&left, say);
+                if ended { Ok(Served::Stopped) } else { Err(Error::failed("Delve had to be killed").into()) }
+            }
+            Some(end) if session.ready && end.success() => {
+                said_what_was_left(&left, say);
+                Ok(Served::ByClient)
+            }
+            Some(end) => Err(self.failure(end, &session.lines, Some(listen))),
+        }
+    }
+
+    /// Runs Delve on this terminal.
+    ///
+    /// # Errors
+    /// As for [`Opening::serve`].
+    pub fn interact(&self) -> Result<()> {
+        let mut arguments = self.arguments(None);
+        arguments.insert(1, ANY_STREAMS.to_owned());
+        let attended = self.start(&arguments, Streams::OursButErrors)?;
+        let mut lines = Vec::new();
+        let end = loop {
+            match attended.next(NOTICE) {
+                Event::Ended(end) => break end,
+                Event::Said(line) if line.starts_with(MARK) => {}
+                Event::Said(line) => keep(&mut lines, line),
+                // Ctrl-C is Delve's: it stops a program that runs. The terminal has sent it there.
+                Event::Signal { shared: true, .. } | Event::Nothing => {}
+                Event::Signal { number, .. } => crate::sys::process::signal(attended.pid(), number),
+            }
+        };
+        // What it said last may come after its end.
+        while let Event::Said(line) = attended.next(Duration::from_millis(100)) {
+            keep(&mut lines, line);
+        }
+        end_descendants(GRACE);
+        if end.success() { Ok(()) } else { Err(self.failure(end, &lines, None)) }
+    }
+
+    /// What went wrong, from what Delve and rr said.
+    fn failure(&self, end: End, lines: &[String], listen: Option<&Listen>) -> anyhow::Error {
+        let circumstances = self.circumstances(listen.map(ToString::to_string).as_deref());
+        let Cause { what, hints } = explain(lines, &circumstances);
+        let error = Error::failed(what)
+            .detail(format!("looked at: `{}`", self.line(listen.map(ToString::to_string).as_deref())))
+            .detail(format!("Delve ended with {end}"));
+        let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+        let error = if last.is_empty() { error } else { error.detail(format!("last lines:\n{}", last.join("\n"))) };
+        hints.into_iter().fold(error, Error::hint).into()
+    }
+}
+
+fn said_what_was_left(left: &[Relative], say: &mut dyn FnMut(&str)) {
+    if !left.is_empty() {
+        let names: Vec<String> = left.iter().map(|relative| format!("{} ({})", relative.name, relative.pid)).collect();
+        say(&format!("ended what Delve had left behind: {}", names.join(", ")));
+    }
+}
+
+fn keep(lines: &mut Vec<String>, line: String) {
+    // A program that is replayed may print without end; what matters is said before or after that.
+    if lines.len() == 400 {
+        lines.drain(100..200);
+    }
+    lines.push(line);
+}
+
+enum Opened {
+    /// The trace is open; clients reach Delve there.
+    Ready {
+        address: String,
+        delve: String,
+    },
+    Ended(End),
+    Stopped,
+}
+
+/// A Delve that serves, from its start to its end.
+struct Session<'a> {
+    say: &'a mut dyn FnMut(&str),
+    lines: Vec<String>,
+    ready: bool,
+}
+
+impl<'a> Session<'a> {
+    fn new(say: &'a mut dyn FnMut(&str)) -> Self {
+        Self { say, lines: Vec::new(), ready: false }
+    }
+
+    fn heard(&mut self, line: String) {
+        (self.say)(&line);
+        keep(&mut self.lines, line);
+    }
+
+    /// Waits until Delve answers, or ends. There is no limit: a large program takes its time.
+    fn open(&mut self, attended: &Attended) -> Result<Opened> {
+        let mut address: Option<String> = None;
+        let mut question: Option<rpc::Question> = None;
+        let mut said = Instant::now();
+        loop {
+            match attended.next(Duration::from_millis(50)) {
+                Event::Said(line) => match line.strip_prefix("API server listening at: ") {
+                    Some(listens) => address = Some(listens.to_owned()),
+                    None => self.heard(line),
+                },
+                Event::Ended(end) => {
+                    while let Event::Said(line) = attended.next(Duration::from_millis(100)) {
+                        self.heard(line);
+                    }
+                    return Ok(Opened::Ended(end));
+                }
+                Event::Signal { .. } => return Ok(Opened::Stopped),
+                Event::Nothing => {}
+            }
+            // One that cannot be asked is about to end, and says why.
+            if question.is_none() {
+                question = address.as_deref().and_then(|address| rpc::Question::ask(address).ok());
+            }
+            if let Some(question) = &mut question
+                && let Some(delve) = question.answer()?
+            {
+                return Ok(Opened::Ready { address: question.address.clone(), delve });
+            }
+            if said.elapsed() > NOTICE {
+                (self.say)("Delve is still opening the trace; Ctrl-C ends it");
+                said = Instant::now();
+            }
+        }
+    }
+
+    /// Nothing where a signal came.
+    fn until_the_end(&mut self, attended: &Attended) -> Result<Option<End>> {
+        loop {
+            match attended.next(NOTICE) {
+                Event::Said(line) => self.heard(line),
+                Event::Ended(end) => return Ok(Some(end)),
+                Event::Signal { .. } => return Ok(None),
+                Event::Nothing => {}
+            }
+        }
+    }
+
+    /// Ends Delve, which ends its rr at SIGINT. Says whether it went by itself.
+    fn close(&mut self, attended: &Attended, ended: bool) -> bool {
+        if ended {
+            return true;
+        }
+        for number in [INTERRUPT, TERMINATE] {
+            crate::sys::process::signal(attended.pid(), number);
+            let began = Instant::now();
+            while began.elapsed() < GRACE {
+                match attended.next(Duration::from_millis(50)) {
+                    Event::Ended(_) => return true,
+                    Event::Said(line) => self.heard(line),
+                    // Impatience: on to the next.
+                    Event::Signal { .. } => break,
+                    Event::Nothing => {}
+                }
+            }
+        }
+        false
+    }
+}

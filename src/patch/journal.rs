@@ -1,0 +1,676 @@
+//! What was there before: the originals, kept durably in `<git dir>/rr-patch/` before the first
+//! write.
+//!
+//! Branches may have other originals: when an apply begins, a journal of others is kept beside, unless git
+//! has them.
+//!
+//! One file holds a line of JSON and then the bytes of every file before and after. Nothing is
+//! recorded about how far a write came: a file that equals `before` is untouched, one that equals
+//! `after` is patched, any other was edited since. So a kill at any point needs no special case,
+//! and neither does `git stash` or `git checkout` between two calls.
+//!
+//! A crash of the machine does: files that apply wrote may have lost their ends, since only the journal is
+//! synced. So the journal holds the boot id, and a beginning of what apply wrote counts as cut off only
+//! if the machine went down since; within one boot it is an edit.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Shown};
+use crate::patch::build_lock::refuse_while_building;
+use crate::patch::checkout::{Checkout, Commit, Content, conflict_lines, merge};
+use crate::patch::hunks::line_now;
+use crate::patch::plan::{How, Plan, Rewrite};
+use crate::patch::rules::Site;
+use crate::patch::transaction::{self, Kept, folder_modes};
+use crate::sys::write;
+
+/// The version of the journal's format that this build writes and the newest that it reads.
+const FORMAT: u32 = 1;
+
+/// An apply that is in place, or was.
+#[derive(Debug)]
+pub struct Journal {
+    pub plan: Plan,
+    pub about: About,
+    /// The folders of its files before the apply, from the installer's root, with their modes; none for
+    /// those that were not there.
+    pub folders: Vec<(String, Option<u32>)>,
+    path: PathBuf,
+    /// When the journal was written, where the machine went down after that.
+    crash_after: Option<SystemTime>,
+}
+
+/// Who applied what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// The version of rr-patch.
+    pub tool: String,
+    /// The commit that was checked out.
+    pub base: Option<String>,
+    #[serde(flatten)]
+    pub how: How,
+    /// The commit that was made of it, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<Commit>,
+}
+
+/// What became of a file since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// As before the apply.
+    Original,
+    /// As the apply left it.
+    Patched,
+    /// Neither.
+    Edited,
+    /// The beginning of what it was or became, written before the machine went down.
+    CutOff,
+    /// Gone, though both before and after there was one.
+    Missing,
+}
+
+/// A file of the journal as it is now.
+#[derive(Debug)]
+pub struct Seen<'journal> {
+    pub rewrite: &'journal Rewrite,
+    pub current: Option<Content>,
+    pub state: State,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    #[serde(flatten)]
+    about: About,
+    shape: String,
+    sites: Vec<Site>,
+    files: Vec<Entry>,
+    /// The boot in which it was written; 0.1 had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    folders: Vec<(String, Option<u32>)>,
+}
+
+/// What every format of the journal says, past and to come.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+    tool: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    path: String,
+    before: Option<Blob>,
+    after: Option<Blob>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Blob {
+    length: usize,
+    mode: u32,
+    hash: String,
+}
+
+/// Held while something is written, so that two calls at once cannot mix.
+#[derive(Debug)]
+pub struct Lock {
+    folder: PathBuf,
+    _file: File,
+}
+
+/// A state folder that holds nothing but the lock goes with it: after a refusal or a revert, a tree
+/// without git is as it was.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let only_lock =
+            |mut entries: fs::ReadDir| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK));
+        if fs::read_dir(&self.folder).is_ok_and(only_lock) {
+            // Another checkout's state may lie beside it, and another rr-patch may have just begun:
+            // then the folders stay.
+            let _ = fs::remove_file(self.folder.join(LOCK));
+            let _ = fs::remove_dir(&self.folder);
+            let _ = self.folder.parent().map(fs::remove_dir);
+        }
+    }
+}
+
+impl Lock {
+    /// Takes the checkout's lock.
+    ///
+    /// # Errors
+    /// Another rr-patch holds it, or a build reads the files that would change.
+    pub fn take(checkout: &Checkout) -> Result<Self> {
+        let path = checkout.state_dir().join(LOCK);
+        let mut tries = 0;
+        loop {
+            let opened = fs::create_dir_all(checkout.state_dir())
+                .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path));
+            let file = match opened {
+                // The holder has just ended and is removing the folders: mkdir finds one, or opening
+                // does not. Whatever says so for longer is no such race.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
+                        && tries < 100 =>
+                {
+                    tries += 1;
+                    thread::sleep(Duration::from_millis(1));
+                    continue;
+                }
+                file => file.with_context(|| format!("cannot open `{}`", path.shown()))?,
+            };
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::refused(format!("another rr-patch is changing `{}`", checkout.root().shown()))
+                        .detail(format!("found: a lock on `{}`", path.shown()))
+                        .hint("wait for it to end; the lock goes with its process")
+                        .into());
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("cannot lock `{}`", path.shown()));
+                }
+            }
+            // A lock on a file that was removed meanwhile is no lock: others take the new file's.
+            let held = file.metadata().with_context(|| format!("cannot look at `{}`", path.shown()))?.ino();
+            if fs::metadata(&path).is_ok_and(|found| found.ino() == held) {
+                let lock = Self { folder: checkout.state_dir().to_owned(), _file: file };
+                refuse_while_building(checkout)?;
+                write::sweep(checkout.state_dir());
+                return Ok(lock);
+            }
+        }
+    }
+}
+
+/// Whether a run that was killed before it had a journal, or after it had removed it, left something in
+/// the state folder.
+pub fn has_leftovers(checkout: &Checkout) -> bool {
+    let Ok(entries) = fs::read_dir(checkout.state_dir()) else { return false };
+    let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names.iter().all(|name| name == LOCK) || names.iter().any(|name| write::is_temporary(name))
+}
+
+/// The file in the state folder that is locked.
+const LOCK: &str = "lock";
+
+/// What the name of a journal begins with that a newer one of other originals put beside. The newest is
+/// `journal`, as in 0.1.
+const KEPT: &str = "journal-";
+
+/// Each file that was there before, and the name that git has for its bytes.
+fn originals(plan: &Plan) -> Result<BTreeMap<&str, String>> {
+    let there = plan.rewrites.iter().filter_map(|rewrite| Some((&*rewrite.path, rewrite.before.as_ref()?)));
+    there.map(|(path, before)| Ok((path, before.hash()?))).collect()
+}
+
+impl Journal {
+    fn path_of(checkout: &Checkout) -> PathBuf {
+        checkout.state_dir().join("journal")
+    }
+
+    /// The journals of this checkout: that of the newest apply, then those that it put beside, newest first.
+    ///
+    /// # Errors
+    /// One that a newer version wrote, or that is damaged: it is left alone.
+    pub fn all(checkout: &Checkout) -> Result<Vec<Self>> {
+        let mut journals: Vec<Self> = Self::read(&Self::path_of(checkout))?.into_iter().collect();
+        let names = fs::read_dir(checkout.state_dir()).into_iter().flatten().flatten();
+        let mut kept: Vec<(Option<SystemTime>, PathBuf)> = names
+            .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(KEPT.as_bytes()))
+            .map(|entry| (entry.metadata().and_then(|seen| seen.modified()).ok(), entry.path()))
+            .collect();
+        kept.sort_by(|one, other| other.cmp(one));
+        for (_, path) in kept {
+            journals.extend(Self::read(&path)?);
+        }
+        Ok(journals)
+    }
+
+    fn read(path: &Path) -> Result<Option<Self>> {
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.shown())),
+        };
+        parse(path, &bytes).map(Some)
+    }
+
+    /// Whether it is that of the newest apply.
+    pub fn is_newest(&self, checkout: &Checkout) -> bool {
+        self.path == Self::path_of(checkout)
+    }
+
+    /// What was found in place without a journal. Nothing is on disk before [`Journal::begin`].
+    pub fn found(checkout: &Checkout, plan: Plan, about: About) -> Self {
+        let folders = folder_modes(checkout, &plan.rewrites);
+        Self { plan, about, folders, path: Self::path_of(checkout), crash_after: None }
+    }
+
+    /// Makes what was found durable, before any of it changes.
+    pub fn adopt(self, checkout: &Checkout) -> Result<Self> {
+        Self::begin(checkout, self.plan, self.about)
+    }
+
+    /// Makes the originals in `plan` durable.
+    pub fn begin(checkout: &Checkout, plan: Plan, about: About) -> Result<Self> {
+        let path = Self::path_of(checkout);
+        let folders = folder_modes(checkout, &plan.rewrites);
+        let others = Self::all(checkout)?;
+        let first = !path.exists();
+        if let Some(newest) = others.iter().find(|other| other.is_newest(checkout)) {
+            newest.keep_beside(checkout, &plan)?;
+        }
+        write::replace(&path, &serialise(&plan, &about, &folders)?, 0o600)?;
+        if first {
+            // The folders that hold the journal's folder may be new too.
+            for above in checkout.state_dir().ancestors().skip(1).take(2) {
+                write::sync(above)?;
+            }
+        }
+        // Here the originals are in the new journal too, or in git.
+        for other in others.iter().filter(|other| !other.is_newest(checkout)) {
+            if originals(&other.plan)? == originals(&plan)? || other.is_in_git(checkout)? {
+                write::remove(&other.path)?;
+            }
+        }
+        Ok(Self { plan, about, folders, path, crash_after: None })
+    }
+
+    /// Keeps it when another takes its place for files that were something else before: those of another
+    /// branch. What its base has needs no journal.
+    fn keep_beside(&self, checkout: &Checkout, next: &Plan) -> Result<()> {
+        let own = originals(&self.plan)?;
+        if own == originals(next)? || self.is_in_git(checkout)? {
+            return Ok(());
+        }
+        let name = Content { bytes: serde_json::to_vec(&own)?, mode: 0 }.hash()?;
+        let path = checkout.state_dir().join(format!("{KEPT}{name}"));
+        let bytes = fs::read(&self.path).with_context(|| format!("cannot read `{}`", self.path.shown()))?;
+        write::replace(&path, &bytes, 0o600)
+    }
+
+    /// Whether the commit that was checked out has all originals: then they can be found without a journal.
+    fn is_in_git(&self, checkout: &Checkout) -> Result<bool> {
+        let Some(base) = &self.about.base else { return Ok(false) };
+        for Rewrite { path, before, .. } in &self.plan.rewrites {
+            if let Some(before) = before
+                && !checkout.has(base, path, before)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Forgets the originals, after they are back in place: durably first, since nothing else has
+    /// them. `backups` are the files that hold edited versions.
+    pub fn end(self, checkout: &Checkout, backups: &[&str]) -> Result<()> {
+        let files = self.plan.rewrites.iter().map(|rewrite| rewrite.path.as_str());
+        transaction::sync(checkout, files.chain(backups.iter().copied()))?;
+        transaction::remove_made_folders(checkout, &self.folders);
+        write::remove(&self.path)?;
+        self.path.parent().map_or(Ok(()), write::sync)
+    }
+
+    /// Clears away what an interrupted run left beside the files. Returns what was kept of it, since
+    /// somebody had saved it.
+    pub fn sweep(&self, checkout: &Checkout) -> Result<Vec<Kept>> {
+        let known = |rewrite: &Rewrite, bytes: &[u8]| {
+            let mut versions = [&rewrite.before, &rewrite.after].into_iter().flatten();
+            versions.any(|version| self.crash_after.is_some() && begins(version, bytes))
+                || is_merged(checkout, rewrite, bytes).unwrap_or(false)
+        };
+        transaction::sweep(checkout, &self.plan.rewrites, &known)
+    }
+
+    /// Looks at each file, in the order of the plan.
+    pub fn look(&self, checkout: &Checkout) -> Result<Vec<Seen<'_>>> {
+        let mut seen = Vec::new();
+        for rewrite in &self.plan.rewrites {
+            let current = checkout.read(&rewrite.path)?;
+            let state = self.state(checkout, rewrite, current.as_ref());
+            seen.push(Seen { rewrite, current, state });
+        }
+        Ok(seen)
+    }
+
+    /// What became of a file that now holds `current`.
+    fn state(&self, checkout: &Checkout, rewrite: &Rewrite, current: Option<&Content>) -> State {
+        let same = |content: &Option<Content>| content.as_ref().map(|c| &c.bytes) == current.map(|c| &c.bytes);
+        match current {
+            _ if same(&rewrite.after) => State::Patched,
+            _ if same(&rewrite.before) => State::Original,
+            Some(current) if self.was_cut_off(checkout, rewrite, current) => State::CutOff,
+            Some(_) => State::Edited,
+            None => State::Missing,
+        }
+    }
+
+    /// Whether the machine went down since, and the file is a beginning of a version of it that was written
+    /// with the journal. One that was written later was shortened by somebody, before or after that.
+    fn was_cut_off(&self, checkout: &Checkout, rewrite: &Rewrite, current: &Content) -> bool {
+        let Some(journal_written) = self.crash_after else { return false };
+        let is_beginning = [&rewrite.before, &rewrite.after].into_iter().flatten().any(|v| begins(v, &current.bytes));
+        let written = || fs::metadata(checkout.locate(&rewrite.path)).and_then(|seen| seen.modified()).ok();
+        is_beginning && written().is_some_and(|written| written <= journal_written + LONGEST_APPLY)
+    }
+
+    /// The plan that brings the originals back, with what was edited since merged into them.
+    ///
+    /// # Errors
+    /// With [`Edits::Merge`], edits that touch what the apply changed: with the lines.
+    pub fn undo(&self, checkout: &Checkout, edits: Edits) -> Result<Undo> {
+        let force = edits != Edits::Merge;
+        let mut undo = Undo { rewrites: Vec::new(), merged: Vec::new(), backups: Vec::new() };
+        let mut conflicts = Vec::new();
+        for seen in self.look(checkout)? {
+            let mut target = seen.original();
+            let Seen { rewrite: Rewrite { path, before, after }, current, state } = seen;
+            match state {
+                State::Original => continue,
+                State::Patched | State::CutOff => {}
+                State::Missing if force => {}
+                State::Missing => {
+                    conflicts.push(format!("`{path}` was deleted since"));
+                    continue;
+                }
+                State::Edited => match edits.merged(after.as_ref(), current.as_ref(), before.as_ref())? {
+                    Ok(bytes) => {
+                        undo.merged.push(path.clone());
+                        target = target.map(|original| Content { bytes, mode: original.mode });
+                    }
+                    Err(lines) if !force => {
+                        conflicts.push(format!("`{path}`{lines}"));
+                        continue;
+                    }
+                    Err(_) => {
+                        // The edited version keeps its mode; the original gets its own back.
+                        target.clone_from(before);
+                        let (backup, is_there) = backup_name(checkout, path, current.as_ref())?;
+                        if !is_there {
+                            undo.rewrites.push(Rewrite { path: backup.clone(), before: None, after: current.clone() });
+                        }
+                        undo.backups.push((path.clone(), backup));
+                    }
+                },
+            }
+            undo.rewrites.push(Rewrite { path: path.clone(), before: current, after: target });
+        }
+        if conflicts.is_empty() {
+            return Ok(undo);
+        }
+        let error = conflicts
+            .into_iter()
+            .fold(Error::refused("edits made since apply touch the lines that it changed"), Error::detail);
+        Err(error
+            .hint("undo those edits, or `rr-patch revert --force`, which keeps the edited version beside the original")
+            .into())
+    }
+}
+
+/// Refuses files whose modes are more than permissions: a journal with such a mode is not believed.
+pub fn refuse_odd_modes(rewrites: &[Rewrite]) -> Result<()> {
+    for rewrite in rewrites {
+        let mode = |content: &Option<Content>| content.as_ref().map(|content| content.mode);
+        if !are_regular(mode(&rewrite.before), mode(&rewrite.after))
+            && let Some(content) = rewrite.before.as_ref().or(rewrite.after.as_ref())
+        {
+            return Err(Error::refused(format!("`{}` has the mode {:o}", rewrite.path, content.mode))
+                .detail("expected: a source file without set-user-ID and sticky bits")
+                .hint(format!("`chmod {:o} {}`", content.mode & 0o777, rewrite.path))
+                .into());
+        }
+    }
+    Ok(())
+}
+
+impl Seen<'_> {
+    /// The file before the apply. A mode that was changed since is an edit, and stays.
+    pub fn original(&self) -> Option<Content> {
+        let mut original = self.rewrite.before.clone()?;
+        if let (Some(current), Some(after)) = (&self.current, &self.rewrite.after)
+            && current.mode != after.mode
+        {
+            original.mode = current.mode;
+        }
+        Some(original)
+    }
+}
+
+/// Whether a plan can have these modes of a file before and after: permissions, and a set-group-ID bit that the
+/// file has already. Set-user-ID and sticky bits are on no source file.
+fn are_regular(before: Option<u32>, after: Option<u32>) -> bool {
+    let mut modes = before.into_iter().chain(after);
+    modes.all(|mode| mode & !0o2777 == 0 && (mode & 0o2000 == 0 || before.is_some_and(|old| old & 0o2000 != 0)))
+}
+
+/// The most time that passes between the journal and the last of the files that it is for.
+const LONGEST_APPLY: Duration = Duration::from_secs(60);
+
+/// What becomes of edits when the originals come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edits {
+    /// They are merged into the originals.
+    Merge,
+    /// Where that cannot be done, the original comes back, and the edited version gets a name of its own beside it.
+    MergeOrKeep,
+    /// All edited versions are put beside the originals, but for files without the changes: it is not sure that
+    /// these originals are what was edited.
+    Keep,
+}
+
+impl Edits {
+    fn merged(
+        self,
+        after: Option<&Content>,
+        edited: Option<&Content>,
+        before: Option<&Content>,
+    ) -> Result<Result<Vec<u8>, String>> {
+        let merged = merged(after, edited, before)?;
+        let unpatched = |bytes: &Vec<u8>| edited.is_some_and(|edited| edited.bytes == *bytes);
+        Ok(merged
+            .and_then(|bytes| if self != Self::Keep || unpatched(&bytes) { Ok(bytes) } else { Err(String::new()) }))
+    }
+}
+
+/// How the originals come back.
+#[derive(Debug)]
+pub struct Undo {
+    pub rewrites: Vec<Rewrite>,
+    /// Files whose later edits were kept.
+    pub merged: Vec<String>,
+    /// Files whose edited version was put aside, and where.
+    pub backups: Vec<(String, String)>,
+}
+
+impl Undo {
+    /// The rewrites of the journal's own files, without the backups.
+    pub fn reverted(&self) -> impl Iterator<Item = &Rewrite> {
+        self.rewrites.iter().filter(|rewrite| !self.backups.iter().any(|(_, name)| *name == rewrite.path))
+    }
+}
+
+/// Whether `part` is a beginning of `whole`, with the zeros after it that some file systems leave.
+fn begins(whole: &Content, part: &[u8]) -> bool {
+    let end = part.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    whole.bytes.starts_with(&part[..end])
+}
+
+/// The kernel's name for the time since it started; nothing where there is no /proc.
+fn boot_id() -> Option<String> {
+    Some(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
+}
+
+/// When the kernel started, to about a second.
+fn boot_time() -> Option<SystemTime> {
+    let uptime = fs::read_to_string("/proc/uptime").ok()?;
+    let seconds: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+    SystemTime::now().checked_sub(Duration::try_from_secs_f64(seconds).ok()?)
+}
+
+/// Whether a plan can have this path: below the installer's root, and not in git's own folder.
+fn is_plain(path: &str) -> bool {
+    let mut parts = Path::new(path).components().peekable();
+    let plain = |part: Component| matches!(part, Component::Normal(name) if !name.eq_ignore_ascii_case(".git"));
+    parts.peek().is_some() && parts.all(plain)
+}
+
+/// The original with what was edited since, or the lines that both changed.
+fn merged(
+    after: Option<&Content>,
+    edited: Option<&Content>,
+    before: Option<&Content>,
+) -> Result<Result<Vec<u8>, String>> {
+    let (Some(after), Some(edited), Some(before)) = (after, edited, before) else {
+        return Ok(Err(": a file that apply added was edited since".into()));
+    };
+    let outcome = merge(&after.bytes, &edited.bytes, &before.bytes, ["edited since apply", "original"])?;
+    Ok(outcome.map_err(|text| conflict_lines(&text)))
+}
+
+/// Whether a revert that was killed made one of two versions of the other: of the file that is there and what it
+/// left aside, one is edited, and the other the original with those edits.
+fn is_merged(checkout: &Checkout, rewrite: &Rewrite, aside: &[u8]) -> Result<bool> {
+    let (Some(current), Some(before)) = (checkout.read(&rewrite.path)?, &rewrite.before) else { return Ok(false) };
+    let aside = Content { bytes: aside.to_vec(), mode: current.mode };
+    let gives = |edited: &Content, other: &Content| -> Result<bool> {
+        let merged = merged(rewrite.after.as_ref(), Some(edited), Some(before))?;
+        Ok(merged.is_ok_and(|bytes| bytes == other.bytes))
+    };
+    Ok(gives(&aside, &current)? || gives(&current, &aside)?)
+}
+
+/// A name beside `path` for its edited version: one that is not taken, or one that holds it already, since
+/// a revert was killed. It must not end in `.go`: Go would compile it.
+fn backup_name(checkout: &Checkout, path: &str, edited: Option<&Content>) -> Result<(String, bool)> {
+    let mut name = format!("{path}.edited");
+    let mut number = 1;
+    while let Some(found) = checkout.read(&name)? {
+        if Some(&found) == edited {
+            return Ok((name, true));
+        }
+        number += 1;
+        name = format!("{path}.edited-{number}");
+    }
+    Ok((name, false))
+}
+
+fn serialise(plan: &Plan, about: &About, folders: &[(String, Option<u32>)]) -> Result<Vec<u8>> {
+    let blob = |content: &Option<Content>| -> Result<Option<Blob>> {
+        content.as_ref().map(|c| Ok(Blob { length: c.bytes.len(), mode: c.mode, hash: c.hash()? })).transpose()
+    };
+    let entry = |r: &Rewrite| Ok(Entry { path: r.path.clone(), before: blob(&r.before)?, after: blob(&r.after)? });
+    let header = Header {
+        format: FORMAT,
+        about: about.clone(),
+        shape: plan.shape.clone(),
+        sites: plan.sites.clone(),
+        files: plan.rewrites.iter().map(entry).collect::<Result<_>>()?,
+        boot: boot_id(),
+        folders: folders.to_owned(),
+    };
+    let mut bytes = serde_json::to_vec(&header)?;
+    bytes.push(b'\n');
+    for content in plan.rewrites.iter().flat_map(|rewrite| [&rewrite.before, &rewrite.after]).flatten() {
+        bytes.extend_from_slice(&content.bytes);
+    }
+    Ok(bytes)
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Journal> {
+    let damaged = |why: &str| {
+        Error::refused(format!("the journal `{}` is damaged: {why}", path.shown()))
+            .hint("it holds the originals: keep a copy, get the files back with `git checkout -- pkg/clusterapi`, then remove it")
+    };
+    let end = bytes.iter().position(|&b| b == b'\n').ok_or_else(|| damaged("it has no first line"))?;
+    let version: Version = serde_json::from_slice(&bytes[..end]).map_err(|error| damaged(&error.to_string()))?;
+    if version.format > FORMAT {
+        let Version { format, tool } = version;
+        return Err(Error::refused(format!("the journal `{}` was written by a newer rr-patch, {tool}", path.shown()))
+            .detail(format!("expected: format {FORMAT}; found: format {format}"))
+            .hint(format!("use rr-patch {tool} or newer on this checkout"))
+            .into());
+    }
+    let header: Header = serde_json::from_slice(&bytes[..end]).map_err(|error| damaged(&error.to_string()))?;
+    let mut rest = &bytes[end + 1..];
+    let mut take = |blob: Option<Blob>| -> Result<Option<Content>> {
+        let Some(Blob { length, mode, hash }) = blob else { return Ok(None) };
+        let (bytes, tail) = rest.split_at_checked(length).ok_or_else(|| damaged("it is cut short"))?;
+        rest = tail;
+        let content = Content { bytes: bytes.to_vec(), mode };
+        if content.hash()? != hash {
+            return Err(damaged("a file in it does not have the hash that it should have").into());
+        }
+        Ok(Some(content))
+    };
+    let mut rewrites = Vec::new();
+    for Entry { path, before, after } in header.files {
+        if !is_plain(&path) {
+            return Err(damaged(&format!("`{}` in it is no path of a plan", path.escape_debug())).into());
+        }
+        let modes = [&before, &after].map(|blob| blob.as_ref().map(|blob| blob.mode));
+        if !are_regular(modes[0], modes[1]) {
+            let shown = modes.into_iter().flatten().map(|mode| format!("{mode:o}")).collect::<Vec<_>>().join(" and ");
+            return Err(damaged(&format!("a file in it has the modes {shown}, which no plan has")).into());
+        }
+        rewrites.push(Rewrite { path, before: take(before)?, after: take(after)? });
+    }
+    if let Some((folder, _)) =
+        header.folders.iter().find(|(folder, mode)| !is_plain(folder) || mode.is_some_and(|mode| mode & !0o7777 != 0))
+    {
+        return Err(damaged(&format!("`{}` in it is no folder of a plan", folder.escape_debug())).into());
+    }
+    let written = fs::metadata(path).and_then(|seen| seen.modified()).ok();
+    let crashed = match &header.boot {
+        Some(boot) => boot_id().is_some_and(|now| now != *boot),
+        // 0.1 wrote none: then the journal's own time must do.
+        None => written.zip(boot_time()).is_some_and(|(written, boot)| written < boot),
+    };
+    let plan = Plan { rewrites, sites: header.sites, shape: header.shape };
+    Ok(Journal {
+        plan,
+        about: header.about,
+        folders: header.folders,
+        path: path.to_owned(),
+        crash_after: written.filter(|_| crashed),
+    })
+}
+
+impl Seen<'_> {
+    /// The line on which a line of the patched file lies now; nothing if it was edited or is gone. Both from 1.
+    pub fn line_now(&self, line: usize) -> Option<usize> {
+        match (self.state, &self.current, &self.rewrite.after) {
+            (State::Patched, ..) => Some(line),
+            (State::Edited, Some(now), Some(after)) => line_now(&after.bytes, &now.bytes, line),
+            _ => None,
+        }
+    }
+}
+
+/// Whether every change of a file is still there, whatever else was edited in it since. A file of
+/// another branch, say, is edited too, and does not carry them.
+pub fn carries(journal: &Journal, seen: &Seen) -> bool {
+    let mut sites = journal.plan.sites.iter().filter(|site| site.path == seen.rewrite.path);
+    match seen.state {
+        State::Patched => true,
+        State::Edited => sites.all(|site| seen.line_now(site.line).is_some()),
+        State::Original | State::CutOff | State::Missing => false,
+    }
+}
+
+/// Whether the edits made since left every change in its place, but for files that have their
+/// original bytes again.
+pub fn kept(journal: &Journal, seen: &[Seen]) -> bool {
+    seen.iter().all(|seen| seen.state == State::Original || carries(journal, seen))
+}

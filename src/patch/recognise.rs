@@ -1,0 +1,465 @@
+//! A patched tree that is known by its sources: another clone of a branch, a branch that was left and
+//! checked out again, a commit that was rebased, a patch that git applied.
+//!
+//! The added file says which version made it and with which options. The originals are in git: HEAD, its
+//! parent, or the nearest ancestor to which the same changes give the files that are there. If the files
+//! were edited beside the changes, the edits are merged into the originals. A result counts only if
+//! applying the changes to it again gives what is there, byte for byte. So a revert is never a guess.
+//!
+//! A checkout whose journal fits what is there never gets here, and one that is not patched costs one look
+//! for a file that is not there.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::Result;
+
+use crate::error::Error;
+use crate::patch::checkout::{Ancestors, Checkout, Content, merge, short};
+use crate::patch::go::GoFile;
+use crate::patch::journal::{About, Journal, Seen, State, carries};
+use crate::patch::plan::{How, Plan, structural};
+use crate::patch::rules::{self, MARKED, Mark, OPTIONAL, Options, PROVIDERS, REQUIRED, Rules, Site, source_paths};
+
+/// The most sets of originals for which the changes are planned.
+const SETS: usize = 64;
+
+/// How a checkout is known to be patched.
+#[derive(Debug)]
+pub enum Recognised {
+    /// Its originals are known.
+    Applied(Box<Applied>),
+    /// Its sources say so, and its originals are not known.
+    Marked(Box<Marked>),
+}
+
+/// Changes whose originals are known.
+#[derive(Debug)]
+pub struct Applied {
+    pub journal: Journal,
+    /// Where the originals were found, if no journal holds them.
+    pub found: Option<Found>,
+}
+
+/// Originals that were found in git.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub commit: String,
+    /// Files whose originals are that commit's with what was edited since.
+    pub merged: Vec<String>,
+    /// Whether the commit that is checked out holds the files as they are.
+    pub committed: bool,
+}
+
+/// A tree that says it is patched, and whose originals are not known.
+#[derive(Debug)]
+pub struct Marked {
+    pub mark: Mark,
+    /// Places that a change would still be made to: the tree is only partly patched.
+    pub open: Vec<Site>,
+    /// Why the originals are not known, and what would help.
+    pub why: Vec<String>,
+    pub needs: Vec<String>,
+    /// The changes to the sources of the commit that come nearest to what is there.
+    pub nearest: Option<Applied>,
+}
+
+impl Recognised {
+    /// How this checkout is known to be patched; nothing if it is not.
+    ///
+    /// # Errors
+    /// A journal that cannot be used, a file that cannot be read.
+    pub fn find(checkout: &Checkout) -> Result<Option<Self>> {
+        let mark = read_mark(checkout);
+        let (mut newest, mut edited_mark) = (None, None);
+        for journal in Journal::all(checkout)? {
+            let seen = journal.look(checkout)?;
+            // A save of an older version may bring the options of another apply back. They count only where the
+            // sources confirm them.
+            if is_in_place(&journal, &seen) && is_of_another(&journal, &seen, mark.as_ref()) {
+                match mark.clone().map(|mark| by_sources(checkout, mark)).transpose()? {
+                    Some(Self::Applied(applied)) => return Ok(Some(Self::Applied(applied))),
+                    _ => edited_mark = edited_mark.or(Some(journal)),
+                }
+                continue;
+            }
+            if is_in_place(&journal, &seen) {
+                let edited = seen.iter().any(|seen| seen.state == State::Edited);
+                return Ok(Some(match mark.filter(|_| edited).map(|mark| by_sources(checkout, mark)).transpose()? {
+                    // A commit that was rebased, say: originals that give what is there without any edit.
+                    Some(Self::Applied(applied)) if applied.is_exact() => Self::Applied(applied),
+                    _ => journal.into(),
+                }));
+            }
+            if journal.is_newest(checkout) {
+                newest = Some(journal);
+            }
+        }
+        match (edited_mark, mark) {
+            (Some(journal), _) => Ok(Some(journal.into())),
+            (None, Some(mark)) => Ok(Some(by_sources(checkout, mark)?)),
+            (None, None) => Ok(newest.map(Self::from)),
+        }
+    }
+
+    /// The options with which this checkout was patched, as far as its sources or its journal say.
+    pub fn options(checkout: &Checkout) -> Option<Options> {
+        let of_journal = || match Journal::all(checkout).ok()?.into_iter().next()?.about.how {
+            How::Structural { options } => Some(options),
+            How::Classic { .. } => None,
+        };
+        read_mark(checkout).and_then(|mark| mark.options).or_else(of_journal)
+    }
+}
+
+impl Applied {
+    /// Whether the originals are a commit's, and nothing was edited beside the changes.
+    fn is_exact(&self) -> bool {
+        self.found.as_ref().is_some_and(|found| found.merged.is_empty())
+    }
+}
+
+impl From<Journal> for Recognised {
+    fn from(journal: Journal) -> Self {
+        Self::Applied(Box::new(Applied { journal, found: None }))
+    }
+}
+
+impl Marked {
+    /// Adds why the originals are not known to an error.
+    pub fn explain(&self, error: Error) -> Error {
+        let found = format!("found: `{MARKED}` of rr-patch {}", self.mark.tool);
+        let error = self.why.iter().cloned().fold(error.detail(found), Error::detail);
+        self.needs.iter().cloned().fold(error, Error::hint)
+    }
+
+    /// Whether this build makes such changes with these options.
+    pub fn is(&self, options: &Options) -> bool {
+        self.mark.tool == env!("CARGO_PKG_VERSION") && self.mark.options.as_ref() == Some(options)
+    }
+}
+
+/// Whether the changes that are there are those of the journal, with whatever was edited beside them.
+fn is_in_place(journal: &Journal, seen: &[Seen]) -> bool {
+    let has_sites = |seen: &Seen| journal.plan.sites.iter().any(|site| site.path == seen.rewrite.path);
+    seen.iter().any(|seen| match seen.state {
+        State::Patched | State::CutOff => true,
+        State::Edited => has_sites(seen) && carries(journal, seen),
+        State::Original | State::Missing => false,
+    })
+}
+
+/// Whether the added file says that another apply made it.
+fn is_of_another(journal: &Journal, seen: &[Seen], mark: Option<&Mark>) -> bool {
+    let added = seen.iter().find(|seen| seen.rewrite.path == MARKED);
+    let same = |mark: &Mark| match (&journal.about.how, &mark.options) {
+        (How::Structural { options }, Some(found)) => journal.about.tool == mark.tool && options == found,
+        _ => false,
+    };
+    added.is_some_and(|added| added.state == State::Edited) && mark.is_some_and(|mark| !same(mark))
+}
+
+fn mark_is_there(checkout: &Checkout) -> bool {
+    fs::symlink_metadata(checkout.locate(MARKED)).is_ok_and(|seen| seen.is_file())
+}
+
+/// What the added file says of itself. A file that cannot be read says nothing: whoever needs it will say so.
+fn read_mark(checkout: &Checkout) -> Option<Mark> {
+    if !mark_is_there(checkout) {
+        return None;
+    }
+    Mark::read(&fs::read(checkout.locate(MARKED)).ok()?, |path| fs::read(checkout.locate(path)).ok())
+}
+
+fn by_sources(checkout: &Checkout, mark: Mark) -> Result<Recognised> {
+    let mut now = BTreeMap::new();
+    for path in source_paths() {
+        if let Some(content) = checkout.read(&path)? {
+            now.insert(path, content);
+        }
+    }
+    let found = match &mark.options {
+        Some(options) => Search { checkout, mark: &mark, options, now: &now }.run()?,
+        None => Err(Unknown {
+            why: vec![format!("its options are not understood by this rr-patch, {}", env!("CARGO_PKG_VERSION"))],
+            needs: vec![format!("rr-patch {} made it, and reverts it", mark.tool)],
+            nearest: None,
+        }),
+    };
+    Ok(match found {
+        Ok(applied) => Recognised::Applied(Box::new(applied)),
+        Err(Unknown { why, needs, nearest }) => {
+            // Another version may change other places.
+            let same = mark.tool == env!("CARGO_PKG_VERSION");
+            let open = if same { open_places(&now)? } else { Vec::new() };
+            Recognised::Marked(Box::new(Marked { mark, open, why, needs, nearest }))
+        }
+    })
+}
+
+/// The places that are not patched. Sources that do not parse are left to the compiler.
+fn open_places(now: &Files) -> Result<Vec<Site>> {
+    let files = REQUIRED.into_iter().chain(OPTIONAL).filter_map(|path| Some((path, now.get(path)?)));
+    let files: Vec<GoFile> = files.filter_map(|(path, now)| GoFile::parse(path, now.bytes.clone()).ok()).collect();
+    rules::unpatched(Rules::get()?, &files)
+}
+
+type Files = BTreeMap<String, Content>;
+
+/// Looks for the originals of what is there now.
+struct Search<'a> {
+    checkout: &'a Checkout,
+    mark: &'a Mark,
+    options: &'a Options,
+    now: &'a Files,
+}
+
+/// The changes to one set of originals, compared with what is there.
+struct Trial {
+    plan: Plan,
+    merged: Vec<String>,
+    /// Files that the changes do not account for.
+    differs: Vec<String>,
+}
+
+/// Why the originals are not known, what would help, and the nearest that there is.
+#[derive(Debug, Default)]
+struct Unknown {
+    why: Vec<String>,
+    needs: Vec<String>,
+    nearest: Option<Applied>,
+}
+
+impl Search<'_> {
+    fn run(&self) -> Result<Result<Applied, Unknown>> {
+        let Some(mut ancestors) = self.checkout.ancestors()? else {
+            return Ok(Err(Unknown {
+                why: vec!["no commit is checked out in which the originals could be".into()],
+                needs: vec![
+                    "revert it where it was patched, or in a git checkout that has the commit that was patched".into(),
+                ],
+                nearest: None,
+            }));
+        };
+        let (mut sets, mut absent, mut refused) = (0, None, None);
+        let mut nearest: Option<(String, Plan, Vec<String>)> = None;
+        while let Some(commit) = ancestors.next() {
+            let originals = match self.originals(&ancestors, &commit) {
+                Ok(Some(originals)) => originals,
+                Ok(None) => continue,
+                Err(error) => {
+                    absent.get_or_insert(error);
+                    continue;
+                }
+            };
+            if sets == SETS {
+                break;
+            }
+            sets += 1;
+            match self.try_out(&originals) {
+                Ok(Trial { plan, merged, differs }) if differs.is_empty() => {
+                    return Ok(Ok(self.applied(&ancestors, commit, plan, merged)?));
+                }
+                Ok(Trial { plan, differs, .. }) => {
+                    // What it should hold depends on no originals: none would do.
+                    let hopeless = differs.iter().any(|path| path == MARKED);
+                    if nearest.as_ref().is_none_or(|(.., fewest)| differs.len() < fewest.len()) {
+                        nearest = Some((commit, plan, differs));
+                    }
+                    if hopeless {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    refused.get_or_insert((commit, error));
+                }
+            }
+        }
+        let of = nearest.as_ref().map(|(commit, _, differs)| (commit.as_str(), differs.as_slice()));
+        let mut unknown = self.unknown(&ancestors, of, absent, refused);
+        // Another version may have made other changes.
+        if let Some((commit, plan, _)) = nearest.filter(|_| self.mark.tool == env!("CARGO_PKG_VERSION")) {
+            unknown.nearest = Some(self.applied(&ancestors, commit, plan, Vec::new())?);
+        }
+        Ok(Err(unknown))
+    }
+
+    fn applied(&self, ancestors: &Ancestors, commit: String, plan: Plan, merged: Vec<String>) -> Result<Applied> {
+        let committed = self.is_in(ancestors)?;
+        let how = How::Structural { options: self.options.clone() };
+        let about = About { tool: self.mark.tool.clone(), base: Some(commit.clone()), how, commit: None };
+        let journal = Journal::found(self.checkout, plan, about);
+        Ok(Applied { journal, found: Some(Found { commit, merged, committed }) })
+    }
+
+    /// The sources of a commit, as a checkout would have them; nothing if it is patched itself.
+    fn originals(&self, ancestors: &Ancestors, commit: &str) -> Result<Option<Files>> {
+        let mut originals = Files::new();
+        if ancestors.read(commit, MARKED)?.is_some() {
+            return Ok(None);
+        }
+        for path in source_paths() {
+            if let Some(stored) = ancestors.read(commit, &path)? {
+                let now = self.now.get(&path);
+                let bytes = as_checked_out(stored.bytes, now);
+                // Git knows one bit of the mode, and apply changes none.
+                originals.insert(path, Content { bytes, mode: now.map_or(stored.mode, |now| now.mode) });
+            }
+        }
+        Ok(Some(originals))
+    }
+
+    /// Whether HEAD holds the files as they are.
+    fn is_in(&self, ancestors: &Ancestors) -> Result<bool> {
+        let Some(head) = self.checkout.head() else { return Ok(false) };
+        for (path, now) in self.now {
+            let stored = ancestors.read(head, path)?.map(|stored| as_checked_out(stored.bytes, Some(now)));
+            if stored.as_ref() != Some(&now.bytes) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The changes to these sources, with the line ends and modes of what is there.
+    fn plan(&self, sources: &Files) -> Result<Plan> {
+        let mut plan = structural(&|path| Ok(sources.get(path).cloned()), self.options, self.mark)?;
+        for rewrite in plan.rewrites.iter_mut().filter(|rewrite| rewrite.before.is_none()) {
+            let now = self.now.get(&rewrite.path);
+            rewrite.after = rewrite.after.take().map(|after| Content {
+                bytes: as_checked_out(after.bytes, now),
+                mode: now.map_or(after.mode, |now| now.mode),
+            });
+        }
+        Ok(plan)
+    }
+
+    /// Makes the changes to `originals`, and to what the edits beside the changes make of them.
+    fn try_out(&self, originals: &Files) -> Result<Trial> {
+        let plan = self.plan(originals)?;
+        let (mut sources, mut merged, mut differs) = (originals.clone(), Vec::new(), Vec::new());
+        for path in source_paths() {
+            let now = self.now.get(&path);
+            let Some(rewrite) = plan.rewrites.iter().find(|rewrite| rewrite.path == path) else {
+                // A file that the changes only read.
+                if is_source(&path) {
+                    match now {
+                        Some(now) => sources.insert(path, now.clone()),
+                        None => sources.remove(&path),
+                    };
+                }
+                continue;
+            };
+            match (&rewrite.before, now, &rewrite.after) {
+                (before, now, after) if now == after.as_ref() || now == before.as_ref() => {}
+                (Some(before), Some(now), Some(after)) => {
+                    match merge(&after.bytes, &now.bytes, &before.bytes, ["edited", "original"])? {
+                        Ok(bytes) => {
+                            sources.insert(path.clone(), Content { bytes, mode: now.mode });
+                            merged.push(path);
+                        }
+                        Err(_) => differs.push(path),
+                    }
+                }
+                _ => differs.push(path),
+            }
+        }
+        if sources == *originals || !differs.is_empty() {
+            return Ok(Trial { plan, merged, differs });
+        }
+        let Ok(plan) = self.plan(&sources) else { return Ok(Trial { plan, differs: merged.clone(), merged }) };
+        let accounted = |path: &String| {
+            let rewrite = plan.rewrites.iter().find(|rewrite| rewrite.path == *path);
+            let now = self.now.get(path);
+            rewrite.is_some_and(|one| now == one.after.as_ref() || now == one.before.as_ref())
+        };
+        let planned = plan.rewrites.iter().map(|rewrite| &rewrite.path);
+        let differs = planned.chain(&merged).filter(|path| !accounted(path)).cloned().collect();
+        Ok(Trial { plan, merged, differs })
+    }
+
+    /// Why nothing was found.
+    fn unknown(
+        &self,
+        ancestors: &Ancestors,
+        nearest: Option<(&str, &[String])>,
+        absent: Option<anyhow::Error>,
+        refused: Option<(String, anyhow::Error)>,
+    ) -> Unknown {
+        let (mut why, mut needs) = (Vec::new(), Vec::new());
+        let (theirs, ours) = (&self.mark.tool, env!("CARGO_PKG_VERSION"));
+        let looked_at = ancestors.looked_at();
+        let commits = if looked_at == 1 { "the commit" } else { "the commits" };
+        match nearest {
+            Some((commit, differs)) => {
+                why.push(format!(
+                    "the changes to the sources of {} do not give what is there in: {}",
+                    short(commit),
+                    differs.join(", ")
+                ));
+                if theirs == ours {
+                    needs.push(format!(
+                        "`git diff {} -- {}` shows what else was edited there: undo it",
+                        short(commit),
+                        differs.join(" ")
+                    ));
+                    needs.push(format!(
+                        "`rr-patch revert --force` puts the files of {} back, and keeps what differs as FILE.edited",
+                        short(commit)
+                    ));
+                }
+            }
+            None => why.push(format!(
+                "the sources that were patched are not in {commits} from HEAD on: {looked_at} looked at"
+            )),
+        }
+        if theirs != ours {
+            why.push(format!("it was made by rr-patch {theirs}, and this is {ours}"));
+            needs.push(format!("rr-patch {theirs} reverts what it made"));
+        }
+        if let Some((commit, error)) = refused.filter(|_| nearest.is_none()) {
+            why.push(format!("the sources of {} cannot be patched: {error:#}", short(&commit)));
+        }
+        if let Some(error) = absent {
+            why.push(format!("{error:#}"));
+            let hints = error.downcast_ref::<Error>().map(|error| error.hints().to_vec()).unwrap_or_default();
+            needs.extend(hints);
+        }
+        if self.checkout.is_shallow() {
+            why.push("this is a shallow clone, which lacks the older commits".into());
+            needs.push("`git fetch --unshallow`, or `git fetch --deepen=1` if only the commit before is needed".into());
+        } else if ancestors.were_more() {
+            needs.push(format!(
+                "only {looked_at} commits are looked at: check out one that is nearer to the one that was patched"
+            ));
+        } else if nearest.is_none() {
+            needs.push(format!(
+                "a commit from before the changes has the originals: `git checkout COMMIT -- pkg/clusterapi`, and remove `{MARKED}` and its neighbours `rr_patch_*.go`"
+            ));
+        }
+        Unknown { why, needs, nearest: None }
+    }
+}
+
+/// Whether a file is read to plan the changes, and not added by them.
+fn is_source(path: &str) -> bool {
+    REQUIRED.iter().chain(&OPTIONAL).chain([&PROVIDERS]).any(|source| *source == path)
+}
+
+/// The line ends that git gives a file by `core.autocrlf`, which stores others than it checks out.
+fn as_checked_out(stored: Vec<u8>, now: Option<&Content>) -> Vec<u8> {
+    let ends = |bytes: &[u8], end: u8| bytes.iter().filter(|&&byte| byte == end).count();
+    let crlf = |bytes: &[u8]| bytes.windows(2).filter(|pair| pair == b"\r\n").count();
+    let converted = now.is_some_and(|now| crlf(&now.bytes) > 0 && crlf(&now.bytes) == ends(&now.bytes, b'\n'));
+    if !converted || stored.contains(&b'\r') {
+        return stored;
+    }
+    let mut out = Vec::with_capacity(stored.len() + ends(&stored, b'\n'));
+    for byte in stored {
+        if byte == b'\n' {
+            out.push(b'\r');
+        }
+        out.push(byte);
+    }
+    out
+}

@@ -1,0 +1,438 @@
+//! Running an installer whose controllers are recorded, and staying until each trace is closed.
+//!
+//! rr writes a trace's header only when it closes, so that an rr that is killed leaves nothing of use.
+//! Everything here follows from that: the installer is asked to stop once and no more, rr itself is
+//! never signalled while its trace can still be closed, and what an installer leaves behind that died
+//! too early is ended from the recorded program's side, since rr closes its trace when that has gone.
+//!
+//! ```text
+//! rr-patch record ── openshift-install ─┬─ rr record ── cluster-api-provider-aws
+//!       │                               └─ …                 each rr holds the lock of its trace
+//!       └─ adopts what the installer leaves behind
+//! ```
+
+mod patience;
+mod room;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result};
+
+use crate::binary::Facts;
+use crate::error::Shown;
+use crate::rr::trace::{Sidecar, Store, Trace, rfc3339, rfc3339_exact};
+use crate::sys::process::{
+    Attended, Child, End, Environment, Event, Streams, adopt, descendants, end_descendants, for_child, signal,
+};
+use patience::{Patience, Step};
+
+pub use room::{Free, Room};
+
+const INTERRUPT: i32 = 2;
+const KILL: i32 = 9;
+const TERMINATE: i32 = 15;
+
+/// How often is looked for recorders.
+const LOOK: Duration = Duration::from_millis(200);
+/// How often is looked for free space when little is left: at 500 MB/s each 25 MB.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(50);
+/// How often it is said what is waited for.
+const NOTICE: Duration = Duration::from_secs(10);
+/// What a recorded controller has to shut down in, once the installer has gone without stopping it.
+const SHUTDOWN: Duration = Duration::from_secs(30);
+/// What rr has to close a trace in, once its program has gone. Its own limit after a SIGTERM is 10 s;
+/// packing the last blocks of a large trace onto a slow disk is what takes time.
+const CLOSING: Duration = Duration::from_secs(60);
+/// What the installer has to end in, once all that it waits for has gone.
+const GIVING_UP: Duration = Duration::from_secs(10);
+
+/// One run of an installer.
+#[derive(Debug)]
+pub struct Run<'a> {
+    pub installer: &'a Path,
+    pub arguments: &'a [String],
+    /// Where the recorders put their traces.
+    pub store: &'a Store,
+    /// Beyond ours and the trace folder.
+    pub environment: &'a Environment,
+    /// Whether our output is kept free of the installer's.
+    pub quiet: bool,
+    /// What is known of every trace before it is made.
+    pub sidecar: Sidecar,
+    /// What must stay free where the traces go.
+    pub room: Room,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub struct Outcome {
+    pub end: End,
+    /// How often we were asked to stop.
+    pub asked: usize,
+    /// What made the installer stop before it had ended.
+    pub stopped: Option<Stopped>,
+    /// Of this run only, by their names.
+    pub traces: Vec<Trace>,
+    /// Whether a recorder had to be killed.
+    pub lost: bool,
+    pub took: Duration,
+}
+
+/// Why an installer was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// By a signal to us: Ctrl-C, say.
+    Asked,
+    /// So many bytes were free where the traces go.
+    NoRoom(u64),
+}
+
+/// A recorder that was seen at work.
+#[derive(Clone, Debug)]
+struct Recorder {
+    pid: i32,
+    trace: PathBuf,
+}
+
+/// A run under way.
+struct Watch<'a> {
+    run: &'a Run<'a>,
+    say: &'a mut dyn FnMut(&str),
+    /// Traces that were there before, which are none of ours.
+    before: BTreeSet<PathBuf>,
+    /// The options that each trace's recorder was started with.
+    flags: BTreeMap<PathBuf, Vec<String>>,
+    asked: usize,
+    stopped: Option<Stopped>,
+    lost: bool,
+}
+
+impl Run<'_> {
+    /// Runs it to the end, and longer: until every trace is closed.
+    ///
+    /// # Errors
+    /// An installer that cannot be started; a trace folder that cannot be made or read.
+    pub fn start(&self, say: &mut dyn FnMut(&str)) -> Result<Outcome> {
+        adopt()?;
+        let began = Instant::now();
+        let before = self.store.traces()?.into_iter().map(|trace| trace.path).collect();
+        let mut environment = self.environment.clone();
+        environment.insert("_RR_TRACE_DIR".into(), for_child(self.store.root())?.to_owned());
+        let program = for_child(self.installer)?;
+        let folder = std::env::current_dir().context("there is no current folder")?;
+        let child = Child { program, arguments: self.arguments, folder: &folder, environment: &environment };
+        let streams = if self.quiet { Streams::OursWithoutOutput } else { Streams::Ours };
+        let mut attended = Attended::start(&child, streams)?;
+        let mut watch = Watch { run: self, say, before, flags: BTreeMap::new(), asked: 0, stopped: None, lost: false };
+        let end = watch.until_the_end(&mut attended);
+        // Nobody but us is left to get a Ctrl-C.
+        attended.unshield();
+        watch.close(&attended);
+        let Watch { asked, stopped, lost, flags, before, say, .. } = watch;
+        let traces = self.note(&before, &flags, say)?;
+        Ok(Outcome { end, asked, stopped, traces, lost, took: began.elapsed() })
+    }
+
+    /// The traces of this run, each with a sidecar.
+    fn note(
+        &self,
+        before: &BTreeSet<PathBuf>,
+        flags: &BTreeMap<PathBuf, Vec<String>>,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Vec<Trace>> {
+        let mut traces = self.store.traces()?;
+        traces.retain(|trace| !before.contains(&trace.path));
+        traces.sort_by(|a, b| a.name.cmp(&b.name));
+        for trace in &mut traces {
+            let program = trace.program().ok();
+            let sidecar = Sidecar {
+                controller: trace.controller().to_owned(),
+                flags: flags.get(&trace.path).cloned().unwrap_or_else(|| self.sidecar.flags.clone()),
+                go_version: program.as_ref().and_then(|program| Facts::read(program.file.as_deref()?).ok()?.go),
+                started: Some(rfc3339_exact(trace.started)),
+                ended: trace.ended.map(rfc3339_exact),
+                exit: program.and_then(|program| program.end).map(|end| end.to_string()),
+                ..self.sidecar.clone()
+            };
+            // A full disk, say: what became of the traces matters more.
+            if let Err(error) = sidecar.write(&trace.path) {
+                say(&format!("warning: cannot note in `{}` how it was made: {error:#}", trace.name));
+            }
+            trace.sidecar = Some(sidecar);
+        }
+        Ok(traces)
+    }
+}
+
+impl Watch<'_> {
+    /// Stays with the installer.
+    fn until_the_end(&mut self, attended: &mut Attended) -> End {
+        let mut patience = Patience::default();
+        let mut stopped_at = None::<Instant>;
+        let mut now = None::<Instant>;
+        let (mut looked, mut pause) = (None::<Instant>, Duration::ZERO);
+        loop {
+            match attended.next(pause) {
+                Event::Ended(end) => return end,
+                Event::Said(_) | Event::Nothing => {}
+                Event::Signal { number, shared } => {
+                    self.asked += 1;
+                    match patience.step(Instant::now()) {
+                        Step::Stop => {
+                            stopped_at = Some(Instant::now());
+                            self.stopped = Some(Stopped::Asked);
+                            self.stop(attended, shared, &End::Signal(number).to_string());
+                        }
+                        Step::Tell => self.tell_what_is_lost(),
+                        Step::Ignore => {}
+                        Step::Now => {
+                            (self.say)("ending the controllers where they are; rr closes their traces");
+                            now = Some(Instant::now());
+                            self.end_recorded();
+                        }
+                    }
+                }
+            }
+            let room = self.run.room.look();
+            pause = if room == Free::Enough { LOOK } else { LOOK_FOR_ROOM };
+            match room {
+                Free::Little(free) | Free::Least(free) if self.stopped.is_none() => {
+                    // The next signal is no longer the first request.
+                    patience.step(Instant::now());
+                    stopped_at = Some(Instant::now());
+                    self.stopped = Some(Stopped::NoRoom(free));
+                    self.stop(attended, false, &self.run.room.describe(free));
+                }
+                Free::Least(free) if now.is_none() && !self.recorders().is_empty() => {
+                    let room = self.run.room.describe(free);
+                    (self.say)(&format!("{room}: ending the controllers where they are; rr closes their traces"));
+                    now = Some(Instant::now());
+                    self.end_recorded();
+                }
+                _ => {}
+            }
+            if looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+                continue;
+            }
+            looked = Some(Instant::now());
+            self.look();
+            if attended.unshield_if_stopped() {
+                (self.say)("the installer wanted the terminal, and has it again");
+            }
+            if now.is_some_and(|since| since.elapsed() > GIVING_UP) && self.recorders().is_empty() {
+                (self.say)("the installer has not ended by itself, and is killed");
+                signal(attended.pid(), KILL);
+                now = None;
+            }
+            if let Some(since) = &mut stopped_at
+                && since.elapsed() > NOTICE
+            {
+                *since = Instant::now();
+                self.still_waiting("the installer");
+            }
+        }
+    }
+
+    /// Asks the installer to stop, unless the terminal has done so. It gets one SIGINT: its second ends it
+    /// at once.
+    fn stop(&mut self, attended: &mut Attended, done: bool, why: &str) {
+        if !done {
+            signal(attended.pid(), INTERRUPT);
+        }
+        let shielded = attended.shield();
+        (self.say)(&format!("{why}: the installer stops its controllers, and rr closes their traces"));
+        match shielded {
+            true => (self.say)("that can take a minute; asking again tells what would be lost"),
+            false => (self.say)("that can take a minute: another Ctrl-C would reach the installer, and end it at once"),
+        }
+    }
+
+    fn tell_what_is_lost(&mut self) {
+        let recording = self.recorders();
+        if recording.is_empty() {
+            (self.say)("every trace is closed; the installer is still tearing down what it has started");
+        } else {
+            let names: Vec<String> = recording.iter().map(|recorder| name(&recorder.trace)).collect();
+            (self.say)(&format!("still being recorded: {}", names.join(", ")));
+        }
+        (self.say)(
+            "asked a third time, after two seconds and within thirty, the controllers are killed where they are: \
+             how they shut down is lost, and the installer tears down nothing that they were needed for",
+        );
+    }
+
+    fn still_waiting(&mut self, whom: &str) {
+        let names: Vec<String> = self.recorders().iter().map(|recorder| name(&recorder.trace)).collect();
+        let recording =
+            if names.is_empty() { String::new() } else { format!("; being recorded: {}", names.join(", ")) };
+        (self.say)(&format!("waiting for {whom}{recording}"));
+    }
+
+    /// Notes how each recorder was started, while it can be seen. If somebody kills us, the trace at least
+    /// knows what it needs for a replay.
+    fn look(&mut self) {
+        for Recorder { pid, trace } in self.recorders() {
+            if self.flags.contains_key(&trace) {
+                continue;
+            }
+            let flags = flags_of(pid, &trace);
+            if let Ok(known) = Trace::open(&trace) {
+                let controller = known.controller().to_owned();
+                let sidecar = Sidecar { controller, flags: flags.clone(), ..self.run.sidecar.clone() };
+                // What cannot be noted now is noted at the end, or said then.
+                let _ = sidecar.write(&trace);
+            }
+            self.flags.insert(trace, flags);
+        }
+    }
+
+    /// Those of our descendants that hold a trace.
+    fn recorders(&self) -> Vec<Recorder> {
+        let root = self.run.store.root();
+        let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+        let holds = |pid: i32| {
+            let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+            let mut held = files.filter_map(|file| fs::read_link(file.path()).ok());
+            held.find_map(|link| {
+                let trace = link.parent()?;
+                let marked = link.file_name()? == "incomplete" && trace.starts_with(&root);
+                marked.then(|| trace.to_owned())
+            })
+        };
+        descendants()
+            .into_iter()
+            .filter_map(|relative| Some(Recorder { pid: relative.pid, trace: holds(relative.pid)? }))
+            .collect()
+    }
+
+    /// Kills the recorded programs, and not their recorders: rr then closes its trace at once.
+    fn end_recorded(&self) {
+        self.signal_recorded(KILL);
+    }
+
+    fn signal_recorded(&self, number: i32) {
+        let mut recorders: BTreeSet<i32> = self.recorders().into_iter().map(|recorder| recorder.pid).collect();
+        // Each comes after its parent.
+        for relative in descendants() {
+            if !recorders.contains(&relative.pid) && recorders.contains(&relative.parent) {
+                signal(relative.pid, number);
+                recorders.insert(relative.pid);
+            }
+        }
+    }
+
+    /// Waits until no recorder is left. Nothing if one was asked to, it took too long, or `while_room` and
+    /// there is none.
+    fn wait_for_recorders(&mut self, attended: &Attended, within: Duration, while_room: bool) -> bool {
+        let (began, mut said) = (Instant::now(), Instant::now());
+        while !self.recorders().is_empty() {
+            let room = || !while_room || !matches!(self.run.room.look(), Free::Least(_));
+            if began.elapsed() > within || !room() {
+                return false;
+            }
+            if let Event::Signal { .. } = attended.next(LOOK) {
+                self.asked += 1;
+                return false;
+            }
+            self.look();
+            if said.elapsed() > NOTICE {
+                said = Instant::now();
+                self.still_waiting("rr");
+            }
+        }
+        true
+    }
+
+    /// Ends what the installer has left behind, each recorded program before its recorder.
+    fn close(&mut self, attended: &Attended) {
+        let left: Vec<String> = self.recorders().iter().map(|recorder| name(&recorder.trace)).collect();
+        if !left.is_empty() {
+            (self.say)(&format!("the installer has ended and left recordings behind: {}", left.join(", ")));
+            self.signal_recorded(TERMINATE);
+            if !self.wait_for_recorders(attended, SHUTDOWN, true) {
+                (self.say)("killing the controllers; rr closes their traces");
+                self.signal_recorded(KILL);
+                // From here on only time counts: an rr that is killed has recorded in vain.
+                let began = Instant::now();
+                while began.elapsed() < CLOSING && !self.wait_for_recorders(attended, CLOSING, false) {
+                    (self.say)("rr is still closing a trace, which would be lost: waiting for it");
+                }
+                self.lost = !self.recorders().is_empty();
+            }
+        }
+        end_descendants(GIVING_UP);
+    }
+}
+
+fn name(trace: &Path) -> String {
+    trace.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The options of a recorder that runs: what stands between `record` and the program, whose name the
+/// trace has.
+fn flags_of(pid: i32, trace: &Path) -> Vec<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = line.split(|&byte| byte == 0).skip(1);
+    let words: Vec<String> = words.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    options(&words, &name(trace))
+}
+
+fn options(words: &[String], trace: &str) -> Vec<String> {
+    let program = trace.rsplit_once('-').map_or(trace, |(program, _)| program);
+    let is_program =
+        |word: &String| Path::new(word).file_name().is_some_and(|name| name.as_bytes() == program.as_bytes());
+    let until = words.iter().position(is_program).unwrap_or(0);
+    words[..until].iter().filter(|word| !["record", "--"].contains(&word.as_str())).cloned().collect()
+}
+
+/// A folder for the traces of one run below rr's own, by the time, so that the newest sorts last.
+pub fn folder_below(store: &Store, now: SystemTime) -> PathBuf {
+    let stamp: String =
+        rfc3339(now).chars().filter(char::is_ascii_alphanumeric).take("20261122T105300".len()).collect();
+    let mut folder = store.root().join(format!("install-{stamp}"));
+    let mut number = 1;
+    while folder.exists() {
+        number += 1;
+        folder.set_file_name(format!("install-{stamp}.{number}"));
+    }
+    folder
+}
+
+/// Lets rr's `latest-trace` lead to a trace of a folder below the store, as if it had been recorded there:
+/// whoever replays the latest must not get an older one.
+pub fn make_latest(store: &Store, trace: &Trace) -> Result<()> {
+    let Ok(below) = trace.path.strip_prefix(store.root()) else { return Ok(()) };
+    let link = store.root().join("latest-trace");
+    // What is there may only be rr's own link.
+    if link.symlink_metadata().is_ok_and(|seen| !seen.is_symlink()) {
+        return Ok(());
+    }
+    let fresh = store.root().join(format!(".latest-trace.{}", std::process::id()));
+    let made = std::os::unix::fs::symlink(below, &fresh).and_then(|()| fs::rename(&fresh, &link));
+    made.with_context(|| format!("cannot set `{}`", link.shown()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_what_stands_before_the_program_that_names_the_trace() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let line = words("record -W --wait -o /t/aws --bind-to-cpu 0 /i/cluster-api-provider-aws -v=2 --wait");
+        let found = options(&line, "cluster-api-provider-aws-0");
+        assert_eq!(found.join(" "), "-W --wait -o /t/aws --bind-to-cpu 0");
+        assert_eq!(options(&words("record --wait sh"), "cluster-api-0"), [] as [String; 0]);
+    }
+
+    #[test]
+    fn each_run_has_a_folder_of_its_own_that_sorts_by_time() {
+        let store = Store::at("/nonexistent".into());
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
+        assert_eq!(folder_below(&store, at), Path::new("/nonexistent/install-20261118T110640"));
+    }
+}

@@ -1,0 +1,136 @@
+//! Removing a trace: never one that is being recorded, and never by halves.
+//!
+//! A folder is renamed to a name with a dot first, which neither rr nor we take for a trace, and then
+//! removed. What a crash leaves of it is removed the next time.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::content::open;
+use super::{Store, Trace};
+use crate::error::{Error, Shown};
+use crate::sys::write::{TEMPORARY, rename_new, sync};
+
+/// What the folder of a trace that is being removed is called before its own name.
+const REMOVED: &str = "removed-";
+
+impl Trace {
+    /// Removes it, and returns how many bytes that freed.
+    ///
+    /// # Errors
+    /// A trace that is being recorded, packed or removed by somebody else, or that has become another
+    /// one since it was looked at: it stays as it is.
+    pub fn remove(&self) -> Result<u64> {
+        let refused = |why: &str| Error::refused(format!("`{}` {why}", self.path.shown()));
+        let seen = self.path.symlink_metadata().with_context(|| format!("cannot read `{}`", self.path.shown()))?;
+        if !seen.is_dir() {
+            return Err(refused("is a link").hint("remove what it leads to by its own path, then the link").into());
+        }
+        // rr keeps its lock on this file from start to end. With the lock in our hands no rr has it, and
+        // none that is starting up gets it.
+        let marker = ["version", "incomplete"].into_iter().find(|name| self.path.join(name).exists());
+        let marker = marker.map(|name| open(&self.path, name)).transpose()?;
+        if let Some(marker) = &marker {
+            lock(marker).map_err(|_| {
+                refused("is in use: its lock is held, by rr that records it or by another rr-patch")
+                    .hint("try again when that has ended")
+            })?;
+        }
+        // What was decided was decided on an earlier look.
+        let parent = self.path.parent().unwrap_or(Path::new("/"));
+        let now = Self::look(&self.path, parent, marker.is_some())?;
+        match now.map(|now| now.state) {
+            Some(state) if state == self.state => {}
+            Some(state) => return Err(refused(&format!("is {} now", state.word())).into()),
+            None => return Err(refused("is no trace any more").into()),
+        }
+        let away = put_away(&self.path, parent)?;
+        // A lock on a file that was replaced in the meantime says nothing of the folder.
+        let same = away.symlink_metadata().is_ok_and(|now| (now.dev(), now.ino()) == (seen.dev(), seen.ino()));
+        if !same {
+            rename_new(&away, &self.path)
+                .with_context(|| format!("`{}` was another folder; it is `{}`", self.path.shown(), away.shown()))?;
+            return Err(refused("was replaced while it was looked at").into());
+        }
+        fs::remove_dir_all(&away).with_context(|| {
+            format!("`{}` is removed by halves: what is left is in `{}`", self.path.shown(), away.shown())
+        })?;
+        unlink_latest(&self.path, parent)?;
+        Ok(self.own)
+    }
+}
+
+/// A lock that only a prober of ours may hold for a moment.
+fn lock(file: &File) -> rustix::io::Result<()> {
+    for _ in 0..20 {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            other => return other,
+        }
+    }
+    flock(file, FlockOperation::NonBlockingLockExclusive)
+}
+
+/// Renames it to a name with a dot first, beside it.
+fn put_away(path: &Path, parent: &Path) -> Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    for number in 0..1000 {
+        let away = parent.join(format!("{TEMPORARY}{REMOVED}{name}-{number}"));
+        match rename_new(path, &away) {
+            Ok(()) => {
+                sync(parent)?;
+                return Ok(away);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot remove `{}`", path.shown())),
+        }
+    }
+    Err(Error::failed(format!("cannot remove `{}`: `{}` is full of what was left", path.shown(), parent.shown()))
+        .into())
+}
+
+/// As `rr rm` does: a `latest-trace` that led to the removed trace goes. It leads to the one that was
+/// started last; which that is now only rr could say, so that it is put on no other.
+fn unlink_latest(removed: &Path, parent: &Path) -> Result<()> {
+    let link = parent.join("latest-trace");
+    let leads = fs::read_link(&link).is_ok_and(|to| to.file_name() == removed.file_name() && !link.exists());
+    if leads { crate::sys::write::remove(&link) } else { Ok(()) }
+}
+
+impl Store {
+    /// Removes what was left of traces whose removal was cut off, and returns how many there were.
+    pub fn sweep(&self) -> Result<usize> {
+        let mut swept = sweep(&self.root)?;
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                swept += sweep(&entry.path())?;
+            }
+        }
+        Ok(swept)
+    }
+}
+
+fn sweep(folder: &Path) -> Result<usize> {
+    let left = format!("{TEMPORARY}{REMOVED}");
+    let mut swept = 0;
+    // A folder that cannot be read holds nothing that could be removed.
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(&left) {
+            continue;
+        }
+        let path = entry.path();
+        match fs::remove_dir_all(&path) {
+            Ok(()) => swept += 1,
+            // Another rr-patch is at it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot remove `{}`", path.shown())),
+        }
+    }
+    Ok(swept)
+}

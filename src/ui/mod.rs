@@ -1,0 +1,3 @@
+//! How results look, as text and as JSON.
+
+pub mod report;
