@@ -58,13 +58,7 @@ impl Apply {
             Some(Recognised::Applied(applied)) => (Some(applied.journal), applied.found),
             Some(Recognised::Marked(marked)) => return self.on_marked(&checkout, &recipe, &marked),
         };
-        if !self.dry_run && journal.as_ref().is_none_or(|journal| journal.about.commit.is_none()) {
-            checkout.remove_abandoned_index_lock()?;
-        }
-        let mut kept_aside = Vec::new();
-        if let Some(journal) = journal.as_ref().filter(|_| !self.dry_run) {
-            kept_aside = journal.sweep(&checkout)?;
-        }
+        let mut kept_aside = if self.dry_run { Vec::new() } else { clear(&checkout, journal.as_ref())? };
         let mut about = About {
             tool: env!("CARGO_PKG_VERSION").into(),
             base: checkout.head().map(str::to_owned),
@@ -490,7 +484,15 @@ fn note_kept(Kept { path, kept_as }: &Kept) -> String {
     format!("`{path}` was being saved by another program: that version is kept as `{kept_as}`")
 }
 
-/// The files that are neither as before the apply nor as it left them.
+/// Removes or keeps what an interrupted run left.
+fn clear(checkout: &Checkout, journal: Option<&Journal>) -> Result<Vec<Kept>> {
+    if journal.is_none_or(|journal| journal.about.commit.is_none()) {
+        checkout.remove_abandoned_index_lock()?;
+    }
+    journal.map_or(Ok(Vec::new()), |journal| journal.sweep(checkout))
+}
+
+/// The files that are neither as before the apply nor as it left them, nor cut off.
 fn edited<'a, 'journal>(seen: &'a [Seen<'journal>]) -> impl Iterator<Item = &'a Seen<'journal>> {
     seen.iter().filter(|seen| matches!(seen.state, State::Edited | State::Missing))
 }

@@ -7,6 +7,7 @@
 //! scripts/torture --only apply --only revert    these scenarios
 //! scripts/torture --only apply --point eio:17   one point, with all that was printed
 //! scripts/torture --seed 7                      another sample, where not everything is tried
+//! scripts/torture --seconds 1800                everything on a slower machine
 //! ```
 //!
 //! A *scenario* (`scenario.rs`) is a checkout of the fixtures, a command, and what a user does next. A
@@ -53,6 +54,7 @@ use clap::Parser;
 use checks::{Prepared, Trial};
 use points::Point;
 use power::FileSystem;
+use random::Random;
 use report::Report;
 use scenario::{SCENARIOS, Scenario};
 
@@ -201,8 +203,10 @@ fn run(arguments: &Arguments, scenarios: &[&'static Scenario], base: &Path, whol
     });
     let mut prepared = prepared.into_inner().unwrap();
     prepared.sort_by_key(|(n, ..)| *n);
-    let all: Vec<(&Prepared, Point)> =
+    let mut all: Vec<(&Prepared, Point)> =
         prepared.iter().flat_map(|(_, made, points)| points.iter().map(move |point| (made, *point))).collect();
+    // Where the time does not reach, some points of every scenario are left out, and not whole scenarios.
+    Random::new(arguments.seed).shuffle(&mut all);
     let left_out = AtomicUsize::new(0);
     in_parallel(jobs, all.len(), &|n| {
         let (prepared, point) = all[n];

@@ -21,6 +21,13 @@ impl Random {
         usize::try_from(self.next() % end).unwrap_or(0)
     }
 
+    /// These in another order.
+    pub fn shuffle<T>(&mut self, these: &mut [T]) {
+        for end in (2..=these.len()).rev() {
+            these.swap(end - 1, self.below(end));
+        }
+    }
+
     /// So many of these, in their order.
     pub fn sample<T>(&mut self, mut from: Vec<T>, count: usize) -> Vec<T> {
         while from.len() > count {
