@@ -7,6 +7,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::error::Shown;
 use anyhow::{Context, Result};
@@ -69,6 +70,36 @@ pub fn sweep(folder: &Path) {
         }
     }
 }
+
+/// What the name of a file or folder begins with that a command makes among those of others, and keeps locked with
+/// flock(2) until it is whole: `.rr-patch-KIND-PID-`.
+pub fn unfinished(kind: &str) -> String {
+    format!("{TEMPORARY}{kind}-{}-", std::process::id())
+}
+
+/// Removes what killed commands left of that kind. What is locked is in use.
+pub fn sweep_unfinished(folder: &Path, kind: &str) {
+    let prefix = format!("{TEMPORARY}{kind}-");
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(left) = name.to_str().and_then(|name| name.strip_prefix(&prefix)) else { continue };
+        // A new one may not be locked yet. 0.1 put no process into the name.
+        let process = left.split_once('-').and_then(|(process, _)| process.parse::<u32>().ok());
+        let gone = process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists());
+        let old = |seen: fs::Metadata| seen.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > UNLOCKED));
+        let free = |file: File| file.try_lock().is_ok();
+        if (gone || entry.metadata().is_ok_and(old)) && File::open(entry.path()).is_ok_and(free) {
+            // What cannot be removed is not in the way either.
+            let _ = match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                true => fs::remove_dir_all(entry.path()),
+                false => fs::remove_file(entry.path()),
+            };
+        }
+    }
+}
+
+/// How long a new file may be without its lock.
+const UNLOCKED: Duration = Duration::from_secs(60);
 
 /// Whether a name is that of one of our temporary files.
 pub fn is_temporary(name: &OsStr) -> bool {

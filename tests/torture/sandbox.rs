@@ -225,6 +225,22 @@ impl fmt::Display for Difference {
 }
 
 impl World {
+    /// The same without the traces that are all as they were `before`, where `after` has none of that name.
+    pub fn without_whole_traces(&self, before: &Self, after: &Self) -> Self {
+        let in_store = |path: &PathBuf| path.starts_with("rr") && path.components().count() == 2;
+        let mut all = self.clone();
+        for trace in before.entries.keys().filter(|path| in_store(path) && !after.entries.contains_key(*path)) {
+            let of = |world: &Self| -> BTreeMap<PathBuf, Entry> {
+                let inside = world.entries.iter().filter(|(path, _)| path.starts_with(trace));
+                inside.map(|(path, entry)| (path.clone(), entry.clone())).collect()
+            };
+            if of(self) == of(before) {
+                all.entries.retain(|path, _| !path.starts_with(trace));
+            }
+        }
+        all
+    }
+
     /// What is other than in `expected`.
     pub fn differences(&self, expected: &Self) -> Vec<Difference> {
         let mut all = Vec::new();

@@ -120,10 +120,15 @@ fn survives(trial: &mut Trial, when: &str, now: &World, name: &Path, code: i32) 
     there
 }
 
-/// A tree without a file and its edited versions.
-fn others(mut world: World, name: &Path) -> World {
-    let name = name.to_string_lossy().into_owned();
+/// A tree without a file and its edited versions, and without the folders that hold nothing else.
+fn others(mut world: World, file: &Path) -> World {
+    let name = file.to_string_lossy().into_owned();
     world.entries.retain(|path, _| !path.to_string_lossy().starts_with(&name));
+    for folder in file.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()) {
+        if !world.entries.keys().any(|path| path != folder && path.starts_with(folder)) {
+            world.entries.remove(folder);
+        }
+    }
     if let Some(git) = &mut world.git {
         git.status.retain(|line| !line.contains(&name));
     }

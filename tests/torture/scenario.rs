@@ -78,7 +78,7 @@ const FORCE: &[&str] = &["revert", "--force"];
 const COMMIT: &[&str] = &["apply", "--commit"];
 const BRANCH: &[&str] = &["apply", "--commit", "--branch", "debug/rr"];
 const PATCH: &[&str] = &["apply", "--mode", "patch", "--patch", "../ours.patch"];
-const PRUNE: &[&str] = &["traces", "prune", "--yes"];
+pub const PRUNE: &[&str] = &["traces", "prune", "--yes"];
 const PACK: &[&str] = &["traces", "pack", "aws", "-o", "aws.tar.zst"];
 const UNPACK: &[&str] = &["traces", "unpack", "aws.tar.zst", "-C", "other"];
 

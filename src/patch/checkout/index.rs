@@ -40,13 +40,14 @@ pub struct LockedIndex {
     copy: PathBuf,
     index: Index,
     changed: bool,
-    _lock: Lock,
+    lock: Lock,
+    references: Vec<PathBuf>,
 }
 
 /// `index.lock`, made by this process.
 struct Lock {
     path: PathBuf,
-    _marker: File,
+    marker: File,
 }
 
 impl Drop for Lock {
@@ -84,7 +85,7 @@ impl LockedIndex {
             let _ = fs::remove_file(&copy);
             unread(&path, &error)
         })?;
-        Ok(Self { path, copy, index, changed: false, _lock: lock })
+        Ok(Self { path, copy, index, changed: false, lock, references: references.to_vec() })
     }
 
     /// What is staged for a path: the blob and its mode.
@@ -138,8 +139,9 @@ impl LockedIndex {
         fs::rename(&self.copy, &self.path).with_context(|| format!("cannot write `{}`", self.path.shown()))
     }
 
-    /// Gives the lock back.
+    /// Gives the lock back, and removes those of references that libgit2 could not remove, of which it says nothing.
     pub fn release(self) -> Result<()> {
+        remove_left(&self.references, &self.lock.marker, &self.lock.path)?;
         let folder = self.path.parent().map(Path::to_owned);
         drop(self);
         folder.map_or(Ok(()), |folder| write::sync(&folder))
@@ -159,7 +161,7 @@ impl Lock {
         let made = Self::make(&path, &name, references);
         // The lock is its other name.
         write::remove(&name)?;
-        made.map(|()| Self { path, _marker: marker })
+        made.map(|()| Self { path, marker })
     }
 
     fn make(path: &Path, marker: &Path, references: &[PathBuf]) -> Result<()> {
@@ -217,8 +219,16 @@ pub fn remove_abandoned(lock: &Path, references: &[PathBuf]) -> Result<bool> {
             return Err(error).with_context(|| format!("cannot lock `{}`", lock.shown()));
         }
     }
-    // The process that was killed may have had a reference locked. libgit2 makes those locks, and
-    // nothing in them is ours: one that is not older than our own and that nobody touches was left there.
+    remove_left(references, &file, lock)?;
+    if fs::metadata(lock).is_ok_and(|seen| file.metadata().is_ok_and(|held| held.ino() == seen.ino())) {
+        write::remove(lock)?;
+    }
+    Ok(true)
+}
+
+/// Removes the locks of references that were made under an `index.lock` of ours and were left. libgit2 makes them,
+/// and nothing in them is ours: one that is not older than our own and that nobody touches was left there.
+fn remove_left(references: &[PathBuf], file: &File, lock: &Path) -> Result<()> {
     let ours = file.metadata().and_then(|seen| seen.modified());
     let ours = ours.with_context(|| format!("cannot look at `{}`", lock.shown()))?;
     for reference in references.iter().map(|reference| lock_of(reference)) {
@@ -235,10 +245,7 @@ pub fn remove_abandoned(lock: &Path, references: &[PathBuf]) -> Result<bool> {
             thread::sleep(Duration::from_millis(20));
         }
     }
-    if fs::metadata(lock).is_ok_and(|seen| file.metadata().is_ok_and(|held| held.ino() == seen.ino())) {
-        write::remove(lock)?;
-    }
-    Ok(true)
+    Ok(())
 }
 
 /// Whether this lock was made by an rr-patch.

@@ -1,7 +1,7 @@
 //! Traces into a bundle, in one pass over each file: read, hashed, compressed, written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, Metadata};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::iter;
 use std::path::{Path, PathBuf};
@@ -21,14 +21,14 @@ use super::{
 use crate::error::{Error, Shown};
 use crate::patch::checkout::origin;
 use crate::rr::trace::{Portable, State, Trace, rfc3339};
-use crate::sys::write::{TEMPORARY, sync};
+use crate::sys::write::{sweep_unfinished, sync, unfinished};
 
 /// zstd's levels, as far as they fit into 100 MB.
 pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=18;
 
 /// What becomes of a file that is being packed, should we be killed: one with this name, that the next
 /// pack removes.
-const UNFINISHED: &str = "pack-";
+const UNFINISHED: &str = "pack";
 
 /// A larger file is no source.
 const LARGEST_SOURCE: u64 = 16 << 20;
@@ -80,9 +80,9 @@ pub fn pack(traces: &[Trace], to: &Path, packing: Packing) -> Result<Head> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    sweep(folder);
+    sweep_unfinished(folder, UNFINISHED);
     let writing = || format!("cannot write `{}`", to.shown());
-    let prefix = format!("{TEMPORARY}{UNFINISHED}");
+    let prefix = unfinished(UNFINISHED);
     let file = tempfile::Builder::new().prefix(&prefix).tempfile_in(folder).with_context(writing)?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).with_context(writing)?;
     let out = file.reopen().with_context(writing)?;
@@ -111,23 +111,6 @@ fn refuse_incomplete(trace: &Trace) -> Result<()> {
     let error = Error::refused(format!("`{}` is {}: there is nothing to pack", trace.name, trace.state.word()));
     let error = trace.check().obstacles.into_iter().fold(error, Error::detail);
     Err(error.hint("`rr-patch traces` lists which are complete").into())
-}
-
-/// Removes what a killed pack has left: a file of its name that nobody writes any more.
-fn sweep(folder: &Path) {
-    let prefix = format!("{TEMPORARY}{UNFINISHED}");
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let ours = entry.file_name().to_string_lossy().starts_with(&prefix);
-        // A new one may not be locked yet.
-        let old = |seen: Metadata| seen.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age.as_secs() > 60));
-        if ours && entry.metadata().is_ok_and(old) {
-            let free = |file: File| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
-            if File::open(entry.path()).is_ok_and(free) {
-                // What cannot be removed is not in the way either.
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-    }
 }
 
 /// Everything that goes in, in order.

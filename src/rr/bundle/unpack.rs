@@ -19,9 +19,9 @@ use tempfile::TempDir;
 use super::{HEAD, Hashing, Head, MANIFEST, MANIFEST_SCHEMA, Manifest, SCHEMA, SOURCES, Sum};
 use crate::error::{Error, Shown};
 use crate::rr::trace::{State, Trace, bytes};
-use crate::sys::write::{TEMPORARY, rename_new, sync};
+use crate::sys::write::{rename_new, sweep_unfinished, sync, unfinished};
 
-const UNFINISHED: &str = "unpack-";
+const UNFINISHED: &str = "unpack";
 
 /// Larger heads and manifests are none: they are kept in memory.
 const LARGEST_HEAD: u64 = 16 << 20;
@@ -73,8 +73,8 @@ pub fn unpack(file: &Path, unpacking: Unpacking) -> Result<Unpacked> {
     }
     let stream = decompressed(file, identity)?;
     DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(|| cannot_write(folder))?;
-    sweep(folder);
-    let prefix = format!("{TEMPORARY}{UNFINISHED}");
+    sweep_unfinished(folder, UNFINISHED);
+    let prefix = unfinished(UNFINISHED);
     let private = fs::Permissions::from_mode(0o700);
     let new = tempfile::Builder::new()
         .prefix(&prefix)
@@ -175,23 +175,6 @@ fn decrypted(file: &Path, from: impl Read + 'static, identity: &Path) -> Result<
         refused(file, &format!("cannot be decrypted: {error}")).detail(format!("with: `{}`", identity.shown()))
     })?;
     Ok(Box::new(stream))
-}
-
-/// Removes what a killed unpack has left: a folder of its name that nobody writes to any more.
-fn sweep(folder: &Path) {
-    let prefix = format!("{TEMPORARY}{UNFINISHED}");
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let ours = entry.file_name().to_string_lossy().starts_with(&prefix);
-        // A new one may not be locked yet.
-        let age = entry.metadata().and_then(|seen| seen.modified()).map(|at| at.elapsed().unwrap_or_default());
-        if ours && age.is_ok_and(|age| age > Duration::from_secs(60)) {
-            let free = |file: File| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
-            if File::open(entry.path()).is_ok_and(free) {
-                // What cannot be removed is not in the way either.
-                let _ = fs::remove_dir_all(entry.path());
-            }
-        }
-    }
 }
 
 /// One pass over a bundle.

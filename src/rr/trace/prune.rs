@@ -37,9 +37,13 @@ impl Trace {
         let marker = ["version", "incomplete"].into_iter().find(|name| self.path.join(name).exists());
         let marker = marker.map(|name| open(&self.path, name)).transpose()?;
         if let Some(marker) = &marker {
-            lock(marker).map_err(|_| {
-                refused("is in use: its lock is held, by rr that records it or by another rr-patch")
-                    .hint("try again when that has ended")
+            lock(marker).map_err(|error| match error {
+                Errno::WOULDBLOCK => {
+                    refused("is in use: its lock is held, by rr that records it or by another rr-patch")
+                        .hint("try again when that has ended")
+                        .into()
+                }
+                other => anyhow::Error::from(other).context(format!("cannot lock `{}`", self.path.shown())),
             })?;
         }
         // What was decided was decided on an earlier look.
