@@ -1,11 +1,11 @@
 //! The command line, and the one match on it.
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    apply::Apply, build::Build, check::Check, demo::Demo, diff::Diff, doctor::Doctor, inspect::Inspect, record::Record,
-    replay::Replay, revert::Revert, status::Status, traces::Traces,
+    apply::Apply, build::Build, check::Check, completions::Completions, demo::Demo, diff::Diff, doctor::Doctor,
+    inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert, status::Status, traces::Traces,
 };
 use crate::ui::report::{Format, Report};
 
@@ -33,7 +33,7 @@ pub enum Command {
     Revert(Revert),
     /// Build a debuggable installer with the checkout's hack/build.sh
     Build(Build),
-    /// Say whether an installer records, what it was built from, and whether Delve can debug it
+    /// Say whether an installer records, from what it was built, and if Delve can debug it
     Inspect(Inspect),
     /// Print what apply would do, or has done, as a patch
     Diff(Diff),
@@ -51,6 +51,10 @@ pub enum Command {
     Replay(Replay),
     /// Show the whole way on a small installer in a temporary folder
     Demo(Demo),
+    /// Print the completions of a shell
+    Completions(Completions),
+    /// Print a manual page, or write all of them into a folder
+    Man(Man),
 }
 
 impl Cli {
@@ -68,6 +72,8 @@ impl Cli {
             Command::Record(record) => record.run(self.format),
             Command::Replay(replay) => replay.run(self.format),
             Command::Demo(demo) => demo.run(self.format),
+            Command::Completions(completions) => Ok(completions.run(&mut Self::command())),
+            Command::Man(man) => man.run(Self::command()),
         }
     }
 }

@@ -119,13 +119,15 @@ fn modules_are_in_the_list_of_their_floor() {
 }
 
 /// Where a package may be used. One without a row here may be used nowhere; `*` is anywhere.
-const HOMES: [(&str, &[&str]); 33] = [
+const HOMES: [(&str, &[&str]); 35] = [
     ("age", &["src/rr/bundle/"]),
     ("anyhow", &["*"]),
     ("brotli", &["src/rr/trace/stream.rs"]),
     ("bytesize", &["src/commands/record.rs", "src/rr/record/"]),
     ("capnp", &["src/rr/trace/stream.rs"]),
     ("clap", &["src/cli.rs", "src/main.rs", "src/commands/", "src/patch/rules.rs", "src/ui/report.rs"]),
+    ("clap_complete", &["src/commands/completions.rs"]),
+    ("clap_mangen", &["src/commands/man.rs"]),
     ("duct", &["src/sys/process.rs", "src/sys/process/"]),
     ("flate2", &["src/rr/bundle/elf.rs", "src/patch/checkout/odb.rs"]),
     ("gimli", &["src/binary/", "src/rr/bundle/elf.rs"]),

@@ -11,6 +11,7 @@ mod build;
 mod builtins;
 mod bundles;
 mod check;
+mod cli;
 mod clones;
 mod commit;
 mod debugger;

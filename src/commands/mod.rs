@@ -3,10 +3,12 @@
 pub mod apply;
 pub mod build;
 pub mod check;
+pub mod completions;
 pub mod demo;
 pub mod diff;
 pub mod doctor;
 pub mod inspect;
+pub mod man;
 pub mod replay;
 pub mod record;
 pub mod revert;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use crate::error::{Exit, Shown, is_active, plain_bytes};
+use crate::error::{Error, Exit, Shown, exit, is_active, plain_bytes};
 use crate::patch::checkout::{Checkout, Content, short};
 use crate::patch::journal::{About, Journal, Seen, State};
 use crate::patch::plan::{How, Plan};
@@ -44,6 +44,23 @@ impl Report {
     /// Nothing more: what there was to say was printed when it was known.
     pub fn said() -> Self {
         Self::new("", Vec::new(), Value::Null)
+    }
+
+    /// An error as a document. As text it is printed apart, on standard error.
+    pub fn of_error(error: &anyhow::Error) -> Self {
+        let exit = exit(error);
+        let kind = match exit {
+            Exit::Usage => "usage",
+            Exit::Refused => "refused",
+            Exit::Interrupted => "interrupted",
+            Exit::Done | Exit::Failed | Exit::Found => "failed",
+        };
+        let known = error.downcast_ref::<Error>();
+        let data = json!({
+            "kind": kind, "message": format!("{error:#}"), "details": known.map_or(&[][..], Error::details),
+            "hints": known.map_or(&[][..], Error::hints), "exit": exit as u8,
+        });
+        Self { exit, ..Self::new("rr-patch/error/1", Vec::new(), data) }
     }
 
     /// The same, where something was found that is not in order.

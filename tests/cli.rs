@@ -1,0 +1,79 @@
+//! What every command shares: errors as documents, completions, manual pages.
+
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::harness::{Run, Tree, command};
+
+fn rr_patch(arguments: &[&str]) -> Run {
+    Run::of(command(env!("CARGO_BIN_EXE_rr-patch")).args(arguments).output().unwrap())
+}
+
+#[test]
+fn errors_are_documents_where_results_are() {
+    let tree = Tree::bare("p2");
+    tree.remove("pkg/clusterapi/system.go");
+    let run = tree.rr_patch(&["apply", "--format", "json"]).exits(3);
+    let document = run.json();
+    assert_eq!(document["schema"], "rr-patch/error/1");
+    assert_eq!((&document["kind"], &document["exit"]), (&json!("refused"), &json!(3)));
+    // The same words as those for people.
+    let told = document["message"].as_str().unwrap();
+    assert!(run.stderr.starts_with(&format!("error: {told}\n")), "{}", run.stderr);
+    for key in ["details", "hints"] {
+        for line in document[key].as_array().unwrap() {
+            let first = line.as_str().unwrap().lines().next().unwrap();
+            assert!(run.stderr.contains(first), "{first} is not in\n{}", run.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_command_line_that_is_not_understood_is_a_document_too() {
+    let expected = |message: &str| json!({"schema": "rr-patch/error/1", "kind": "usage", "message": message, "details": [], "hints": [], "exit": 2});
+    for arguments in [&["aply", "--format", "json"][..], &["--format=json", "aply"]] {
+        let run = rr_patch(arguments).exits(2);
+        assert_eq!(run.json(), expected("unrecognized subcommand 'aply'"), "{arguments:?}");
+    }
+    assert_eq!(rr_patch(&["aply"]).exits(2).stdout, "");
+    assert!(rr_patch(&["--help", "--format", "json"]).exits(0).stdout.contains("Usage: "));
+}
+
+#[test]
+fn completions_are_what_the_shell_takes() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = rr_patch(&["completions", shell]).exits(0).stdout;
+        assert!(script.contains("apply") && script.contains("dry-run"), "{shell}");
+        assert_eq!(rr_patch(&["completions", shell, "--format", "json"]).exits(0).json()["script"], script, "{shell}");
+    }
+    let script = rr_patch(&["completions", "bash"]).stdout;
+    let mut bash = command("bash");
+    let completes =
+        "COMP_WORDS=(rr-patch rev) COMP_CWORD=1; _rr__patch rr-patch rev rr-patch; echo \"${COMPREPLY[@]}\"";
+    let mut child = bash.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(format!("{script}\n{completes}\n").as_bytes()).unwrap();
+    let run = Run::of(child.wait_with_output().unwrap()).exits(0);
+    assert_eq!(run.stdout, "revert\n");
+}
+
+#[test]
+fn manual_pages_have_every_option_of_the_help() {
+    let folder = TempDir::new().unwrap();
+    rr_patch(&["man", "--output", folder.path().to_str().unwrap()]).exits(0);
+    let page = rr_patch(&["man"]).exits(0).stdout;
+    assert_eq!(fs::read_to_string(folder.path().join("rr-patch.1")).unwrap(), page);
+    let help = rr_patch(&["apply", "--help"]).exits(0).stdout;
+    let page = rr_patch(&["man", "apply"]).exits(0).stdout;
+    let options: Vec<&str> = help.split_whitespace().filter(|word| word.starts_with("--")).collect();
+    assert!(options.len() > 10, "{help}");
+    for option in options {
+        let name = option.trim_end_matches([',', '`', '.', ';', ':', ')']).split('=').next().unwrap();
+        assert!(page.contains(&name.replace('-', "\\-")), "{name} is not in\n{page}");
+    }
+    assert!(folder.path().join("rr-patch-traces.1").is_file());
+    rr_patch(&["man", "aply"]).exits(2).says(&["rr-patch has no command `aply`", "did you mean `apply`?"]);
+}
