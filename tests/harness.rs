@@ -334,12 +334,13 @@ pub fn command(program: &str) -> Command {
 }
 
 /// What a test may need that not every machine has: the names that [`skip`] and `RR_PATCH_REQUIRE` take.
-pub const NEEDS: [&str; 13] = [
+pub const NEEDS: [&str; 14] = [
     "cc",          // the C compiler that Go asks for
     "chown",       // files can be given to another user
     "dlv",         // a Delve that go install builds, and a kernel that lets it work
     "git-sha256",  // a git that makes SHA-256 repositories
     "go",          // no test is skipped for want of it: without Go they fail
+    "mdbook",      // the program that makes the book
     "mount",       // a mount namespace of one's own
     "no-terminal", // standard input is none
     "ptrace",      // programs may be traced
