@@ -1,6 +1,8 @@
-//! The only words for durations, counts and what is typed into a shell.
+//! The only words for durations, sizes, counts and what is typed into a shell.
 
 use std::time::Duration;
+
+use bytesize::ByteSize;
 
 /// A duration for people.
 pub fn seconds(took: Duration) -> String {
@@ -9,6 +11,11 @@ pub fn seconds(took: Duration) -> String {
         60..3600 => format!("{} min {:02} s", took.as_secs() / 60, took.as_secs() % 60),
         whole => format!("{} h {:02} min", whole / 3600, whole / 60 % 60),
     }
+}
+
+/// A number of bytes: `7 B`, `1.5 GiB`.
+pub fn bytes(number: u64) -> String {
+    ByteSize(number).to_string()
 }
 
 /// `1 file`, `2 files`.
@@ -30,5 +37,10 @@ mod tests {
     fn seconds_grow_into_minutes_and_hours() {
         let shown: Vec<_> = [1.25, 61.0, 7325.0].map(|s| seconds(Duration::from_secs_f64(s))).into();
         assert_eq!(shown, ["1.2 s", "1 min 01 s", "2 h 02 min"]);
+    }
+
+    #[test]
+    fn bytes_grow_into_larger_units() {
+        assert_eq!([7, 2048, 3 << 29, 5 << 40].map(bytes), ["7 B", "2.0 KiB", "1.5 GiB", "5.0 TiB"]);
     }
 }

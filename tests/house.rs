@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rr_patch::patch::rules::CHANGES;
 
-use crate::harness::{NEEDS, Run, command, required};
+use crate::harness::{NEEDS, Run, command, required, skip};
 
 fn home() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -123,7 +123,7 @@ const HOMES: [(&str, &[&str]); 35] = [
     ("age", &["src/rr/bundle/"]),
     ("anyhow", &["*"]),
     ("brotli", &["src/rr/trace/stream.rs"]),
-    ("bytesize", &["src/commands/record.rs", "src/rr/record/"]),
+    ("bytesize", &["src/commands/record.rs", "src/rr/record/", "src/words.rs"]),
     ("capnp", &["src/rr/trace/stream.rs"]),
     ("clap", &["src/cli.rs", "src/main.rs", "src/commands/", "src/patch/rules.rs", "src/ui/report.rs"]),
     ("clap_complete", &["src/commands/completions.rs"]),
@@ -576,4 +576,80 @@ fn help_tells_the_exit_codes() {
 #[test]
 fn version_is_that_of_the_package() {
     assert_eq!(help(&["--version"]), format!("rr-patch {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// The pages that people read, from the crate's root.
+fn pages() -> Vec<PathBuf> {
+    let top = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(PathBuf::from);
+    files("docs", ".md").into_iter().chain(top).collect()
+}
+
+/// What stands between `open` and `close` in a text, each time.
+fn between<'a>(text: &'a str, open: &str, close: &str) -> Vec<&'a str> {
+    text.split(open).skip(1).filter_map(|rest| Some(rest.split_once(close)?.0)).collect()
+}
+
+#[test]
+fn pages_link_only_to_what_is_there() {
+    let mut seen = 0;
+    for page in pages() {
+        let text = text(&page);
+        for link in between(&text, "](", ")").into_iter().filter(|link| !link.contains("://") && !link.starts_with('#'))
+        {
+            let file = link.split('#').next().unwrap();
+            let target = home().join(&page).parent().unwrap().join(file);
+            assert!(target.exists(), "{}: {link}", page.display());
+            seen += 1;
+        }
+        // A path of ours in code is one that is there: `patches/rules/<change>/` stands for any.
+        for code in between(&text, "`", "`").into_iter().filter(|code| !code.contains([' ', '<', '*', '\n'])) {
+            if ["src/", "tests/", "fixtures/", "patches/", "scripts/", "docs/"].iter().any(|top| code.starts_with(top))
+            {
+                assert!(home().join(code).exists(), "{}: `{code}`", page.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 12, "only {seen} links were found");
+}
+
+#[test]
+fn the_book_lists_every_page() {
+    let summary = text("docs/SUMMARY.md");
+    let listed: BTreeSet<PathBuf> =
+        between(&summary, "](", ")").into_iter().map(|page| Path::new("docs").join(page)).collect();
+    let written: BTreeSet<PathBuf> =
+        files("docs", ".md").into_iter().filter(|page| !page.ends_with("SUMMARY.md")).collect();
+    assert_eq!(listed, written);
+    for page in written {
+        assert!(text(&page).starts_with("# "), "{}", page.display());
+    }
+    if !Run::of(command("sh").args(["-c", "command -v mdbook"]).output().unwrap()).stdout.starts_with('/') {
+        skip(&["mdbook"], "mdbook is not installed");
+        return;
+    }
+    let folder = tempfile::TempDir::new().unwrap();
+    let mut mdbook = command("mdbook");
+    Run::of(mdbook.arg("build").arg(home()).arg("--dest-dir").arg(folder.path()).output().unwrap()).exits(0);
+    assert!(folder.path().join("explanation/architecture.html").is_file());
+}
+
+#[test]
+fn the_architecture_page_lists_the_floors_from_the_top_to_the_bottom() {
+    let page = text("docs/explanation/architecture.md");
+    let table = page.split("\n## Floors\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let floors: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(floors, listed("src/lib.rs"));
+}
+
+#[test]
+fn the_exit_codes_are_the_same_everywhere() {
+    let rows = |path: &str| -> Vec<String> {
+        let page = text(path);
+        let table = page.split("| code | meaning |\n").nth(1).unwrap();
+        let rows = table.lines().take_while(|line| line.starts_with('|'));
+        rows.filter_map(|row| Some(row.split('|').nth(1)?.trim().to_owned())).collect()
+    };
+    assert_eq!(rows("README.md"), rows("docs/reference/exit-codes.md"));
+    assert_eq!(rows("README.md")[1..], ["0", "1", "2", "3", "4", "130"]);
 }

@@ -36,4 +36,4 @@ pub use revision::Terraform;
 pub use run::Built;
 pub use script::Compilation;
 pub use timings::Page;
-pub use view::{View, bytes};
+pub use view::View;

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use crate::doctor::{Distribution, Host};
 use crate::error::{Error, Shown};
 use crate::sys::process::Environment;
+use crate::words::bytes;
 
 use super::script::{SCRIPT, Scripts, version};
 use super::toolchain::Toolchain;
-use super::view::bytes;
 
 /// Programs that the scripts may run, and the packages that have them: dnf's and apt's.
 const PROGRAMS: [(&str, &str, &str); 9] = [

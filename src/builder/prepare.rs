@@ -17,13 +17,13 @@ use super::platforms::Platforms;
 use super::revision::{self, Terraform};
 use super::script::{SCRIPT, Scripts};
 use super::toolchain::{Toolchain, Toolchains};
-use super::view::bytes;
 use crate::binary::Facts;
 use crate::doctor::{Distribution, Host};
 use crate::error::{Error, Exit, Shown, exit};
 use crate::patch::build_lock::{Lock, Unfinished, written_since};
 use crate::patch::checkout::Checkout;
 use crate::sys::process::Environment;
+use crate::words::bytes;
 
 /// What is asked for.
 #[derive(Debug, Default)]

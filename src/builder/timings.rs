@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use super::phases::Phase;
 use super::sample::{Load, PERIOD, Work};
-use super::view::{amount, bytes};
 use crate::patch::go::holds;
-use crate::words::seconds;
+use crate::words::{bytes, seconds};
 
 /// What the page shows.
 #[derive(Debug)]
@@ -130,7 +129,7 @@ impl Page<'_> {
             &self.chart("Processors in use", &cpu, processors, tops[1], "--c", &|value| format!("{value:.1}")),
         );
         let most = memory.iter().map(|(_, value)| *value).fold(1.0, f64::max);
-        svg.push_str(&self.chart("Memory", &memory, most, tops[2], "--d", &amount));
+        svg.push_str(&self.chart("Memory", &memory, most, tops[2], "--d", &size));
         svg.push_str("</svg>\n");
         svg
     }
@@ -294,6 +293,12 @@ fn run(values: &[(f64, f64)]) -> usize {
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// A place on the axis of memory.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it lies between two numbers of bytes")]
+fn size(bytes_there: f64) -> String {
+    bytes(bytes_there as u64)
 }
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
 //! What a person sees while it builds: on a terminal the phases that go on, with their times and what
 //! is compiled for each; anywhere else the lines as they come.
 
-#![expect(clippy::cast_precision_loss, reason = "counts of bytes are shown with one decimal")]
-
 use std::collections::BTreeMap;
 
-use crate::words::seconds;
+use crate::words::{bytes, seconds};
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
@@ -106,32 +104,5 @@ impl Bars {
         for bar in [&self.head, &self.last].into_iter().chain(self.open.values()) {
             bar.finish_and_clear();
         }
-    }
-}
-
-/// `1.5 GiB`.
-pub fn bytes(count: u64) -> String {
-    if count < 1024 { format!("{count} B") } else { amount(count as f64) }
-}
-
-/// The same for a number between two counts.
-pub fn amount(count: f64) -> String {
-    let (mut value, mut unit) = (count / 1024.0, "KiB");
-    for larger in ["MiB", "GiB", "TiB"] {
-        if value < 1024.0 {
-            break;
-        }
-        (value, unit) = (value / 1024.0, larger);
-    }
-    format!("{value:.1} {unit}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_grow_into_larger_units() {
-        assert_eq!([7, 2048, 3 << 29, 5 << 40].map(bytes), ["7 B", "2.0 KiB", "1.5 GiB", "5.0 TiB"]);
     }
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::Where;
 use crate::binary::{Facts, hash, hash_file};
-use crate::builder::{Built, Link, Page, Phase, Prepared, Removed, Request, Terraform, View, bytes};
+use crate::builder::{Built, Link, Page, Phase, Prepared, Removed, Request, Terraform, View};
 use crate::error::{Error, Shown, plain};
 use crate::patch::checkout::Checkout;
 use crate::patch::hunks::Around;
@@ -25,7 +25,7 @@ use crate::patch::rules::{Site, source_paths};
 use crate::provenance::{self, Artefact, Statement};
 use crate::sys::process::{Environment, Interrupt, for_child};
 use crate::ui::report::{Format, Report};
-use crate::words::{count, quoted, seconds};
+use crate::words::{bytes, count, quoted, seconds};
 
 #[derive(Args, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]

@@ -20,10 +20,10 @@ use crate::doctor::{Finding, Host, Level, Purpose, Question, RECORDER, Recording
 use crate::error::Shown as _;
 use crate::error::{Error, render};
 use crate::patch::checkout::Checkout;
-use crate::rr::trace::{State, Store, Trace, bytes};
+use crate::rr::trace::{State, Store, Trace};
 use crate::sys::process::{Child, Environment, Interrupt};
 use crate::ui::report::{Format, Report};
-use crate::words::seconds;
+use crate::words::{bytes, seconds};
 
 static INSTALLER: Dir = include_dir!("$CARGO_MANIFEST_DIR/fixtures/installer");
 static STAND_IN: Dir = include_dir!("$CARGO_MANIFEST_DIR/fixtures/recorder");

@@ -23,10 +23,10 @@ use crate::patch::checkout::Checkout;
 use crate::patch::go::holds;
 use crate::patch::recognise::Recognised;
 use crate::rr::record::{Free, Outcome, Room, Run, Stopped, folder_below, make_latest};
-use crate::rr::trace::{Sidecar, State, Store, Trace, bytes};
+use crate::rr::trace::{Sidecar, State, Store, Trace};
 use crate::sys::process::{Child, Environment, Interrupt, for_child};
 use crate::ui::report::{Format, Report};
-use crate::words::{count, quoted, seconds};
+use crate::words::{bytes, count, quoted, seconds};
 
 /// Reading an installer of more bytes takes its time, and whoever waits is told.
 const LARGE: u64 = 100 << 20;

@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Shown, plain, plain_name};
 use crate::rr::bundle::{self, HEAD as BUNDLE_HEAD, Head, LEVELS, Packing, Unpacked, Unpacking};
-use crate::rr::trace::{Kept, Listing, Program, State, Still, Store, Trace, bytes, local, rfc3339};
+use crate::rr::trace::{Kept, Listing, Program, State, Still, Store, Trace, local, rfc3339};
 use crate::sys::process::Interrupt;
 use crate::ui::report::Report;
-use crate::words::{count, quoted, seconds};
+use crate::words::{bytes, count, quoted, seconds};
 
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = false)]

@@ -7,6 +7,7 @@ use super::distribution::{Distribution, RR_PACKAGES};
 use super::processor::{Maker, Microarchitecture, Processor, UNRELEASED};
 use super::{BRANCHES, Event, Examination, Finding, Host, LEAST_FREE, Purpose, Recorder, Software, Version};
 use crate::error::Shown;
+use crate::words::bytes;
 
 const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
@@ -492,10 +493,7 @@ pub fn room(examination: &Examination) -> Finding {
         Ok(free) => free,
         Err(error) => return finding.skipped(format!("cannot be probed: {}", short(&error))),
     };
-    let found = match free {
-        0..0x4000_0000 => format!("{} MiB free", free >> 20),
-        _ => format!("{} GiB free", free >> 30),
-    };
+    let found = format!("{} free", bytes(free));
     let advice = "`rr-patch traces prune` removes old traces; _RR_TRACE_DIR can name another folder";
     if free < least {
         finding.trouble(format!("{found}: rr aborts at a full disk, and the trace is lost")).advise(advice)

@@ -18,8 +18,9 @@ use tempfile::TempDir;
 
 use super::{HEAD, Hashing, Head, MANIFEST, MANIFEST_SCHEMA, Manifest, SCHEMA, SOURCES, Sum};
 use crate::error::{Error, Shown};
-use crate::rr::trace::{State, Trace, bytes};
+use crate::rr::trace::{State, Trace};
 use crate::sys::write::{rename_new, sweep_unfinished, sync, unfinished};
+use crate::words::bytes;
 
 const UNFINISHED: &str = "unpack";
 

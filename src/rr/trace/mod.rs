@@ -452,23 +452,6 @@ impl Trace {
     }
 }
 
-/// A number of bytes for people.
-pub fn bytes(number: u64) -> String {
-    let mut shown = (number, "B");
-    let mut divisor = 1;
-    for unit in ["kB", "MB", "GB", "TB"] {
-        if number / divisor < 1000 {
-            break;
-        }
-        divisor *= 1000;
-        shown = (number / (divisor / 10), unit);
-    }
-    match shown {
-        (number, "B") => format!("{number} B"),
-        (tenths, unit) => format!("{}.{} {unit}", tenths / 10, tenths % 10),
-    }
-}
-
 /// A time as RFC 3339 has it, to the second.
 pub fn rfc3339(time: SystemTime) -> String {
     Timestamp::try_from(time).map_or_else(|_| "?".into(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
