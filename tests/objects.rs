@@ -153,7 +153,10 @@ fn revisions_are_found_by_every_name_that_git_takes() {
         let found = tree.rr_patch(&["check", "--rev", name, "--format", "json"]);
         match resolved.code {
             0 => assert_eq!(found.json()["revisions"][0]["commit"], resolved.stdout.trim(), "{name}"),
-            _ => drop(found.refuses().says(&[&format!("error: `{name}` is no revision of `")])),
+            _ => {
+                assert_eq!(found.json()["kind"], "refused", "{name}");
+                found.exits(3).says(&[&format!("error: `{name}` is no revision of `"), "nothing was written"]);
+            }
         }
     }
     for name in ["nothing", "main~9", "main^2", "HEAD:pkg", "abcdef0", ""] {
