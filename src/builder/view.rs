@@ -2,8 +2,6 @@
 //! is compiled for each; anywhere else the lines as they come.
 
 use std::collections::BTreeMap;
-
-use crate::words::{bytes, seconds};
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
@@ -11,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::phases::Phases;
 use super::sample::Sampler;
+use crate::words::{bytes, seconds};
 
 /// How a build shows itself.
 pub enum View<'a> {

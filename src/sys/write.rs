@@ -9,9 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::error::Shown;
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
+
+use crate::error::Shown;
 
 /// What our temporary files beside a target begin with. Go ignores files that begin with a dot.
 pub const TEMPORARY: &str = ".rr-patch-";

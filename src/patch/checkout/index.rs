@@ -209,7 +209,7 @@ pub fn remove_abandoned(lock: &Path, references: &[PathBuf]) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", lock.shown())),
     };
-    if !is_ours(lock) {
+    if !has_mark(&file).with_context(|| format!("cannot read `{}`", lock.shown()))? {
         return Ok(false);
     }
     match file.try_lock() {
@@ -248,11 +248,15 @@ fn remove_left(references: &[PathBuf], file: &File, lock: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether this lock was made by an rr-patch.
+/// Whether there is such a lock, and an rr-patch made it.
 pub fn is_ours(lock: &Path) -> bool {
+    File::open(lock).and_then(|file| has_mark(&file)).unwrap_or(false)
+}
+
+fn has_mark(file: &File) -> io::Result<bool> {
     let mut text = Vec::new();
-    let read = File::open(lock).and_then(|file| file.take(MARK.len() as u64 + 1).read_to_end(&mut text));
-    read.is_ok() && text == MARK.as_bytes()
+    file.take(MARK.len() as u64 + 1).read_to_end(&mut text)?;
+    Ok(text == MARK.as_bytes())
 }
 
 fn identity(path: &Path) -> Option<(u64, SystemTime)> {
