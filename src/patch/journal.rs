@@ -446,6 +446,15 @@ impl Seen<'_> {
         }
         Some(original)
     }
+
+    /// The line on which a line of the patched file lies now; nothing if it was edited or is gone. Both from 1.
+    pub fn line_now(&self, line: usize) -> Option<usize> {
+        match (self.state, &self.current, &self.rewrite.after) {
+            (State::Patched, ..) => Some(line),
+            (State::Edited, Some(now), Some(after)) => line_now(&after.bytes, &now.bytes, line),
+            _ => None,
+        }
+    }
 }
 
 /// Whether a plan can have these modes of a file before and after: permissions, and a set-group-ID bit that the
@@ -645,17 +654,6 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Journal> {
         path: path.to_owned(),
         crash_after: written.filter(|_| crashed),
     })
-}
-
-impl Seen<'_> {
-    /// The line on which a line of the patched file lies now; nothing if it was edited or is gone. Both from 1.
-    pub fn line_now(&self, line: usize) -> Option<usize> {
-        match (self.state, &self.current, &self.rewrite.after) {
-            (State::Patched, ..) => Some(line),
-            (State::Edited, Some(now), Some(after)) => line_now(&after.bytes, &now.bytes, line),
-            _ => None,
-        }
-    }
 }
 
 /// Whether every change of a file is still there, whatever else was edited in it since. A file of

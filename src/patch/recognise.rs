@@ -71,19 +71,14 @@ impl Recognised {
     /// A journal that cannot be used, a file that cannot be read.
     pub fn find(checkout: &Checkout) -> Result<Option<Self>> {
         let mark = read_mark(checkout);
-        let (mut newest, mut edited_mark) = (None, None);
+        let (mut newest, mut of_another) = (None, None);
         for journal in Journal::all(checkout)? {
             let seen = journal.look(checkout)?;
-            // A save of an older version may bring the options of another apply back. They count only where the
-            // sources confirm them.
-            if is_in_place(&journal, &seen) && is_of_another(&journal, &seen, mark.as_ref()) {
-                match mark.clone().map(|mark| by_sources(checkout, mark)).transpose()? {
-                    Some(Self::Applied(applied)) => return Ok(Some(Self::Applied(applied))),
-                    _ => edited_mark = edited_mark.or(Some(journal)),
-                }
-                continue;
-            }
             if is_in_place(&journal, &seen) {
+                if is_of_another(&journal, &seen, mark.as_ref()) {
+                    of_another = of_another.or(Some(journal));
+                    continue;
+                }
                 let edited = seen.iter().any(|seen| seen.state == State::Edited);
                 return Ok(Some(match mark.filter(|_| edited).map(|mark| by_sources(checkout, mark)).transpose()? {
                     // A commit that was rebased, say: originals that give what is there without any edit.
@@ -95,11 +90,13 @@ impl Recognised {
                 newest = Some(journal);
             }
         }
-        match (edited_mark, mark) {
-            (Some(journal), _) => Ok(Some(journal.into())),
-            (None, Some(mark)) => Ok(Some(by_sources(checkout, mark)?)),
-            (None, None) => Ok(newest.map(Self::from)),
-        }
+        // A save of an older version may bring the options of another apply back. They count only where the
+        // sources confirm them.
+        Ok(match (mark.map(|mark| by_sources(checkout, mark)).transpose()?, of_another) {
+            (Some(Self::Marked(_)), Some(journal)) => Some(journal.into()),
+            (Some(found), _) => Some(found),
+            (None, journal) => journal.or(newest).map(Self::from),
+        })
     }
 
     /// The options with which this checkout was patched, as far as its sources or its journal say.

@@ -284,19 +284,21 @@ impl Checkout {
         index::remove_abandoned(&lock, &references(repository, commit)).map(drop)
     }
 
+    /// The `index.lock` that an rr-patch made, if there is one.
+    fn own_index_lock(&self) -> Option<PathBuf> {
+        let lock = index::lock_of(&index::path_of(self.objects().ok()?.repository()));
+        Some(lock).filter(|lock| index::is_ours(lock))
+    }
+
     /// Whether an `index.lock` is there that an rr-patch made.
     pub fn has_index_lock(&self) -> bool {
-        self.objects().is_ok_and(|objects| index::is_ours(&index::lock_of(&index::path_of(objects.repository()))))
+        self.own_index_lock().is_some()
     }
 
     /// Removes the `index.lock` of an rr-patch that was killed before it had a journal, or after it had removed it.
     /// Only call it with the checkout's lock held.
     pub fn remove_abandoned_index_lock(&self) -> Result<()> {
-        if !self.has_index_lock() {
-            return Ok(());
-        }
-        let objects = self.objects()?;
-        index::remove_abandoned(&index::lock_of(&index::path_of(objects.repository())), &[]).map(drop)
+        self.own_index_lock().map_or(Ok(()), |lock| index::remove_abandoned(&lock, &[]).map(drop))
     }
 
     /// Finds out, before the files are restored, whether a commit can be taken back.
