@@ -5,9 +5,11 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
     apply::Apply, build::Build, check::Check, completions::Completions, demo::Demo, diff::Diff, doctor::Doctor,
-    inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert, status::Status, traces::Traces,
+    inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert, schema::PrintSchema, status::Status,
+    traces::Traces,
 };
-use crate::ui::report::{Format, Report};
+use crate::error::Exit;
+use crate::ui::document::{Format, Ui};
 
 /// Patch an OpenShift installer so that its Cluster API controllers run under `rr record`.
 #[derive(Parser, Debug)]
@@ -55,25 +57,30 @@ pub enum Command {
     Completions(Completions),
     /// Print a manual page, or write all of them into a folder
     Man(Man),
+    /// Print the JSON Schema of a document that `--format json` gives
+    Schema(PrintSchema),
 }
 
 impl Cli {
-    pub fn run(&self) -> Result<Report> {
+    /// Runs the command, prints its result, and gives the exit code.
+    pub fn run(&self) -> Result<Exit> {
+        let ui = Ui { format: self.format };
         match &self.command {
-            Command::Apply(apply) => apply.run(),
-            Command::Revert(revert) => revert.run(),
-            Command::Build(build) => build.run(self.format),
-            Command::Inspect(inspect) => inspect.run(),
-            Command::Diff(diff) => diff.run(),
-            Command::Check(check) => check.run(),
-            Command::Status(status) => status.run(),
-            Command::Traces(traces) => traces.run(),
-            Command::Doctor(doctor) => doctor.run(),
-            Command::Record(record) => record.run(self.format),
-            Command::Replay(replay) => replay.run(self.format),
-            Command::Demo(demo) => demo.run(self.format),
-            Command::Completions(completions) => Ok(completions.run(&mut Self::command())),
-            Command::Man(man) => man.run(Self::command()),
+            Command::Apply(apply) => ui.loose(&apply.run()?),
+            Command::Revert(revert) => ui.loose(&revert.run()?),
+            Command::Build(build) => ui.loose(&build.run(self.format)?),
+            Command::Inspect(inspect) => ui.loose(&inspect.run()?),
+            Command::Diff(diff) => ui.loose(&diff.run()?),
+            Command::Check(check) => ui.show(&check.run()?),
+            Command::Status(status) => ui.loose(&status.run()?),
+            Command::Traces(traces) => ui.loose(&traces.run()?),
+            Command::Doctor(doctor) => ui.loose(&doctor.run()?),
+            Command::Record(record) => ui.loose(&record.run(self.format)?),
+            Command::Replay(replay) => ui.loose(&replay.run(self.format)?),
+            Command::Demo(demo) => ui.loose(&demo.run(self.format)?),
+            Command::Completions(completions) => ui.show(&completions.run(&mut Self::command())),
+            Command::Man(man) => ui.show(&man.run(Self::command())?),
+            Command::Schema(schema) => ui.show(&schema.run()?),
         }
     }
 }

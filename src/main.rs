@@ -4,22 +4,18 @@ use std::process::ExitCode;
 use clap::Parser;
 use rr_patch::cli::Cli;
 use rr_patch::error::{Error, exit, render};
-use rr_patch::ui::report::{Format, Report};
+use rr_patch::ui::document::{Failure, Format, Ui};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return not_understood(&error),
     };
-    let result = cli.run().and_then(|report| {
-        report.print(cli.format, &mut io::stdout())?;
-        Ok(report.exit)
-    });
-    match result {
+    match cli.run() {
         Ok(code) => ExitCode::from(code as u8),
         Err(error) => {
             if cli.format == Format::Json {
-                let _ = Report::of_error(&error).print(Format::Json, &mut io::stdout());
+                let _ = Ui { format: Format::Json }.print(&Failure::of(&error));
             }
             // With nobody left to read it there is nothing more to do than to say so by the code.
             let _ = io::stderr().write_all(render(&error).as_bytes());
@@ -36,7 +32,7 @@ fn not_understood(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && json {
         let said = error.to_string();
         let message = said.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        let _ = Report::of_error(&Error::usage(message).into()).print(Format::Json, &mut io::stdout());
+        let _ = Ui { format: Format::Json }.print(&Failure::of(&Error::usage(message).into()));
     }
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::harness::{Run, Tree, command};
+use crate::harness::{Run, Tree, command, schema_path};
 
 fn rr_patch(arguments: &[&str]) -> Run {
     Run::of(command(env!("CARGO_BIN_EXE_rr-patch")).args(arguments).output().unwrap())
@@ -76,4 +76,28 @@ fn manual_pages_have_every_option_of_the_help() {
     }
     assert!(folder.path().join("rr-patch-traces.1").is_file());
     rr_patch(&["man", "aply"]).exits(2).says(&["rr-patch has no command `aply`", "did you mean `apply`?"]);
+}
+
+/// `RR_PATCH_BLESS=1 cargo test the_schemas` writes them.
+#[test]
+fn the_schemas_are_those_of_the_types() {
+    let listed = rr_patch(&["schema"]).exits(0).stdout;
+    let bless = std::env::var_os("RR_PATCH_BLESS").is_some();
+    for name in listed.lines() {
+        let derived = rr_patch(&["schema", name]).exits(0).stdout;
+        let path = schema_path(name);
+        if bless {
+            fs::write(&path, &derived).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap_or_default(), derived, "{}", path.display());
+    }
+    let folder = schema_path("rr-patch/check/1").parent().unwrap().to_owned();
+    let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let strays: Vec<_> = files.iter().filter(|file| !listed.lines().any(|name| schema_path(name) == **file)).collect();
+    assert!(strays.is_empty(), "{strays:?}");
+}
+
+#[test]
+fn a_schema_that_is_not_there_is_asked_for_by_a_name_like_it() {
+    rr_patch(&["schema", "rr-patch/chek/1"]).exits(2).says(&["did you mean `rr-patch/check/1`?"]);
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use clap::Parser;
 use rr_patch::cli::{Cli, Command};
 use rr_patch::doctor::{Event, Finding, Host, Kernel, Level, Purpose, Question, delve, quick, recorder, recording};
-use rr_patch::ui::report::Report;
+use rr_patch::ui::report::Loose;
 use tempfile::TempDir;
 
 use crate::delve;
@@ -80,7 +80,7 @@ impl Case {
     }
 
     /// What `rr-patch` with these arguments says of the host.
-    fn visit(&self, arguments: &[&str]) -> anyhow::Result<Report> {
+    fn visit(&self, arguments: &[&str]) -> anyhow::Result<Loose> {
         let words = ["rr-patch", "doctor"].iter().chain(arguments);
         match Cli::try_parse_from(words).unwrap().command {
             Command::Doctor(doctor) => doctor.visit(&self.host),
@@ -95,7 +95,7 @@ impl Case {
     }
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &Loose) -> String {
     String::from_utf8(report.text.clone()).unwrap()
 }
 

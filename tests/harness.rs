@@ -73,11 +73,30 @@ impl Run {
         self
     }
 
-    /// stdout as JSON.
+    /// stdout as JSON: a document, which is as its schema in `docs/schemas/` says.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}:\n{}", self.stdout))
+        let document = serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}:\n{}", self.stdout));
+        is_as_its_schema_says(&document);
+        document
     }
+}
+
+/// Where the schema of a document is: `rr-patch/check/1` is in `docs/schemas/check-1.json`.
+pub fn schema_path(name: &str) -> PathBuf {
+    let name = name.strip_prefix("rr-patch/").unwrap_or(name).replace('/', "-");
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/schemas/{name}.json"))
+}
+
+#[track_caller]
+fn is_as_its_schema_says(document: &serde_json::Value) {
+    let name = document["schema"].as_str().unwrap_or_else(|| panic!("no schema is named in\n{document:#}"));
+    let Ok(schema) = fs::read(schema_path(name)) else { return };
+    let schema = serde_json::from_slice(&schema).unwrap();
+    let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
+    let wrong: Vec<String> =
+        validator.iter_errors(document).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(wrong.is_empty(), "{name}:\n{}\n{document:#}", wrong.join("\n"));
 }
 
 /// A checkout of our own in a temporary folder.

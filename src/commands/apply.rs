@@ -18,7 +18,7 @@ use crate::patch::recognise::{Marked, Recognised};
 use crate::patch::transaction::{Carrying, Failure, Kept, carry_out, sweep};
 use crate::patch::unified::Label;
 use crate::sys::process::Interrupt;
-use crate::ui::report::{self, Report};
+use crate::ui::report::{self, Loose};
 use crate::words::{count, seconds};
 
 #[derive(Args, Debug)]
@@ -47,7 +47,7 @@ pub struct Apply {
 }
 
 impl Apply {
-    pub fn run(&self) -> Result<Report> {
+    pub fn run(&self) -> Result<Loose> {
         let recipe = self.changes.recipe()?;
         let checkout = self.place.checkout()?;
         checkout.refuse_operation_under_way()?;
@@ -146,7 +146,7 @@ impl Apply {
         );
         let mut data = data(&checkout, &journal.plan, &journal.about, "patched");
         add_kept(&mut data, &kept_aside);
-        Ok(Report::new(SCHEMA, text, data))
+        Ok(Loose::new(SCHEMA, text, data))
     }
 
     /// Where patched files were edited, so that they cannot be taken for originals; `planning` is what became of
@@ -159,7 +159,7 @@ impl Apply {
         seen: &[Seen],
         kept_aside: Vec<Kept>,
         planning: anyhow::Error,
-    ) -> Result<Report> {
+    ) -> Result<Loose> {
         let edited = seen.iter().any(|seen| matches!(seen.state, State::Edited | State::Missing));
         match journal {
             // The edits lie beside the changes. The same changes again leave them as they are.
@@ -189,7 +189,7 @@ impl Apply {
     }
 
     /// What `--dry-run` prints.
-    fn would_patch(&self, checkout: &Checkout, plan: &Plan, about: &About) -> Report {
+    fn would_patch(&self, checkout: &Checkout, plan: &Plan, about: &About) -> Loose {
         let text = format!(
             "would patch{} `{}`, {}:\n{}{}nothing was written (--dry-run); `rr-patch diff` shows the lines\n",
             if self.commit { " and commit" } else { "" },
@@ -198,7 +198,7 @@ impl Apply {
             report::sites(plan),
             files(plan)
         );
-        Report::new(SCHEMA, text, data(checkout, plan, about, "would patch"))
+        Loose::new(SCHEMA, text, data(checkout, plan, about, "would patch"))
     }
 
     /// Asks Go, if that was asked for, and takes back what was `done` if Go says no or a signal ends the asking.
@@ -249,7 +249,7 @@ impl Apply {
     }
 
     /// On a tree that says it is patched, and whose originals are not known.
-    fn on_marked(&self, checkout: &Checkout, recipe: &Recipe, marked: &Marked) -> Result<Report> {
+    fn on_marked(&self, checkout: &Checkout, recipe: &Recipe, marked: &Marked) -> Result<Loose> {
         let root = checkout.root().shown();
         let asked_for = match recipe {
             Recipe::Structural(options) => marked.is(options),
@@ -261,7 +261,7 @@ impl Apply {
                 "outcome": "unchanged", "root": checkout.root().in_json(), "base": null, "tool": marked.mark.tool,
                 "options": marked.mark.given, "changes": [], "files": [], "commit": null,
             });
-            return Ok(Report::new(SCHEMA, text, data));
+            return Ok(Loose::new(SCHEMA, text, data));
         }
         let state = if marked.open.is_empty() { "patched in another way" } else { "partly patched" };
         Err(marked.explain(Error::refused(format!("`{root}` is {state}, and its originals are not known"))).into())
@@ -275,7 +275,7 @@ impl Apply {
         journal: &Journal,
         seen: &[Seen],
         mut kept_aside: Vec<Kept>,
-    ) -> Result<Report> {
+    ) -> Result<Loose> {
         let checkout = locked.checkout;
         let unpatched = seen.iter().filter(|seen| matches!(seen.state, State::Original | State::CutOff));
         let done: Vec<Rewrite> =
@@ -297,7 +297,7 @@ impl Apply {
         text.push_str(&notes_of(&kept_aside));
         let mut data = data(checkout, &journal.plan, &journal.about, outcome);
         add_kept(&mut data, &kept_aside);
-        Ok(Report::new(SCHEMA, text, data))
+        Ok(Loose::new(SCHEMA, text, data))
     }
 }
 

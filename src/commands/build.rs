@@ -24,7 +24,8 @@ use crate::patch::recognise::{Marked, Recognised};
 use crate::patch::rules::{Site, source_paths};
 use crate::provenance::{self, Artefact, Statement};
 use crate::sys::process::{Environment, Interrupt, for_child};
-use crate::ui::report::{Format, Report};
+use crate::ui::document::Format;
+use crate::ui::report::Loose;
 use crate::words::{bytes, count, quoted, seconds};
 
 #[derive(Args, Debug, Default)]
@@ -114,7 +115,7 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 const SCHEMA: &str = "rr-patch/build/1";
 
 impl Build {
-    pub fn run(&self, format: Format) -> Result<Report> {
+    pub fn run(&self, format: Format) -> Result<Loose> {
         let interrupt = Interrupt::hold()?;
         let checkout = self.place.checkout()?;
         let request = self.request()?;
@@ -134,7 +135,7 @@ impl Build {
                 "installer": prepared.installer.in_json(), "removed": prepared.removed, "left_out": prepared.aside,
                 "controllers": prepared.to_be_made, "jobs": prepared.jobs, "dry_run": true,
             });
-            return Ok(Report::new(SCHEMA, text, data));
+            return Ok(Loose::new(SCHEMA, text, data));
         }
         for Removed { path, why } in &prepared.removed {
             eprintln!("removed: {}: {}", path.shown(), plain(why));
@@ -245,7 +246,7 @@ fn programs(built: &Built) -> String {
     text
 }
 
-fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched: bool) -> Report {
+fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched: bool) -> Loose {
     let mut text = format!("built `{}` in {}; log: {}\n", built.path.shown(), seconds(built.took), built.log.shown());
     if !built.phases.is_empty() {
         let _ = writeln!(text, "\n  {:<24} {:>14} {:>14}", "phase", "began after", "took");
@@ -319,7 +320,7 @@ fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched:
         "terraform": built.terraform,
         "provenance": statement.map(Path::in_json),
     });
-    Report::new(SCHEMA, text, data)
+    Loose::new(SCHEMA, text, data)
 }
 
 /// What to type next: an installer for another system, or one that records nothing, is only looked at.

@@ -1,7 +1,7 @@
 //! `rr-patch check`: which revisions of a repository can be patched, without a checkout of any.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -10,7 +10,8 @@ use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{Changes, Where};
 use crate::error::{Error, plain};
@@ -19,7 +20,7 @@ use crate::patch::plan::Recipe;
 use crate::patch::rules::source_paths;
 use crate::patch::unified::PatchFile;
 use crate::sys::process::Interrupt;
-use crate::ui::report::Report;
+use crate::ui::document::{Document, Report};
 use crate::words::count;
 
 #[derive(Args, Debug)]
@@ -73,7 +74,7 @@ impl Outcome {
 }
 
 impl Check {
-    pub fn run(&self) -> Result<Report> {
+    pub fn run(&self) -> Result<Report<Checked>> {
         let interrupt = Interrupt::watch()?;
         let history = History::open(self.place.repo.as_deref(), self.place.root.as_deref())?;
         let asked_for = self.named(&history)?;
@@ -169,54 +170,97 @@ fn plan(set: &Sources, recipe: &Recipe) -> Outcome {
     }
 }
 
-fn report(revisions: &[Revision], set_of: &[usize], outcomes: &[Outcome], named: &[String]) -> Report {
-    let width = revisions.iter().map(|revision| revision.name.chars().count()).max().unwrap_or_default().max(8);
-    let mut text = format!("{:width$}  {:10}  {:5}  outcome\n", "revision", "date", "shape");
-    let (mut rows, mut refused) = (Vec::new(), BTreeMap::new());
-    let (mut fitting, mut nothing, mut failed) = (0, 0, 0);
-    for (revision, &set) in revisions.iter().zip(set_of) {
+/// Which revisions can be patched.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct Checked {
+    revisions: Vec<Row>,
+    /// How many sets of sources they have: many revisions share theirs.
+    sets: usize,
+    /// How many of the revisions can be patched.
+    ok: usize,
+    /// How many cannot, those with nothing to patch that were asked for by name among them.
+    failed: usize,
+    /// How many have nothing to patch: they are from before the installer had such controllers.
+    without: usize,
+    /// Where each refused set of sources was met first: a revision.
+    #[serde(skip)]
+    refused: Vec<usize>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Row {
+    revision: String,
+    commit: String,
+    /// When it was committed: `2026-06-24`, in UTC.
+    date: String,
+    /// How its sources look, in the rules' words; empty where they cannot be patched.
+    shape: String,
+    ok: bool,
+    /// `ok`, or why not.
+    outcome: String,
+    details: Vec<String>,
+    hints: Vec<String>,
+}
+
+impl Document for Checked {
+    const SCHEMA: &'static str = "rr-patch/check/1";
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.revisions.iter().map(|row| row.revision.chars().count()).max().unwrap_or_default().max(8);
+        writeln!(f, "{:width$}  {:10}  {:5}  outcome", "revision", "date", "shape")?;
+        for Row { revision, date, shape, outcome, .. } in &self.revisions {
+            writeln!(f, "{revision:width$}  {date:10}  {shape:5}  {outcome}")?;
+        }
+        for Row { revision, outcome, details, hints, .. } in self.refused.iter().map(|&row| &self.revisions[row]) {
+            writeln!(f, "\n{revision}: {outcome}")?;
+            for line in details.iter().flat_map(|detail| detail.lines()) {
+                writeln!(f, "  {}", plain(line))?;
+            }
+            hints.iter().try_for_each(|hint| writeln!(f, "  hint: {}", plain(hint)))?;
+        }
+        let Self { ok, failed, without, .. } = self;
+        let (revisions, sets) = (count(self.revisions.len(), "revision"), count(self.sets, "set"));
+        writeln!(f, "\n{revisions}, {sets} of sources: {ok} ok, {failed} failed, {without} with nothing to patch")
+    }
+}
+
+fn report(revisions: &[Revision], set_of: &[usize], outcomes: &[Outcome], named: &[String]) -> Report<Checked> {
+    let mut all = Checked { sets: outcomes.len(), ..Checked::default() };
+    let mut refused = BTreeMap::new();
+    for (number, (revision, &set)) in revisions.iter().zip(set_of).enumerate() {
         let Revision { name, commit, time } = revision;
         let date = Timestamp::from_second(*time).map_or_else(|_| "?".into(), |at| at.strftime("%Y-%m-%d").to_string());
-        let (shape, said, details, hints) = match &outcomes[set] {
+        let (shape, outcome, details, hints) = match &outcomes[set] {
             Outcome::Fits { shape } => {
-                fitting += 1;
+                all.ok += 1;
                 (shape.as_str(), "ok", &[][..], &[][..])
             }
             Outcome::Refused { why, details, hints } => {
-                failed += 1;
-                refused.entry(set).or_insert((name, why, details, hints));
+                all.failed += 1;
+                refused.entry(set).or_insert(number);
                 ("", why.as_str(), details.as_slice(), hints.as_slice())
             }
             Outcome::Nothing { why } => {
-                nothing += 1;
+                all.without += 1;
                 // Asked for by name, it is a failure; a branch from before 2023-11 is none.
-                failed += usize::from(named.contains(name));
+                all.failed += usize::from(named.contains(name));
                 ("", *why, &[][..], &[][..])
             }
         };
-        let _ = writeln!(text, "{name:width$}  {date:10}  {shape:5}  {said}");
-        rows.push(json!({
-            "revision": name, "commit": commit, "date": date, "shape": shape, "ok": said == "ok", "outcome": said,
-            "details": details, "hints": hints,
-        }));
+        all.revisions.push(Row {
+            revision: name.clone(),
+            commit: commit.clone(),
+            date,
+            shape: shape.into(),
+            ok: outcome == "ok",
+            outcome: outcome.into(),
+            details: details.to_vec(),
+            hints: hints.to_vec(),
+        });
     }
-    for (name, why, details, hints) in refused.values() {
-        let _ = writeln!(text, "\n{name}: {why}");
-        for line in details.iter().flat_map(|detail| detail.lines()) {
-            let _ = writeln!(text, "  {}", plain(line));
-        }
-        for hint in *hints {
-            let _ = writeln!(text, "  hint: {}", plain(hint));
-        }
-    }
-    let _ = writeln!(
-        text,
-        "\n{}, {} of sources: {fitting} ok, {failed} failed, {nothing} with nothing to patch",
-        count(revisions.len(), "revision"),
-        count(outcomes.len(), "set")
-    );
-    let data =
-        json!({ "revisions": rows, "sets": outcomes.len(), "ok": fitting, "failed": failed, "without": nothing });
-    let report = Report::new("rr-patch/check/1", text, data);
-    if failed == 0 { report } else { report.found() }
+    all.refused = refused.into_values().collect();
+    let in_order = all.failed == 0;
+    Report::in_order(all, in_order)
 }

@@ -1,10 +1,13 @@
 //! `rr-patch completions`: what a shell needs to complete the command line.
 
+use std::fmt;
+
 use clap::{Args, Command};
 use clap_complete::{Shell, generate};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::ui::report::Report;
+use crate::ui::document::{Document, Report};
 
 #[derive(Args, Debug)]
 pub struct Completions {
@@ -13,13 +16,30 @@ pub struct Completions {
     pub shell: Shell,
 }
 
-const SCHEMA: &str = "rr-patch/completions/1";
+/// What a shell is to read.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Script {
+    /// `bash`, `elvish`, `fish`, `powershell` or `zsh`.
+    shell: String,
+    script: String,
+}
+
+impl Document for Script {
+    const SCHEMA: &'static str = "rr-patch/completions/1";
+    const EXACT: bool = true;
+}
+
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.script)
+    }
+}
 
 impl Completions {
-    pub fn run(&self, command: &mut Command) -> Report {
+    pub fn run(&self, command: &mut Command) -> Report<Script> {
         let mut script = Vec::new();
         generate(self.shell, command, "rr-patch", &mut script);
-        let data = json!({ "shell": self.shell.to_string(), "script": String::from_utf8_lossy(&script) });
-        Report::new(SCHEMA, script, data).exact()
+        let script = String::from_utf8_lossy(&script).into_owned();
+        Report::done(Script { shell: self.shell.to_string(), script })
     }
 }

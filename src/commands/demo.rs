@@ -22,7 +22,8 @@ use crate::error::{Error, render};
 use crate::patch::checkout::Checkout;
 use crate::rr::trace::{State, Store, Trace};
 use crate::sys::process::{Child, Environment, Interrupt};
-use crate::ui::report::{Format, Report};
+use crate::ui::document::Format;
+use crate::ui::report::Loose;
 use crate::words::{bytes, seconds};
 
 static INSTALLER: Dir = include_dir!("$CARGO_MANIFEST_DIR/fixtures/installer");
@@ -121,7 +122,7 @@ struct Shown {
 }
 
 impl Demo {
-    pub fn run(&self, format: Format) -> Result<Report> {
+    pub fn run(&self, format: Format) -> Result<Loose> {
         let mut folder = tempfile::Builder::new()
             .prefix("rr-patch-demo-")
             .tempdir()
@@ -163,7 +164,7 @@ impl Demo {
             "replayed": shown.replayed,
             "folder": kept.as_deref().map(Path::in_json),
         });
-        Ok(Report::new("rr-patch/demo/1", text, data))
+        Ok(Loose::new("rr-patch/demo/1", text, data))
     }
 }
 

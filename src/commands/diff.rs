@@ -17,7 +17,7 @@ use crate::patch::plan::diff;
 use crate::patch::plan::{How, Plan};
 use crate::patch::recognise::Recognised;
 use crate::patch::rules::Options;
-use crate::ui::report::{self, Report};
+use crate::ui::report::{self, Loose};
 
 #[derive(Args, Debug)]
 pub struct Diff {
@@ -48,7 +48,7 @@ fn around(text: &str) -> Result<Around, String> {
 }
 
 impl Diff {
-    pub fn run(&self) -> Result<Report> {
+    pub fn run(&self) -> Result<Loose> {
         if let Some(name) = &self.rev {
             return self.of_revision(name);
         }
@@ -76,7 +76,7 @@ impl Diff {
         )
     }
 
-    fn of_revision(&self, name: &str) -> Result<Report> {
+    fn of_revision(&self, name: &str) -> Result<Loose> {
         let history = History::open(self.place.repo.as_deref(), self.place.root.as_deref())?;
         let revision = history.revision(name)?;
         let read = |path: &str| {
@@ -88,7 +88,7 @@ impl Diff {
         self.report(history.below_top(), &plan, false)
     }
 
-    fn report(&self, below: &Path, plan: &Plan, applied: bool) -> Result<Report> {
+    fn report(&self, below: &Path, plan: &Plan, applied: bool) -> Result<Loose> {
         let patch = diff(below, plan, self.context)?;
         let without = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let data = json!({ "applied": applied, "shape": plan.shape, "patch": String::from_utf8_lossy(&patch) });
@@ -96,6 +96,6 @@ impl Diff {
             true => report::for_terminal(&patch, !without),
             false => patch,
         };
-        Ok(Report::new("rr-patch/diff/1", text, data).exact())
+        Ok(Loose::new("rr-patch/diff/1", text, data).exact())
     }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::binary::{Facts, Installer, first_bytes};
 use crate::doctor::{Concerns, Finding, Host, Level, Program, Question, SMOKE_TEST, examine};
 use crate::error::{Error, Shown};
-use crate::ui::report::Report;
+use crate::ui::report::Loose;
 use crate::words::count;
 
 #[derive(Args, Debug)]
@@ -43,12 +43,12 @@ pub struct Doctor {
 }
 
 impl Doctor {
-    pub fn run(&self) -> Result<Report> {
+    pub fn run(&self) -> Result<Loose> {
         self.visit(&Host::here())
     }
 
     /// The same, for any host.
-    pub fn visit(&self, host: &Host) -> Result<Report> {
+    pub fn visit(&self, host: &Host) -> Result<Loose> {
         let programs = self.programs.iter().map(|path| programs(path)).collect::<Result<Vec<_>>>()?.concat();
         let question = Question { rr: self.rr.clone(), install_dir: self.dir.clone(), programs, ..Question::default() };
         let findings = examine(host, &question, !self.quick);
@@ -136,7 +136,7 @@ fn run(host: &Host, commands: &[&str]) -> Result<Vec<(String, String)>> {
     Ok(ends)
 }
 
-fn report(findings: &[Finding], ran: &[(String, String)], last: &str) -> Report {
+fn report(findings: &[Finding], ran: &[(String, String)], last: &str) -> Loose {
     let width = findings.iter().map(|finding| finding.what.chars().count()).max().unwrap_or_default();
     let mut text = String::new();
     let mut told: Vec<&str> = Vec::new();
@@ -189,6 +189,6 @@ fn report(findings: &[Finding], ran: &[(String, String)], last: &str) -> Report 
     text.push_str(last);
     let ran: Vec<_> = ran.iter().map(|(command, end)| json!({ "command": command, "end": end })).collect();
     let data = json!({ "ready": ready, "records": records, "replays": replays, "findings": findings, "ran": ran });
-    let report = Report::new("rr-patch/doctor/1", text, data);
+    let report = Loose::new("rr-patch/doctor/1", text, data);
     if ready { report } else { report.found() }
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Shown};
 use crate::patch::checkout::{Checkout, short};
 use crate::patch::rules::Options;
 use crate::provenance::{self, Statement};
-use crate::ui::report::{Report, options};
+use crate::ui::report::{Loose, options};
 use crate::words::count;
 
 #[derive(Args, Debug)]
@@ -46,7 +46,7 @@ struct Beside {
 }
 
 impl Inspect {
-    pub fn run(&self) -> Result<Report> {
+    pub fn run(&self) -> Result<Loose> {
         let file = &self.file()?;
         let is_text = first_bytes(file)?.trim_ascii_start().starts_with(b"{");
         if !is_text {
@@ -82,7 +82,7 @@ impl Inspect {
 }
 
 /// Reads a program, and compares it with what the file beside it says.
-fn inspect(file: &Path, beside: Option<Beside>) -> Result<Report> {
+fn inspect(file: &Path, beside: Option<Beside>) -> Result<Loose> {
     let name = file_name(file);
     let installer = Installer::read(file)?;
     let kind = kind(&installer);
@@ -109,7 +109,7 @@ fn inspect(file: &Path, beside: Option<Beside>) -> Result<Report> {
 }
 
 /// What the statement itself says, where the installer that it is about is not there.
-fn from_statement(installer: &Path, beside: &Beside) -> Report {
+fn from_statement(installer: &Path, beside: &Beside) -> Loose {
     let name = file_name(installer);
     let mut rows = Vec::new();
     let mut findings = vec![Finding {
@@ -279,7 +279,7 @@ struct Said<'a> {
 }
 
 impl Said<'_> {
-    fn report(&self, file: &Path) -> Report {
+    fn report(&self, file: &Path) -> Loose {
         let mut text = format!("`{}` {}\n", file.shown(), self.verdict());
         for (label, line) in self.origin() {
             let _ = writeln!(text, "  {:<10} {line}", format!("{label}:"));
@@ -298,7 +298,7 @@ impl Said<'_> {
         for Finding { program, what, remedy } in &self.findings {
             let _ = writeln!(text, "  {program} {what}\n    {remedy}");
         }
-        let report = Report::new("rr-patch/inspect/1", text, self.data(file, &notes));
+        let report = Loose::new("rr-patch/inspect/1", text, self.data(file, &notes));
         if self.findings.is_empty() { report } else { report.found() }
     }
 

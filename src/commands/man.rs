@@ -1,15 +1,17 @@
 //! `rr-patch man`: the manual pages, made from the command line's own help.
 
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, Command};
 use clap_mangen::{Man as Page, generate_to};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::error::{Error, Shown};
-use crate::ui::report::Report;
+use crate::error::{Error, Shown, plain_name};
+use crate::ui::document::{Document, Report};
 
 #[derive(Args, Debug)]
 pub struct Man {
@@ -21,18 +23,37 @@ pub struct Man {
     pub output: Option<PathBuf>,
 }
 
-const SCHEMA: &str = "rr-patch/man/1";
+/// A manual page, or where all of them are.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Manual {
+    /// The folder that the pages were written into.
+    folder: Option<String>,
+    /// The page, in roff.
+    page: Option<String>,
+}
+
+impl Document for Manual {
+    const SCHEMA: &'static str = "rr-patch/man/1";
+    // A page is a file, and the folder's name has its odd characters escaped.
+    const EXACT: bool = true;
+}
+
+impl fmt::Display for Manual {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.page.iter().try_for_each(|page| f.write_str(page))?;
+        self.folder.iter().try_for_each(|folder| writeln!(f, "wrote the manual pages into `{}`", plain_name(folder)))
+    }
+}
 
 impl Man {
-    pub fn run(&self, mut program: Command) -> Result<Report> {
+    pub fn run(&self, mut program: Command) -> Result<Report<Manual>> {
         // Gives each command its full name.
         program.build();
         if let Some(folder) = &self.output {
             fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.shown()))?;
             generate_to(program, folder)
                 .with_context(|| format!("cannot write the manual pages into `{}`", folder.shown()))?;
-            let text = format!("wrote the manual pages into `{}`\n", folder.shown());
-            return Ok(Report::new(SCHEMA, text, json!({ "folder": folder.in_json(), "page": null })));
+            return Ok(Report::done(Manual { folder: Some(folder.in_json()), page: None }));
         }
         let about = match &self.command {
             None => program,
@@ -45,7 +66,7 @@ impl Man {
         };
         let mut page = Vec::new();
         Page::new(about).render(&mut page).context("cannot make the manual page")?;
-        let data = json!({ "folder": null, "page": String::from_utf8_lossy(&page) });
-        Ok(Report::new(SCHEMA, page, data).exact())
+        let page = String::from_utf8_lossy(&page).into_owned();
+        Ok(Report::done(Manual { folder: None, page: Some(page) }))
     }
 }

@@ -12,6 +12,7 @@ pub mod man;
 pub mod replay;
 pub mod record;
 pub mod revert;
+pub mod schema;
 pub mod status;
 pub mod traces;
 

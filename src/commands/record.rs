@@ -25,7 +25,8 @@ use crate::patch::recognise::Recognised;
 use crate::rr::record::{Free, Outcome, Room, Run, Stopped, folder_below, make_latest};
 use crate::rr::trace::{Sidecar, State, Store, Trace};
 use crate::sys::process::{Child, Environment, Interrupt, for_child};
-use crate::ui::report::{Format, Report};
+use crate::ui::document::Format;
+use crate::ui::report::Loose;
 use crate::words::{bytes, count, quoted, seconds};
 
 /// Reading an installer of more bytes takes its time, and whoever waits is told.
@@ -98,7 +99,7 @@ fn say(line: &str) {
 }
 
 impl Record {
-    pub fn run(&self, format: Format) -> Result<Report> {
+    pub fn run(&self, format: Format) -> Result<Loose> {
         self.refuse_without_dashes()?;
         let interrupt = Interrupt::hold()?;
         let (installer, checkout) = self.installer()?;
@@ -293,7 +294,7 @@ impl Record {
         Err(error.hint(doctor).hint("--unchecked starts the installer all the same").into())
     }
 
-    fn report(&self, installer: &Path, own: &Store, store: &Store, outcome: &Outcome) -> Report {
+    fn report(&self, installer: &Path, own: &Store, store: &Store, outcome: &Outcome) -> Loose {
         let Outcome { end, asked, stopped, traces, lost, took } = outcome;
         let complete = traces.iter().filter(|trace| trace.state == State::Complete).count();
         let exit = |trace: &Trace| trace.sidecar.as_ref().and_then(|sidecar| sidecar.exit.clone());
@@ -360,7 +361,7 @@ impl Record {
             "stopped_with_bytes_free": match stopped { Some(Stopped::NoRoom(free)) => Some(free), _ => None },
             "folder": store.root().in_json(), "traces": all, "next": next,
         });
-        let report = Report::new("rr-patch/record/1", text, data);
+        let report = Loose::new("rr-patch/record/1", text, data);
         let exit = match stopped {
             // Ctrl-C that cost a trace is not the end that was asked for.
             _ if complete < traces.len() => Exit::Found,
@@ -374,7 +375,7 @@ impl Record {
             None if !end.success() => say(&format!("error: the installer ended with {end}")),
             _ => {}
         }
-        Report { exit, ..report }
+        Loose { exit, ..report }
     }
 }
 

@@ -15,7 +15,8 @@ use crate::error::{Error, Shown, plain};
 use crate::patch::checkout::Checkout;
 use crate::rr::bundle::{self, Unpacking};
 use crate::rr::trace::{Store, Trace};
-use crate::ui::report::{Format, Report};
+use crate::ui::document::Format;
+use crate::ui::report::Loose;
 use crate::words::{count, quoted};
 
 const SCHEMA: &str = "rr-patch/replay/1";
@@ -97,7 +98,7 @@ impl Editor {
 }
 
 impl Replay {
-    pub fn run(&self, format: Format) -> Result<Report> {
+    pub fn run(&self, format: Format) -> Result<Loose> {
         if self.terminal && format == Format::Json {
             return Err(Error::usage("`--terminal` has no JSON form: Delve writes to the terminal itself").into());
         }
@@ -188,9 +189,9 @@ impl Replay {
         }
     }
 
-    fn on_the_terminal(&self, opening: &Opening, trace: &Trace) -> Result<Report> {
+    fn on_the_terminal(&self, opening: &Opening, trace: &Trace) -> Result<Loose> {
         if self.print {
-            return Ok(Report::new(SCHEMA, format!("{}\n", opening.line(None)), Value::Null));
+            return Ok(Loose::new(SCHEMA, format!("{}\n", opening.line(None)), Value::Null));
         }
         say(&format!(
             "`{}`: `continue` runs, `rev next` goes back, `rewind` to the start, `exit` leaves; \
@@ -198,7 +199,7 @@ impl Replay {
             trace.name
         ));
         opening.interact()?;
-        Ok(Report::said())
+        Ok(Loose::said())
     }
 
     /// The editor's folder.
@@ -252,7 +253,7 @@ impl Talk<'_> {
     }
 
     /// `--print`: nothing was run and nothing written.
-    fn printed(&self, attach: bool) -> Report {
+    fn printed(&self, attach: bool) -> Loose {
         let listen = attach.then(|| self.listen.to_string());
         let mut text = String::new();
         if let Some((_, configuration)) = &self.configuration {
@@ -263,7 +264,7 @@ impl Talk<'_> {
             let _ = writeln!(text, "{}", self.opening.line(Some(listen)));
             let _ = writeln!(text, "{} connect {listen}", quoted(&self.opening.delve.path.to_string_lossy()));
         }
-        Report::new(SCHEMA, text, self.data(listen.as_deref()))
+        Loose::new(SCHEMA, text, self.data(listen.as_deref()))
     }
 
     fn write(&self) -> Result<String> {
@@ -288,7 +289,7 @@ impl Talk<'_> {
     }
 
     /// The editor starts Delve by itself.
-    fn written(&self) -> Result<Report> {
+    fn written(&self) -> Result<Loose> {
         let mut text = self.write()?;
         let rr = self.opening.rr.path.shown();
         let _ = writeln!(
@@ -296,10 +297,10 @@ impl Talk<'_> {
             "  needs:   dlv {} and `{rr}` in the editor's PATH; `--attach` starts Delve here instead",
             self.opening.delve.version
         );
-        Ok(Report::new(SCHEMA, text, self.data(None)))
+        Ok(Loose::new(SCHEMA, text, self.data(None)))
     }
 
-    fn serve(&self, format: Format) -> Result<Report> {
+    fn serve(&self, format: Format) -> Result<Loose> {
         self.listen.check()?;
         let written = self.write()?;
         say(&format!("opening `{}` in Delve {}", self.trace.name, self.opening.delve.version));
@@ -309,14 +310,14 @@ impl Talk<'_> {
             data["port"] = json!(ready.port);
             data["pid"] = json!(ready.pid);
             let text = format!("{}{written}", self.connect(ready));
-            Ok(Report::new(SCHEMA, text, data).print(format, &mut io::stdout())?)
+            Ok(Loose::new(SCHEMA, text, data).print(format, &mut io::stdout())?)
         };
         let served = self.opening.serve(&self.listen, &mut ready, &mut |line| say(&format!("delve: {line}")))?;
         say(match served {
             Served::Stopped => "Delve has ended, and its rr with it",
             Served::ByClient => "a client has ended Delve",
         });
-        Ok(Report::said())
+        Ok(Loose::said())
     }
 
     /// How to get there.

@@ -14,7 +14,7 @@ use crate::patch::journal::{Edits, Lock, has_leftovers};
 use crate::patch::plan::changes;
 use crate::patch::recognise::{Applied, Found, Marked, Recognised};
 use crate::patch::transaction::{Carrying, carry_out};
-use crate::ui::report::Report;
+use crate::ui::report::Loose;
 use crate::words::count;
 
 #[derive(Args, Debug)]
@@ -30,12 +30,12 @@ pub struct Revert {
 const SCHEMA: &str = "rr-patch/revert/1";
 
 impl Revert {
-    pub fn run(&self) -> Result<Report> {
+    pub fn run(&self) -> Result<Loose> {
         let checkout = self.place.checkout()?;
         let nothing = || {
             let text = format!("`{}` is not patched; nothing to do\n", checkout.root().shown());
             let data = json!({ "outcome": "unchanged", "root": checkout.root().in_json(), "files": [] });
-            Ok(Report::new(SCHEMA, text, data))
+            Ok(Loose::new(SCHEMA, text, data))
         };
         // Where nothing is patched nothing is written, not even a lock, but for what an interrupted run left.
         // Elsewhere another revert may end first.
@@ -135,6 +135,6 @@ impl Revert {
             "commit_gone": taken_back.map(|taken_back| taken_back.commit == Undone::Gone),
         });
         add_kept(&mut data, &kept);
-        Ok(Report::new(SCHEMA, text, data))
+        Ok(Loose::new(SCHEMA, text, data))
     }
 }

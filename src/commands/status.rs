@@ -11,7 +11,7 @@ use crate::error::Shown as _;
 use crate::patch::checkout::Checkout;
 use crate::patch::recognise::{Applied, Marked, Recognised};
 use crate::patch::rules::Options;
-use crate::ui::report::{self, Report};
+use crate::ui::report::{self, Loose};
 
 #[derive(Args, Debug)]
 pub struct Status {
@@ -22,12 +22,12 @@ pub struct Status {
 const SCHEMA: &str = "rr-patch/status/1";
 
 impl Status {
-    pub fn run(&self) -> Result<Report> {
+    pub fn run(&self) -> Result<Loose> {
         let checkout = self.place.checkout()?;
         Ok(match Recognised::find(&checkout)? {
             None => {
                 let text = format!("`{}` is not patched: `rr-patch apply` does it\n", checkout.root().shown());
-                Report::new(SCHEMA, text, json!({ "patched": false, "root": checkout.root().in_json() }))
+                Loose::new(SCHEMA, text, json!({ "patched": false, "root": checkout.root().in_json() }))
             }
             Some(Recognised::Applied(applied)) => {
                 let Applied { journal, found } = *applied;
@@ -40,7 +40,7 @@ impl Status {
 }
 
 /// A tree whose originals are not known: what its sources say of it.
-fn of_marked(checkout: &Checkout, marked: &Marked) -> Report {
+fn of_marked(checkout: &Checkout, marked: &Marked) -> Loose {
     let Marked { mark, open, why, needs, nearest: _ } = marked;
     let state = if open.is_empty() { "patched" } else { "partly patched" };
     let mut text = format!("{state}: `{}`\n", checkout.root().shown());
@@ -66,6 +66,6 @@ fn of_marked(checkout: &Checkout, marked: &Marked) -> Report {
         "command": mark.options.as_ref().map(Options::command), "not_patched": open, "originals": null,
         "why": why, "needs": needs,
     });
-    let report = Report::new(SCHEMA, text, data);
+    let report = Loose::new(SCHEMA, text, data);
     if open.is_empty() { report } else { report.found() }
 }

@@ -16,7 +16,7 @@ use crate::error::{Error, Shown, plain, plain_name};
 use crate::rr::bundle::{self, HEAD as BUNDLE_HEAD, Head, LEVELS, Packing, Unpacked, Unpacking};
 use crate::rr::trace::{Kept, Listing, Program, State, Still, Store, Trace, local, rfc3339};
 use crate::sys::process::Interrupt;
-use crate::ui::report::Report;
+use crate::ui::report::Loose;
 use crate::words::{bytes, count, quoted, seconds};
 
 #[derive(Args, Debug)]
@@ -134,7 +134,7 @@ fn age(text: &str) -> Result<Duration, String> {
 }
 
 impl Traces {
-    pub fn run(&self) -> Result<Report> {
+    pub fn run(&self) -> Result<Loose> {
         let store = match &self.trace_dir {
             Some(folder) => Store::at(folder.clone()),
             None => Store::of(&|name| std::env::var_os(name)),
@@ -209,7 +209,7 @@ fn data(trace: &Trace) -> Value {
     })
 }
 
-fn list(store: &Store) -> Result<Report> {
+fn list(store: &Store) -> Result<Loose> {
     let Listing { traces, unreadable } = store.look()?;
     let mut text = String::new();
     if traces.is_empty() {
@@ -231,7 +231,7 @@ fn list(store: &Store) -> Result<Report> {
     let data = json!({
         "root": store.root().in_json(), "traces": traces.iter().map(data).collect::<Vec<_>>(), "unreadable": unreadable,
     });
-    Ok(Report::new("rr-patch/traces/1", text, data))
+    Ok(Loose::new("rr-patch/traces/1", text, data))
 }
 
 /// `name: value` lines, the values under each other.
@@ -244,7 +244,7 @@ impl Lines {
     }
 }
 
-fn show(trace: &Trace, option: &str) -> Report {
+fn show(trace: &Trace, option: &str) -> Loose {
     let check = trace.check();
     let replayable = check.obstacles.is_empty();
     let verdict = if replayable { "it can be replayed" } else { "it cannot be replayed" };
@@ -312,7 +312,7 @@ fn show(trace: &Trace, option: &str) -> Report {
             "cpuid_faulting": header.cpuid_faulting, "arch": header.arch, "host": header.host, "kernel": header.kernel,
         })
     });
-    Report::new("rr-patch/trace/1", text, all)
+    Loose::new("rr-patch/trace/1", text, all)
 }
 
 fn show_program(lines: &mut Lines, trace: &Trace, program: &Program) {
@@ -392,7 +392,7 @@ fn next(trace: &Trace, replayable: bool, option: &str) -> Vec<String> {
 }
 
 impl Prune {
-    fn run(&self, store: &Store) -> Result<Report> {
+    fn run(&self, store: &Store) -> Result<Loose> {
         let (chosen, live) = self.choose(store)?;
         let freed: u64 = chosen.iter().map(|trace| trace.own).sum();
         let mut text = String::new();
@@ -407,7 +407,7 @@ impl Prune {
                 "root": store.root().in_json(), "chosen": chosen.iter().map(data).collect::<Vec<_>>(), "removed": removed,
                 "failed": failed, "freed_bytes": freed, "dry_run": self.dry_run, "live": names(&live),
             });
-            Report::new("rr-patch/traces-prune/1", text, data)
+            Loose::new("rr-patch/traces-prune/1", text, data)
         };
         if !live.is_empty() {
             let _ = writeln!(text, "left alone, since rr is at them: {}", names(&live).join(", "));
@@ -527,7 +527,7 @@ impl Progress {
 }
 
 impl Pack {
-    fn run(&self, store: &Store) -> Result<Report> {
+    fn run(&self, store: &Store) -> Result<Loose> {
         let mut traces: Vec<Trace> = Vec::new();
         for name in &self.traces {
             let trace = store.find(name)?;
@@ -546,7 +546,7 @@ impl Pack {
         Ok(self.report(&head, size))
     }
 
-    fn report(&self, head: &Head, size: u64) -> Report {
+    fn report(&self, head: &Head, size: u64) -> Loose {
         let file = self.output.shown();
         let mut text = format!(
             "packed {} into `{file}`: {} of {}\n",
@@ -589,12 +589,12 @@ impl Pack {
         let data = json!({
             "file": self.output.in_json(), "bytes": size, "encrypted": !self.recipient.is_empty(), "head": head, "warnings": warnings,
         });
-        Report::new("rr-patch/traces-pack/1", text, data)
+        Loose::new("rr-patch/traces-pack/1", text, data)
     }
 }
 
 impl Unpack {
-    fn run(&self, store: &Store, option: &str) -> Result<Report> {
+    fn run(&self, store: &Store, option: &str) -> Result<Loose> {
         let progress = Progress::new()?;
         let mut show = |done, all| progress.show(done, all);
         let folder = self.directory.as_deref().unwrap_or(store.root());
@@ -606,7 +606,7 @@ impl Unpack {
         Ok(self.report(&progress.interrupt.instead(unpacked, &outcome)?, option))
     }
 
-    fn report(&self, unpacked: &Unpacked, option: &str) -> Report {
+    fn report(&self, unpacked: &Unpacked, option: &str) -> Loose {
         let Unpacked { folder, head, traces, sources } = unpacked;
         let whole = folder.canonicalize().unwrap_or_else(|_| folder.clone());
         let mut text = format!("verified and unpacked {} into `{}`\n", count(traces.len(), "trace"), whole.shown());
@@ -654,6 +654,6 @@ impl Unpack {
         let data = json!({
             "folder": whole.in_json(), "traces": shown, "sources": substitute.as_deref().map(Path::in_json), "head": head, "next": next,
         });
-        Report::new("rr-patch/traces-unpack/1", text, data)
+        Loose::new("rr-patch/traces-unpack/1", text, data)
     }
 }

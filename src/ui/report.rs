@@ -5,7 +5,8 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use crate::error::{Error, Exit, Shown, exit, is_active, plain_bytes};
+use super::document::{Format, Ui};
+use crate::error::{Exit, Shown, is_active, plain_bytes};
 use crate::patch::checkout::{Checkout, Content, short};
 use crate::patch::journal::{About, Journal, Seen, State};
 use crate::patch::plan::{How, Plan};
@@ -14,10 +15,10 @@ use crate::patch::unified::Label;
 
 /// What a command has to say.
 #[derive(Debug)]
-pub struct Report {
+pub struct Loose {
     /// For people. Bytes, since a diff carries the bytes of the files.
     pub text: Vec<u8>,
-    /// For programs. [`Report::print`] adds `schema`.
+    /// For programs. [`Loose::print`] adds `schema`.
     pub data: Value,
     /// The `schema` of `data`: its name and version.
     pub schema: &'static str,
@@ -27,16 +28,7 @@ pub struct Report {
     pub exact: bool,
 }
 
-/// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people
-    Text,
-    /// One JSON document
-    Json,
-}
-
-impl Report {
+impl Loose {
     pub fn new(schema: &'static str, text: impl Into<Vec<u8>>, data: Value) -> Self {
         Self { text: text.into(), data, schema, exit: Exit::Done, exact: false }
     }
@@ -44,23 +36,6 @@ impl Report {
     /// Nothing more: what there was to say was printed when it was known.
     pub fn said() -> Self {
         Self::new("", Vec::new(), Value::Null)
-    }
-
-    /// An error as a document. As text it is printed apart, on standard error.
-    pub fn of_error(error: &anyhow::Error) -> Self {
-        let exit = exit(error);
-        let kind = match exit {
-            Exit::Usage => "usage",
-            Exit::Refused => "refused",
-            Exit::Interrupted => "interrupted",
-            Exit::Done | Exit::Failed | Exit::Found => "failed",
-        };
-        let known = error.downcast_ref::<Error>();
-        let data = json!({
-            "kind": kind, "message": format!("{error:#}"), "details": known.map_or(&[][..], Error::details),
-            "hints": known.map_or(&[][..], Error::hints), "exit": exit as u8,
-        });
-        Self { exit, ..Self::new("rr-patch/error/1", Vec::new(), data) }
     }
 
     /// The same, where something was found that is not in order.
@@ -97,6 +72,13 @@ impl Report {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other,
         }
+    }
+}
+
+impl Ui {
+    pub fn loose(&self, report: &Loose) -> anyhow::Result<Exit> {
+        report.print(self.format, &mut io::stdout())?;
+        Ok(report.exit)
     }
 }
 
@@ -181,7 +163,7 @@ pub fn options(options: &Options) -> String {
 pub type Originals<'a> = (&'a str, &'a [String]);
 
 /// The lines of a status: which changes are in place, and what was edited since.
-pub fn status(checkout: &Checkout, journal: &Journal, seen: &[Seen], found: Option<Originals>) -> Report {
+pub fn status(checkout: &Checkout, journal: &Journal, seen: &[Seen], found: Option<Originals>) -> Loose {
     let About { tool, base, how, commit } = &journal.about;
     let mut text = String::new();
     let _ = writeln!(
@@ -254,7 +236,7 @@ pub fn status(checkout: &Checkout, journal: &Journal, seen: &[Seen], found: Opti
     if let How::Structural { options } = how {
         data["command"] = json!(options.command());
     }
-    let report = Report::new("rr-patch/status/1", text, data);
+    let report = Loose::new("rr-patch/status/1", text, data);
     if state == "partly patched" { report.found() } else { report }
 }
 

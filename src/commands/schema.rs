@@ -1,0 +1,71 @@
+//! `rr-patch schema`: what the documents of `--format json` look like.
+
+use std::fmt;
+
+use anyhow::Result;
+use clap::Args;
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
+
+use super::check::Checked;
+use super::completions::Script;
+use super::man::Manual;
+use crate::error::Error;
+use crate::ui::document::{Document, Failure, Report, schema};
+
+/// The name of a document, and what makes its schema.
+type Entry = (&'static str, fn() -> Schema);
+
+/// Every document that a command prints.
+const DOCUMENTS: &[Entry] =
+    &[entry::<Checked>(), entry::<Script>(), entry::<Failure>(), entry::<Manual>(), entry::<Schemas>()];
+
+const fn entry<T: Document>() -> Entry {
+    (T::SCHEMA, schema::<T>)
+}
+
+#[derive(Args, Debug)]
+pub struct PrintSchema {
+    /// The `schema` of a document, like `rr-patch/check/1` [default: list them]
+    pub name: Option<String>,
+}
+
+/// The schemas, or the names of all that there are.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Schemas {
+    /// The names of all documents.
+    names: Vec<&'static str>,
+    /// The JSON Schema of the one that was named.
+    document: Option<Schema>,
+}
+
+impl Document for Schemas {
+    const SCHEMA: &'static str = "rr-patch/schema/1";
+}
+
+impl fmt::Display for Schemas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.document {
+            Some(document) => writeln!(f, "{:#}", document.as_value()),
+            None => self.names.iter().try_for_each(|name| writeln!(f, "{name}")),
+        }
+    }
+}
+
+impl PrintSchema {
+    pub fn run(&self) -> Result<Report<Schemas>> {
+        let names: Vec<&str> = DOCUMENTS.iter().map(|(name, _)| *name).collect();
+        let document = match &self.name {
+            None => None,
+            Some(asked) => {
+                let known = DOCUMENTS.iter().find(|(name, _)| name == asked).ok_or_else(|| {
+                    Error::usage(format!("no document is called `{asked}`"))
+                        .did_you_mean(asked, names.iter().copied())
+                        .hint("`rr-patch schema` lists their names")
+                })?;
+                Some(known.1())
+            }
+        };
+        Ok(Report::done(Schemas { names, document }))
+    }
+}

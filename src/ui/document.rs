@@ -1,0 +1,158 @@
+//! What a command found out, as one value that is text for people and JSON for programs.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use anyhow::Result;
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::error::{Error, Exit, exit, is_active, plain_bytes};
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+}
+
+/// The result of a command: [`fmt::Display`] gives the text for people, [`Serialize`] the document for programs,
+/// [`JsonSchema`] what `docs/schemas/` says of the document.
+pub trait Document: Serialize + JsonSchema + fmt::Display {
+    /// The value of `schema` in the document: its name and version.
+    const SCHEMA: &'static str;
+
+    /// Whether the text is printed to the byte: it is a file, or what a terminal would act on is escaped already.
+    const EXACT: bool = false;
+
+    /// The text for people as bytes. Only a document whose text carries bytes of files has more to say here.
+    fn text(&self) -> Vec<u8> {
+        self.to_string().into_bytes()
+    }
+}
+
+/// A result, and the exit code that goes with it.
+#[derive(Debug)]
+pub struct Report<T> {
+    pub result: T,
+    /// [`Exit::Done`], or [`Exit::Found`] where something is not in order.
+    pub exit: Exit,
+}
+
+impl<T: Document> Report<T> {
+    /// Done, or nothing to do.
+    pub fn done(result: T) -> Self {
+        Self { result, exit: Exit::Done }
+    }
+
+    /// [`Exit::Found`] unless everything is in order.
+    pub fn in_order(result: T, in_order: bool) -> Self {
+        Self { result, exit: if in_order { Exit::Done } else { Exit::Found } }
+    }
+}
+
+/// Where results go, and as what.
+#[derive(Clone, Copy, Debug)]
+pub struct Ui {
+    pub format: Format,
+}
+
+impl Ui {
+    /// Prints what a command ends with, and gives its exit code.
+    pub fn show<T: Document>(&self, report: &Report<T>) -> Result<Exit> {
+        self.print(&report.result)?;
+        Ok(report.exit)
+    }
+
+    /// Writes a document to standard output. In text, what a terminal would act on is escaped: names of files and
+    /// folders, and what other programs say, are in it. A reader that has gone away is no failure.
+    pub fn print<T: Document>(&self, document: &T) -> io::Result<()> {
+        let bytes = match self.format {
+            Format::Text if T::EXACT => document.text(),
+            Format::Text => plain_bytes(&document.text()).into_bytes(),
+            Format::Json => json(document)?.into_bytes(),
+        };
+        let mut out = io::stdout().lock();
+        match out.write_all(&bytes).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// A document as it is printed: `schema` first, a line for each value.
+fn json<T: Document>(document: &T) -> serde_json::Result<String> {
+    let mut all = json!({ "schema": T::SCHEMA });
+    if let (Some(all), serde_json::Value::Object(own)) = (all.as_object_mut(), serde_json::to_value(document)?) {
+        all.extend(own);
+    }
+    // Line ends stand between the values, never in them.
+    let escape = |c: char| match is_active(c) && c != '\n' {
+        true => format!("\\u{:04x}", u32::from(c)),
+        false => c.into(),
+    };
+    Ok(format!("{all:#}\n").chars().map(escape).collect())
+}
+
+/// The JSON Schema of a document.
+pub fn schema<T: Document>() -> Schema {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let mut schema = SchemaGenerator::new(settings).into_root_schema_for::<T>();
+    schema.insert("title".into(), json!(T::SCHEMA));
+    if let Some(properties) = schema.ensure_object().entry("properties").or_insert(json!({})).as_object_mut() {
+        properties.insert("schema".into(), json_schema!({ "const": T::SCHEMA }).into());
+    }
+    if let Some(required) = schema.ensure_object().entry("required").or_insert(json!([])).as_array_mut() {
+        required.insert(0, json!("schema"));
+    }
+    schema
+}
+
+/// Why a command could not do what was asked of it. As text it is printed by [`crate::error::render`], on standard error.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Failure {
+    /// `refused`: nothing was written. `failed`: could not. `usage`: the command line is not understood.
+    /// `interrupted`: ended by Ctrl-C or SIGTERM.
+    kind: &'static str,
+    /// What went wrong, in one line.
+    message: String,
+    /// Where it was seen, what was expected, what was found.
+    details: Vec<String>,
+    /// What to do, and what to type.
+    hints: Vec<String>,
+    /// The exit code.
+    exit: u8,
+}
+
+impl Document for Failure {
+    const SCHEMA: &'static str = "rr-patch/error/1";
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Failure {
+    pub fn of(error: &anyhow::Error) -> Self {
+        let exit = exit(error);
+        let kind = match exit {
+            Exit::Usage => "usage",
+            Exit::Refused => "refused",
+            Exit::Interrupted => "interrupted",
+            Exit::Done | Exit::Failed | Exit::Found => "failed",
+        };
+        let known = error.downcast_ref::<Error>();
+        Self {
+            kind,
+            message: format!("{error:#}"),
+            details: known.map_or(Vec::new(), |known| known.details().to_vec()),
+            hints: known.map_or(Vec::new(), |known| known.hints().to_vec()),
+            exit: exit as u8,
+        }
+    }
+}
