@@ -63,7 +63,14 @@ pub enum Command {
 
 impl Cli {
     /// Runs the command, prints its result, and gives the exit code.
-    pub fn run(&self) -> Result<Exit> {
+    pub fn run(&self) -> Result<u8> {
+        match &self.command {
+            Command::Record(record) if record.program => record.run_program(self.format),
+            _ => Ok(self.show()? as u8),
+        }
+    }
+
+    fn show(&self) -> Result<Exit> {
         let ui = Ui { format: self.format };
         match &self.command {
             Command::Apply(apply) => ui.loose(&apply.run()?),

@@ -40,6 +40,8 @@ const TERMINATE: i32 = 15;
 const LOOK: Duration = Duration::from_millis(200);
 /// How often is looked for free space when little is left: at 500 MB/s each 25 MB.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(50);
+/// How long rr may take to start the program that it records.
+const STARTING: Duration = Duration::from_secs(5);
 /// How often it is said what is waited for.
 const NOTICE: Duration = Duration::from_secs(10);
 /// What a recorded controller has to shut down in, once the installer has gone without stopping it.
@@ -65,6 +67,26 @@ pub struct Run<'a> {
     pub sidecar: Sidecar,
     /// What must stay free where the traces go.
     pub room: Room,
+    pub subject: Subject,
+}
+
+/// What runs, which decides who gets a signal that asks us to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// An installer that starts recorders. It is asked to stop, and asks its controllers.
+    Installer,
+    /// rr itself. It ignores SIGINT, and counts down at SIGTERM: only the program that it records gets a signal, the
+    /// one that we got.
+    Program,
+}
+
+impl Subject {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Installer => "the installer",
+            Self::Program => "the program",
+        }
+    }
 }
 
 /// What became of it.
@@ -185,7 +207,7 @@ impl Watch<'_> {
                         Step::Stop => {
                             stopped_at = Some(Instant::now());
                             self.stopped = Some(Stopped::Asked);
-                            self.stop(attended, shared, &End::Signal(number).to_string());
+                            self.stop(attended, shared, number, &End::Signal(number).to_string());
                         }
                         Step::Tell => self.tell_what_is_lost(),
                         Step::Ignore => {}
@@ -205,7 +227,8 @@ impl Watch<'_> {
                     patience.step(Instant::now());
                     stopped_at = Some(Instant::now());
                     self.stopped = Some(Stopped::NoRoom(free));
-                    self.stop(attended, false, &self.run.room.describe(free));
+                    let number = if self.run.subject == Subject::Program { TERMINATE } else { INTERRUPT };
+                    self.stop(attended, false, number, &self.run.room.describe(free));
                 }
                 Free::Least(free) if now.is_none() && !self.recorders().is_empty() => {
                     let room = self.run.room.describe(free);
@@ -221,10 +244,10 @@ impl Watch<'_> {
             looked = Some(Instant::now());
             self.look();
             if attended.unshield_if_stopped() {
-                (self.say)("the installer wanted the terminal, and has it again");
+                (self.say)(&format!("{} wanted the terminal, and has it again", self.run.subject.name()));
             }
             if now.is_some_and(|since| since.elapsed() > GIVING_UP) && self.recorders().is_empty() {
-                (self.say)("the installer has not ended by itself, and is killed");
+                (self.say)(&format!("{} has not ended by itself, and is killed", self.run.subject.name()));
                 signal(attended.pid(), KILL);
                 now = None;
             }
@@ -232,14 +255,22 @@ impl Watch<'_> {
                 && since.elapsed() > NOTICE
             {
                 *since = Instant::now();
-                self.still_waiting("the installer");
+                self.still_waiting(self.run.subject.name());
             }
         }
     }
 
     /// Asks the installer to stop, unless the terminal has done so. It gets one SIGINT: its second ends it
     /// at once.
-    fn stop(&mut self, attended: &mut Attended, done: bool, why: &str) {
+    fn stop(&mut self, attended: &mut Attended, done: bool, number: i32, why: &str) {
+        if self.run.subject == Subject::Program {
+            if !done {
+                self.signal_program(attended, number);
+            }
+            attended.shield();
+            (self.say)(&format!("{why}: the program has got it; rr closes the trace when the program has ended"));
+            return;
+        }
         if !done {
             signal(attended.pid(), INTERRUPT);
         }
@@ -251,10 +282,30 @@ impl Watch<'_> {
         }
     }
 
+    /// Sends a signal to the program that rr records, once there is one.
+    fn signal_program(&self, attended: &Attended, number: i32) {
+        let began = Instant::now();
+        while began.elapsed() < STARTING {
+            let programs = descendants().into_iter().filter(|relative| relative.parent == attended.pid());
+            let mut programs = programs.filter(|_| !self.recorders().is_empty()).peekable();
+            if programs.peek().is_some() {
+                return programs.for_each(|relative| signal(relative.pid, number));
+            }
+            std::thread::sleep(LOOK_FOR_ROOM);
+        }
+        // It records nothing yet, so that nothing is lost with it.
+        signal(attended.pid(), TERMINATE);
+    }
+
     fn tell_what_is_lost(&mut self) {
         let recording = self.recorders();
         if recording.is_empty() {
             (self.say)("every trace is closed; the installer is still tearing down what it has started");
+        } else if self.run.subject == Subject::Program {
+            (self.say)(
+                "still being recorded; asked a third time, after two seconds and within thirty, the program is killed",
+            );
+            return;
         } else {
             let names: Vec<String> = recording.iter().map(|recorder| name(&recorder.trace)).collect();
             (self.say)(&format!("still being recorded: {}", names.join(", ")));
@@ -390,14 +441,14 @@ fn options(words: &[String], trace: &str) -> Vec<String> {
 }
 
 /// A folder for the traces of one run below rr's own, by the time, so that the newest sorts last.
-pub fn folder_below(store: &Store, now: SystemTime) -> PathBuf {
+pub fn folder_below(store: &Store, what: &str, now: SystemTime) -> PathBuf {
     let stamp: String =
         rfc3339(now).chars().filter(char::is_ascii_alphanumeric).take("20261122T105300".len()).collect();
-    let mut folder = store.root().join(format!("install-{stamp}"));
+    let mut folder = store.root().join(format!("{what}-{stamp}"));
     let mut number = 1;
     while folder.exists() {
         number += 1;
-        folder.set_file_name(format!("install-{stamp}.{number}"));
+        folder.set_file_name(format!("{what}-{stamp}.{number}"));
     }
     folder
 }
@@ -433,6 +484,6 @@ mod tests {
     fn each_run_has_a_folder_of_its_own_that_sorts_by_time() {
         let store = Store::at("/nonexistent".into());
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
-        assert_eq!(folder_below(&store, at), Path::new("/nonexistent/install-20261118T110640"));
+        assert_eq!(folder_below(&store, "install", at), Path::new("/nonexistent/install-20261118T110640"));
     }
 }
