@@ -138,7 +138,7 @@ const HOMES: [(&str, &[&str]); 36] = [
     ("jsonc_parser", &["src/delve/editor/jsonc.rs"]),
     ("libc", &["src/sys/ffi.rs"]),
     ("libgit2_sys", &["src/sys/ffi.rs"]),
-    ("memchr", &["src/binary/"]),
+    ("memchr", &["src/binary/", "src/rr/log/"]),
     ("object", &["src/binary/", "src/rr/bundle/elf.rs"]),
     ("perf_event", &["src/doctor/kernel.rs"]),
     ("procfs", &["src/builder/", "src/patch/build_lock.rs"]),
@@ -167,6 +167,7 @@ const HOMES: [(&str, &[&str]); 36] = [
         "tempfile",
         &[
             "src/rr/bundle/",
+            "src/rr/log/",
             "src/sys/write.rs",
             "src/builder/verify.rs",
             "src/commands/demo.rs",

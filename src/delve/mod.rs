@@ -26,6 +26,7 @@ use crate::doctor::{
     recorder,
 };
 use crate::error::{Error, Shown};
+use crate::rr::replay::counters;
 use crate::rr::trace::{Still, Trace};
 use crate::sys::process::{
     Attended, Child, End, Environment, Event, Relative, Streams, adopt, end_descendants, for_child,
@@ -164,16 +165,10 @@ fn flags(host: &Host, trace: &Trace, rr: &Recorder) -> Result<Vec<String>> {
     let mut flags: Vec<String> =
         host.variable(FLAGS).map_or_else(Vec::new, |text| text.split_whitespace().map(str::to_owned).collect());
     let given = flags.iter().any(|flag| ["-W", "--software-counters"].contains(&flag.as_str()));
-    // Whoever sets RR_PATCH_RECORD to record with -W, records with it.
-    let recorded_so = trace.software_counters().unwrap_or_else(|| rr.counts_in_software());
-    if recorded_so && !rr.software_counters {
-        return Err(Error::failed("this trace was recorded with software counters (`rr record -W`)")
-            .detail(format!("rr {} at `{}` has none, and cannot replay it", rr.said(), rr.path.shown()))
-            .hint("put the rr that recorded it first in PATH")
-            .into());
-    }
-    if recorded_so && !given {
-        flags.insert(0, "-W".into());
+    if let Some(option) = counters(trace, rr)?
+        && !given
+    {
+        flags.insert(0, option.into());
     }
     Ok(flags)
 }

@@ -158,7 +158,53 @@ impl Child<'_> {
         self.stream_of_group(|_| Ok(()), see)
     }
 
-    /// The same; `started` is told the number of the process group.
+    /// As [`Child::stream`], with the two streams apart.
+    pub fn stream_both(&self, mut see: impl FnMut(Stream, &[u8]) -> Result<()>) -> Result<(End, Option<i32>)> {
+        let _ours = OursToHandle::take()?;
+        let mut signals = Signals::new(ENDING).context("cannot watch for signals")?;
+        let (output, to_output) = io::pipe().context("cannot make a pipe")?;
+        let (error, to_error) = io::pipe().context("cannot make a pipe")?;
+        let expression = self.plain_expression()?.stdin_null().stdout_file(to_output).stderr_file(to_error);
+        let expression = expression.before_spawn(|command| {
+            command.process_group(0);
+            Ok(())
+        });
+        let handle = expression.start().map_err(|error| self.named(error))?;
+        // The writing ends are ours for as long as the expression lives.
+        drop(expression);
+        let group = handle.pids().first().and_then(|&pid| Pid::from_raw(pid.cast_signed()));
+        let received = AtomicI32::new(0);
+        let closer = signals.handle();
+        let (sender, chunks) = std::sync::mpsc::sync_channel::<(Stream, Vec<u8>)>(64);
+        let seen = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for signal in signals.forever() {
+                    received.store(signal, Ordering::Relaxed);
+                    group.map(|group| kill_process_group(group, Signal::KILL));
+                }
+            });
+            for (stream, mut from) in [(Stream::Output, output), (Stream::Error, error)] {
+                let sender = sender.clone();
+                scope.spawn(move || {
+                    let _ = copy(&mut from, &mut |bytes: &[u8]| Ok(sender.send((stream, bytes.to_vec()))?));
+                });
+            }
+            drop(sender);
+            let seen = chunks.iter().try_for_each(|(stream, bytes)| see(stream, &bytes));
+            drop(chunks);
+            if let Some(group) = group.filter(|_| seen.is_err()) {
+                end_group(group);
+            }
+            closer.close();
+            seen
+        });
+        seen?;
+        let output = handle.wait().map_err(|error| self.named(error))?;
+        let signal = received.load(Ordering::Relaxed);
+        Ok((End::of(output.status), (signal != 0).then_some(signal)))
+    }
+
+    /// The same as [`Child::stream`]; `started` is told the number of the process group.
     pub fn stream_of_group(
         &self,
         started: impl FnOnce(i32) -> Result<()>,
@@ -202,6 +248,16 @@ impl Child<'_> {
         let signal = received.load(Ordering::Relaxed);
         Ok((status.map_or(End::Signal(0), End::of), (signal != 0).then_some(signal)))
     }
+}
+
+/// One of a child's output streams.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    Output,
+    Error,
 }
 
 /// The folders of a PATH in which programs are looked for, by us and by what we start: the absolute ones. `.`, an empty
