@@ -80,7 +80,7 @@ impl Cli {
             Command::Diff(diff) => ui.loose(&diff.run()?),
             Command::Check(check) => ui.show(&check.run()?),
             Command::Status(status) => ui.loose(&status.run()?),
-            Command::Traces(traces) => ui.loose(&traces.run()?),
+            Command::Traces(traces) => ui.loose(&traces.run(self.format)?),
             Command::Doctor(doctor) => ui.loose(&doctor.run()?),
             Command::Record(record) => ui.loose(&record.run(self.format)?),
             Command::Replay(replay) => ui.loose(&replay.run(self.format)?),

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod commands;
 pub mod ui;
 pub mod builder;
+pub mod cause;
 pub mod delve;
 pub mod rr;
 pub mod patch;

@@ -11,6 +11,7 @@ use super::check::Checked;
 use super::completions::Script;
 use super::man::Manual;
 use super::record::Recorded;
+use super::traces_log::LogLine;
 use crate::error::Error;
 use crate::ui::document::{Document, Failure, Report, schema};
 
@@ -22,6 +23,7 @@ const DOCUMENTS: &[Entry] = &[
     entry::<Checked>(),
     entry::<Script>(),
     entry::<Failure>(),
+    entry::<LogLine>(),
     entry::<Manual>(),
     entry::<Recorded>(),
     entry::<Schemas>(),

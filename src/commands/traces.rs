@@ -12,10 +12,12 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::traces_log::ShowLog;
 use crate::error::{Error, Shown, plain, plain_name};
 use crate::rr::bundle::{self, HEAD as BUNDLE_HEAD, Head, LEVELS, Packing, Unpacked, Unpacking};
 use crate::rr::trace::{Kept, Listing, Program, State, Still, Store, Trace, local, rfc3339};
 use crate::sys::process::Interrupt;
+use crate::ui::document::{Format, Ui};
 use crate::ui::report::Loose;
 use crate::words::{bytes, count, quoted, seconds};
 
@@ -36,6 +38,8 @@ pub enum What {
     List,
     /// Say all that is known of one trace, and what to type next
     Show(Show),
+    /// Show what a recorded program wrote, each line with its event, time and level
+    Log(ShowLog),
     /// Remove traces that cannot be replayed, or those that are named
     Prune(Prune),
     /// Pack complete traces, with all that a replay and a debugger need, into one file for another host
@@ -134,7 +138,7 @@ fn age(text: &str) -> Result<Duration, String> {
 }
 
 impl Traces {
-    pub fn run(&self) -> Result<Loose> {
+    pub fn run(&self, format: Format) -> Result<Loose> {
         let store = match &self.trace_dir {
             Some(folder) => Store::at(folder.clone()),
             None => Store::of(&|name| std::env::var_os(name)),
@@ -142,6 +146,7 @@ impl Traces {
         match &self.command {
             None | Some(What::List) => list(&store),
             Some(What::Show(show)) => Ok(self::show(&store.find(&show.trace)?, &self.option())),
+            Some(What::Log(log)) => log.run(&store, Ui { format }).map(|()| Loose::said()),
             Some(What::Prune(prune)) => prune.run(&store),
             Some(What::Pack(pack)) => pack.run(&store),
             Some(What::Unpack(unpack)) => unpack.run(&store, &self.option()),

@@ -9,6 +9,8 @@
 //! (its `pkg/proc/gdbserial/rr.go`). It listens before it has opened the trace, so that an open port
 //! is no sign of success: only an answer is.
 
+pub mod at;
+pub mod client;
 pub mod editor;
 mod explain;
 mod port;

@@ -1,0 +1,3 @@
+//! What is asked of a recording: from a log line to its cause.
+
+pub mod credentials;
