@@ -169,6 +169,7 @@ const HOMES: [(&str, &[&str]); 37] = [
         &[
             "src/rr/bundle/",
             "src/rr/log/",
+            "src/delve/mod.rs",
             "src/sys/write.rs",
             "src/builder/verify.rs",
             "src/commands/demo.rs",

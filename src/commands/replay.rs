@@ -8,6 +8,8 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use crate::cause::place::{Known, Place, trace_with};
+use crate::delve::client::Client;
 use crate::delve::editor::{self, Change, Configuration, Moved, Session, Way, configure, moved};
 use crate::delve::{Listen, Opening, Ready, Served, prepare};
 use crate::doctor::Host;
@@ -59,6 +61,11 @@ pub struct Replay {
     #[arg(long, requires = "editor")]
     pub attach: bool,
 
+    /// Stand there: at an event, at the line that holds a text (part of it as it was written), at start, end or crash.
+    /// With a text and no trace, the newest run is looked through
+    #[arg(long, value_name = "EVENT|TEXT|start|end|crash", allow_hyphen_values = true)]
+    pub at: Option<Place>,
+
     /// Print the commands and the configuration; run and write nothing
     #[arg(long)]
     pub print: bool,
@@ -106,14 +113,18 @@ impl Replay {
             Some(folder) => Store::at(folder.clone()),
             None => Store::of(&|name| std::env::var_os(name)),
         };
-        let mut trace = self.trace(&store)?;
+        let mut trace = match &self.at {
+            Some(Place::Text(text)) if self.trace.is_empty() => trace_with(&store, &Host::here(), text, &mut say)?,
+            _ => self.trace(&store)?,
+        };
         trace.path = trace.path.canonicalize().with_context(|| format!("cannot read `{}`", trace.path.shown()))?;
         let opening = prepare(&Host::here(), &trace)?;
         for warning in &opening.warnings {
             say(&format!("warning: {warning}"));
         }
+        let at = self.at.as_ref().map(|place| place.find(&Host::here(), &trace, &mut say)).transpose()?;
         if self.terminal {
-            return self.on_the_terminal(&opening, &trace);
+            return self.on_the_terminal(&opening, &trace, at.as_ref());
         }
         let listen = self.listen.unwrap_or_else(|| Listen::loopback(self.port));
         if !listen.is_loopback() {
@@ -130,7 +141,7 @@ impl Replay {
                 brought.then(|| Moved { here: sources, program: "/".into() })
             })
         });
-        let attach = self.attach || self.editor.is_none_or(|editor| editor == Editor::Goland);
+        let attach = self.attach || self.at.is_some() || self.editor.is_none_or(|editor| editor == Editor::Goland);
         let configuration = match self.editor {
             None => None,
             Some(editor) => {
@@ -149,7 +160,7 @@ impl Replay {
         };
         // Said again, a name means the same only in the same store.
         let again = if self.trace_dir.is_some() { trace.path.to_string_lossy() } else { trace.name.as_str().into() };
-        let talk = Talk { again: quoted(&again), trace: &trace, opening: &opening, moved, listen, configuration };
+        let talk = Talk { again: quoted(&again), trace: &trace, opening: &opening, moved, listen, configuration, at };
         match (self.print, attach) {
             (true, _) => Ok(talk.printed(attach)),
             (false, false) => talk.written(),
@@ -189,7 +200,7 @@ impl Replay {
         }
     }
 
-    fn on_the_terminal(&self, opening: &Opening, trace: &Trace) -> Result<Loose> {
+    fn on_the_terminal(&self, opening: &Opening, trace: &Trace, at: Option<&Known>) -> Result<Loose> {
         if self.print {
             return Ok(Loose::new(SCHEMA, format!("{}\n", opening.line(None)), Value::Null));
         }
@@ -198,7 +209,7 @@ impl Replay {
              `[rr PID EVENT]` stands before what the program printed when it was recorded",
             trace.name
         ));
-        opening.interact()?;
+        opening.interact(&at.map_or_else(Vec::new, Known::commands))?;
         Ok(Loose::said())
     }
 
@@ -233,6 +244,8 @@ struct Talk<'a> {
     moved: Option<Moved>,
     listen: Listen,
     configuration: Option<(Editor, Configuration)>,
+    /// Where Delve is to stand.
+    at: Option<Known>,
 }
 
 impl Talk<'_> {
@@ -305,11 +318,19 @@ impl Talk<'_> {
         let written = self.write()?;
         say(&format!("opening `{}` in Delve {}", self.trace.name, self.opening.delve.version));
         let mut ready = |ready: &Ready| {
+            let stands = match &self.at {
+                None => String::new(),
+                Some(known) => {
+                    let stop = known.stand(&mut Client::connect(&ready.address)?)?;
+                    let function = if stop.function.is_empty() { "?" } else { &stop.function };
+                    format!("  stands at event {} in goroutine {}: {function}\n", stop.event, stop.goroutine)
+                }
+            };
             let mut data = self.data(Some(&ready.address));
             data["address"] = json!(ready.address);
             data["port"] = json!(ready.port);
             data["pid"] = json!(ready.pid);
-            let text = format!("{}{written}", self.connect(ready));
+            let text = format!("{}{stands}{written}", self.connect(ready));
             Ok(Loose::new(SCHEMA, text, data).print(format, &mut io::stdout())?)
         };
         let served = self.opening.serve(&self.listen, &mut ready, &mut |line| say(&format!("delve: {line}")))?;

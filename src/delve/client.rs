@@ -226,7 +226,8 @@ impl Client {
                 Ok(0) => return Err(Error::failed(format!("Delve ended before it had answered `{method}`")).into()),
                 Ok(_) if line.ends_with(b"\n") => break,
                 Ok(_) => {}
-                Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+                Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                }
                 Err(error) => return Err(error).with_context(lost),
             }
             if self.left().is_zero() {

@@ -16,10 +16,11 @@ mod explain;
 mod port;
 mod rpc;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use signal::{INTERRUPT, TERMINATE};
 
 use crate::binary::Facts;
@@ -338,12 +339,20 @@ impl Opening {
         }
     }
 
-    /// Runs Delve on this terminal.
+    /// Runs Delve on this terminal, with these as its first commands.
     ///
     /// # Errors
     /// As for [`Opening::serve`].
-    pub fn interact(&self) -> Result<()> {
+    pub fn interact(&self, first: &[String]) -> Result<()> {
         let mut arguments = self.arguments(None);
+        // Delve reads them once, when it has opened the trace.
+        let mut commands = tempfile::NamedTempFile::new().context("cannot make a file for Delve's first commands")?;
+        if !first.is_empty() {
+            commands
+                .write_all(format!("{}\n", first.join("\n")).as_bytes())
+                .context("cannot write Delve's first commands")?;
+            arguments.insert(1, format!("--init={}", for_child(commands.path())?));
+        }
         arguments.insert(1, ANY_STREAMS.to_owned());
         let attended = self.start(&arguments, Streams::OursButErrors)?;
         let mut lines = Vec::new();

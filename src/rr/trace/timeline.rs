@@ -40,7 +40,9 @@ pub struct Timeline {
     writes: Vec<(u64, f64)>,
     pub signals: Vec<Delivered>,
     /// The frames in which threads ended.
-    pub exits: Vec<u64>,
+    exits: Vec<u64>,
+    /// The last frame in which a process asked for its own end.
+    exit_group: Option<u64>,
     /// The time of every 1024th frame, for frames that are no writes.
     coarse: Vec<f64>,
 }
@@ -55,6 +57,8 @@ fn writes(number: i32) -> bool {
 }
 
 const COARSE: u64 = 256;
+
+const EXIT_GROUP: i32 = if cfg!(target_arch = "aarch64") { 94 } else { 231 };
 
 impl Timeline {
     pub(super) fn read(trace: &Path) -> Result<Self> {
@@ -77,6 +81,7 @@ impl Timeline {
         self.last += 1;
         self.end = clock;
         match frame.u16(3) {
+            SYSCALL if frame.i32(7) == EXIT_GROUP => self.exit_group = Some(self.last),
             SYSCALL if writes(frame.i32(7)) => self.writes.push((self.last, clock - self.start)),
             EXIT => self.exits.push(self.last),
             SIGNAL_DELIVERY | SIGNAL_HANDLER => {
@@ -110,6 +115,18 @@ impl Timeline {
                 self.coarse.get(place).copied().unwrap_or(self.end - self.start)
             }
         }
+    }
+
+    /// The last event in which the whole program was there: before it ended itself, or before its first thread went.
+    pub fn end(&self) -> u64 {
+        let gone = self.exits.iter().rev().scan(self.last, |next, &exit| {
+            // The threads that go with the program go one after the other.
+            let with = *next - exit <= 2;
+            *next = exit;
+            with.then_some(exit)
+        });
+        let gone = gone.last().unwrap_or(self.last);
+        self.exit_group.filter(|exit| *exit < gone && gone - exit <= 4).unwrap_or(gone).saturating_sub(1).max(1)
     }
 
     /// How long the recording took.
