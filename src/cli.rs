@@ -5,8 +5,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
     apply::Apply, build::Build, check::Check, completions::Completions, demo::Demo, diff::Diff, doctor::Doctor,
-    inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert, schema::PrintSchema, status::Status,
-    traces::Traces,
+    explain::Explain, inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert, schema::PrintSchema,
+    status::Status, traces::Traces,
 };
 use crate::error::Exit;
 use crate::ui::document::{Format, Ui};
@@ -51,6 +51,8 @@ pub enum Command {
     Record(Record),
     /// Open a trace in Delve, and lead an editor there
     Replay(Replay),
+    /// Say why a recorded program ended as it did, and which lines of its code are to blame
+    Explain(Explain),
     /// Show the whole way on a small installer in a temporary folder
     Demo(Demo),
     /// Print the completions of a shell
@@ -84,6 +86,7 @@ impl Cli {
             Command::Doctor(doctor) => ui.loose(&doctor.run()?),
             Command::Record(record) => ui.loose(&record.run(self.format)?),
             Command::Replay(replay) => ui.loose(&replay.run(self.format)?),
+            Command::Explain(explain) => ui.show(&explain.run()?),
             Command::Demo(demo) => ui.loose(&demo.run(self.format)?),
             Command::Completions(completions) => ui.show(&completions.run(&mut Self::command())),
             Command::Man(man) => ui.show(&man.run(Self::command())?),

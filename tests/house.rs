@@ -178,8 +178,8 @@ const HOMES: [(&str, &[&str]); 37] = [
             "src/sys/process/",
         ],
     ),
-    ("tree_sitter", &["src/patch/go.rs", "src/patch/go/"]),
-    ("tree_sitter_go", &["src/patch/go.rs", "src/patch/go/"]),
+    ("tree_sitter", &["src/cause/source.rs", "src/patch/go.rs", "src/patch/go/"]),
+    ("tree_sitter_go", &["src/cause/source.rs", "src/patch/go.rs", "src/patch/go/"]),
     ("zip", &["src/binary/"]),
     ("zstd", &["src/rr/bundle/"]),
 ];

@@ -1,4 +1,7 @@
 //! What is asked of a recording: from a log line to its cause.
 
 pub mod credentials;
+pub mod explain;
+pub mod own;
 pub mod place;
+pub mod source;

@@ -7,6 +7,7 @@ pub mod completions;
 pub mod demo;
 pub mod diff;
 pub mod doctor;
+pub mod explain;
 pub mod inspect;
 pub mod man;
 pub mod replay;

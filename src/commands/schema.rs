@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::check::Checked;
 use super::completions::Script;
+use super::explain::Explained;
 use super::man::Manual;
 use super::record::Recorded;
 use super::traces_log::LogLine;
@@ -23,6 +24,7 @@ const DOCUMENTS: &[Entry] = &[
     entry::<Checked>(),
     entry::<Script>(),
     entry::<Failure>(),
+    entry::<Explained>(),
     entry::<LogLine>(),
     entry::<Manual>(),
     entry::<Recorded>(),

@@ -2,6 +2,7 @@
 //!
 //! rr counts frames from 1; that number is the event of `[rr PID EVENT]` and of `rr replay -g EVENT`.
 
+use std::collections::BTreeSet;
 use std::io::BufReader;
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use super::content::{open, unreadable};
 use super::stream::{Blocks, Fields, read};
 
 /// The frames that matter to us, by rr's schema.
+const SCHED: u16 = 4;
 const SIGNAL_DELIVERY: u16 = 7;
 const SIGNAL_HANDLER: u16 = 8;
 const EXIT: u16 = 9;
@@ -43,7 +45,11 @@ pub struct Timeline {
     exits: Vec<u64>,
     /// The last frame in which a process asked for its own end.
     exit_group: Option<u64>,
-    /// The time of every 1024th frame, for frames that are no writes.
+    /// Where a thread was interrupted, of the second half so many that they are still few.
+    interrupted: Vec<u64>,
+    /// The recorded threads.
+    tids: BTreeSet<i32>,
+    /// The time of every 256th frame, for frames that are no writes.
     coarse: Vec<f64>,
 }
 
@@ -80,9 +86,11 @@ impl Timeline {
         }
         self.last += 1;
         self.end = clock;
+        self.tids.insert(frame.i32(0));
         match frame.u16(3) {
             SYSCALL if frame.i32(7) == EXIT_GROUP => self.exit_group = Some(self.last),
             SYSCALL if writes(frame.i32(7)) => self.writes.push((self.last, clock - self.start)),
+            SCHED => self.interrupted.push(self.last),
             EXIT => self.exits.push(self.last),
             SIGNAL_DELIVERY | SIGNAL_HANDLER => {
                 let information = frame.fields(3)?.bytes(1).or_else(|_| frame.fields(3)?.bytes(0))?;
@@ -99,6 +107,21 @@ impl Timeline {
             _ => {}
         }
         Ok(())
+    }
+
+    /// So many events of the second half of the recording in which a thread was interrupted, in ascending order.
+    pub fn samples(&self, count: usize) -> Vec<u64> {
+        let end = self.end();
+        let from = self.length() / 2.0;
+        let late = |event: &&u64| **event < end && self.seconds(**event) >= from;
+        let late: Vec<u64> = self.interrupted.iter().filter(late).copied().collect();
+        let step = (late.len() / count.max(1)).max(1);
+        late.into_iter().step_by(step).take(count).collect()
+    }
+
+    /// Whether a thread of that number is one of the recorded ones.
+    pub fn is_own(&self, tid: i32) -> bool {
+        self.tids.contains(&tid)
     }
 
     /// Whether something was written to a file descriptor in that event.
