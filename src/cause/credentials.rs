@@ -34,21 +34,21 @@ static OPTION: LazyLock<Option<Regex>> =
 static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let patterns = [
         r"\b(?:AKIA|ASIA|AROA|AIDA)[0-9A-Z]{16}\b",
-        r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?",
-        r"\b(?:ghp|gho|ghu|ghs|ghr)_\w{20,}",
-        r"\bgithub_pat_\w{20,}",
-        r"\bglpat-[\w-]{16,}",
-        r"\bxox[abeoprs]-[\w-]{10,}",
-        r"\bAIza[\w-]{35}",
-        r"\bya29\.[\w.-]{20,}",
-        r"\bsk-[\w-]{20,}",
-        r"\bsha256~[\w-]{20,}",
-        r"\bAGE-SECRET-KEY-1\w+",
-        r"\bnpm_\w{30,}",
-        r"\bhvs\.[\w-]{20,}",
-        r"\$2[aby]\$\d\d\$[./\w]{53}",
+        r"\beyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{8,}(?:\.[0-9A-Za-z_-]*)?",
+        r"\b(?:ghp|gho|ghu|ghs|ghr)_[0-9A-Za-z]{20,}",
+        r"\bgithub_pat_[0-9A-Za-z]{20,}",
+        r"\bglpat-[0-9A-Za-z_-]{16,}",
+        r"\bxox[abeoprs]-[0-9A-Za-z_-]{10,}",
+        r"\bAIza[0-9A-Za-z_-]{35}",
+        r"\bya29\.[0-9A-Za-z_.-]{20,}",
+        r"\bsk-[0-9A-Za-z_-]{20,}",
+        r"\bsha256~[0-9A-Za-z_-]{20,}",
+        r"\bAGE-SECRET-KEY-1[0-9A-Z]+",
+        r"\bnpm_[0-9A-Za-z]{30,}",
+        r"\bhvs\.[0-9A-Za-z_-]{20,}",
+        r"\$2[aby]\$\d\d\$[./0-9A-Za-z]{53}",
         r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$)",
-        r"(?i)\b(?:bearer|basic)\s+[\w+/=.~-]{8,}",
+        r"(?i)\b(?:bearer|basic)\s+[0-9A-Za-z_+/=.~-]{8,}",
     ];
     Regex::new(&patterns.map(|pattern| format!("(?:{pattern})")).join("|")).ok()
 });
@@ -96,6 +96,12 @@ fn is_no_value(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_expression_compiles() {
+        let all = [&NAME, &HARMLESS_NAME, &PAIR, &OPTION, &PATTERN, &URL];
+        assert!(all.iter().all(|regex| regex.is_some()));
+    }
 
     #[test]
     fn planted_credentials_are_cut_wherever_they_stand() {

@@ -452,27 +452,27 @@ func verify(c *cluster, key string) {
 
     #[test]
     fn a_condition_reads_what_its_names_and_calls_stand_for() {
-        assert!(reads(14).contains(&"c.state.phase".to_owned()), "{:?}", reads(14));
-        assert!(reads(18).contains(&"c.entries[key]".to_owned()), "{:?}", reads(18));
+        assert!(reads(15).contains(&"c.state.phase".to_owned()), "{:?}", reads(15));
+        assert!(reads(19).contains(&"c.entries[key]".to_owned()), "{:?}", reads(19));
         assert!(
-            reads(21).contains(&"c.count".to_owned()) && reads(21).contains(&"c.limit".to_owned()),
+            reads(22).contains(&"c.count".to_owned()) && reads(22).contains(&"c.limit".to_owned()),
             "{:?}",
-            reads(21)
+            reads(22)
         );
-        assert!(reads(25).contains(&"route.cost".to_owned()), "{:?}", reads(25));
-        assert_eq!(reads(28), [""; 0]);
+        assert!(reads(26).contains(&"route.cost".to_owned()), "{:?}", reads(26));
+        assert_eq!(reads(29), [""; 0]);
     }
 
     #[test]
     fn a_condition_on_an_error_names_the_call_that_returned_it() {
-        let guard = Sources::of(PROGRAM).guard("main.go", 21).unwrap();
-        assert_eq!(guard.call, Some(Call { line: 20, text: "c.valid(c.limit)".into() }));
-        assert_eq!((guard.line, guard.condition.as_str()), (20, "err != nil"));
+        let guard = Sources::of(PROGRAM).guard("main.go", 22).unwrap();
+        assert_eq!(guard.call, Some(Call { line: 21, text: "c.valid(c.limit)".into() }));
+        assert_eq!((guard.line, guard.condition.as_str()), (21, "err != nil"));
     }
 
     #[test]
     fn loops_are_known_by_their_lines() {
         let sources = Sources::of(PROGRAM);
-        assert_eq!((sources.in_loop("main.go", 25), sources.in_loop("main.go", 28)), (true, false));
+        assert_eq!((sources.in_loop("main.go", 26), sources.in_loop("main.go", 29)), (true, false));
     }
 }

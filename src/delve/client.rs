@@ -297,7 +297,9 @@ impl Client {
     /// Makes a watchpoint on what is written to an address, of 1, 2, 4 or 8 bytes.
     pub fn watch(&mut self, address: u64, size: u64) -> Result<i64> {
         let expression = format!("*(*uint{})({address:#x})", size * 8);
-        let scope = json!({ "GoroutineID": -1, "Frame": 0 });
+        // Of the goroutine that is looked at, Delve would watch only for as long as the frame lasts, where the address is
+        // in its stack. Goroutine 2 is one of the runtime's own, in every program.
+        let scope = json!({ "GoroutineID": 2, "Frame": 0 });
         let made = self.call("CreateWatchpoint", json!({ "Scope": scope, "Expr": expression, "Type": 2 }))?;
         made["id"].as_i64().or_else(|| made["Breakpoint"]["id"].as_i64()).context("Delve made no watchpoint")
     }

@@ -364,7 +364,7 @@ pub fn look_for_loops(case: &mut Case) -> Result<()> {
         return Ok(());
     }
     let mut samples: Vec<(i64, u64, Vec<Frame>)> = Vec::new();
-    for event in case.timeline.samples(4) {
+    for event in case.timeline.samples(4, case.last) {
         case.client.restart(event)?;
         let running = case.client.goroutines()?.into_iter().filter(|goroutine| [1, 2, 3].contains(&goroutine.status));
         for goroutine in running.collect::<Vec<_>>() {

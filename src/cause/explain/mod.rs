@@ -162,7 +162,9 @@ pub(super) struct Case<'a> {
 }
 
 /// How a program ended, as far as its trace and its lines tell.
-pub fn end(trace: &Trace, log: &Log, timeline: &Timeline) -> Result<End> {
+///
+/// Of one that was stopped, the event of the signal too.
+pub fn end(trace: &Trace, log: &Log, timeline: &Timeline) -> Result<(End, Option<u64>)> {
     let program = trace.program()?;
     let (code, killed) = match program.end {
         Some(ProcessEnd::Code(code)) => (Some(code), None),
@@ -203,7 +205,7 @@ pub fn end(trace: &Trace, log: &Log, timeline: &Timeline) -> Result<End> {
         }
     };
     let message = line.map(|line| credentials::cut(&line.text).into_owned());
-    Ok(End { how, code, signal, message })
+    Ok((End { how, code, signal, message }, first.map(|signal| signal.event)))
 }
 
 /// Looks into a trace that is open in Delve.
@@ -217,14 +219,15 @@ pub fn explain(
 ) -> Result<Explanation> {
     client.until(Instant::now() + TIME);
     let facts = opening.program.as_ref();
-    let end = end(trace, log, timeline)?;
+    let (end, stopped) = end(trace, log, timeline)?;
     let mut case = Case {
         client,
         own: Own { module: facts.and_then(|facts| facts.module.clone()) },
         log,
         timeline,
         end,
-        last: timeline.end(),
+        // What a program does once it was asked to stop hides what it was asked to stop for.
+        last: stopped.map_or_else(|| timeline.end(), |event| event.saturating_sub(2).max(1)),
         parked: Vec::new(),
         suspects: Vec::new(),
         errors: Vec::new(),

@@ -38,7 +38,12 @@ pub fn look(case: &mut Case, event: u64, weight: u32) -> Result<()> {
     let own: Vec<Frame> = case.own.of(&stack).into_iter().map(|(_, frame)| frame.clone()).collect();
     let Some(frame) = reporter(case, &own) else { return Ok(()) };
     let Some(place) = stack.iter().position(|other| *other == frame) else { return Ok(()) };
+    let note = |case: &mut Case, what: &str| {
+        let frame = named(&frame.function);
+        case.limits.push(format!("the error line of event {event}, written in {frame}: {what}"));
+    };
     let Some(guard) = case.sources(&frame).and_then(|sources| sources.guard(&frame.file, frame.line)) else {
+        note(case, "no condition leads to it, or its source is not here");
         return Ok(());
     };
     let mut words: Vec<(String, u64, u64)> = Vec::new();
@@ -46,10 +51,16 @@ pub fn look(case: &mut Case, event: u64, weight: u32) -> Result<()> {
     // Fields and elements before plain names: those are mostly the call's own.
     let (plain, paths): (Vec<&String>, Vec<&String>) =
         guard.reads.iter().partition(|read| read.chars().all(|c| c.is_alphanumeric() || c == '_'));
-    for read in paths.into_iter().chain(plain) {
+    // What a call holds itself, it has written itself.
+    let full = case.client.stack(goroutine, Some(Load::LITTLE))?;
+    let held: Vec<&str> = full.get(place).map_or_else(Vec::new, |frame| {
+        frame.arguments.iter().chain(&frame.locals).map(|variable| variable.name.as_str()).collect()
+    });
+    for read in paths.into_iter().chain(plain).filter(|read| !held.contains(&read.as_str())) {
         gather(case.client, goroutine, place, read, &mut words, &mut lookups);
     }
     if words.is_empty() && lookups.is_empty() {
+        note(case, &format!("nothing of `{}` is in memory: {}", guard.condition, guard.reads.join(", ")));
         return Ok(());
     }
     // Nothing that the reporting call's own frame holds: it is written by that call.
@@ -68,7 +79,10 @@ pub fn look(case: &mut Case, event: u64, weight: u32) -> Result<()> {
     }
     let found = back_to_write(case, goroutine, &frame, &lookups)?;
     breakpoints.into_iter().for_each(|breakpoint| case.client.clear(breakpoint));
-    let Some((own, at, deleted)) = found else { return Ok(()) };
+    let Some((own, at, deleted)) = found else {
+        note(case, &format!("no other call wrote what `{}` read: {}", guard.condition, watched.join(", ")));
+        return Ok(());
+    };
     let reads = guard.reads.iter().take(6).cloned().collect::<Vec<_>>().join("`, `");
     let condition = format!("`{}` in {} line {} reads `{reads}`", guard.condition, named(&frame.function), guard.line);
     let act = if deleted { "deleted" } else { "wrote" };

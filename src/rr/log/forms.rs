@@ -261,6 +261,9 @@ fn pairs_of(line: &str) -> Option<Said> {
     let level = level.as_ref().and_then(|word| {
         Level::of(word.split(['+', '-']).next().unwrap_or(word)).or_else(|| word.parse().ok().map(Level::of_number))
     });
+    if level.is_none() && message.is_none() {
+        return None;
+    }
     let mut said = Said {
         form: Form::Pairs,
         level,

@@ -45,8 +45,8 @@ pub struct Timeline {
     exits: Vec<u64>,
     /// The last frame in which a process asked for its own end.
     exit_group: Option<u64>,
-    /// Where a thread was interrupted, of the second half so many that they are still few.
-    interrupted: Vec<u64>,
+    /// Where a thread was interrupted, and when.
+    interrupted: Vec<(u64, f64)>,
     /// The recorded threads.
     tids: BTreeSet<i32>,
     /// The time of every 256th frame, for frames that are no writes.
@@ -61,6 +61,9 @@ fn writes(number: i32) -> bool {
         _ => [1, 18, 20, 296].contains(&number),
     }
 }
+
+/// So many events lie at most between the ends of two threads that end with their program.
+const TOGETHER: u64 = 64;
 
 const COARSE: u64 = 256;
 
@@ -90,10 +93,10 @@ impl Timeline {
         match frame.u16(3) {
             SYSCALL if frame.i32(7) == EXIT_GROUP => self.exit_group = Some(self.last),
             SYSCALL if writes(frame.i32(7)) => self.writes.push((self.last, clock - self.start)),
-            SCHED => self.interrupted.push(self.last),
+            SCHED => self.interrupted.push((self.last, clock - self.start)),
             EXIT => self.exits.push(self.last),
             SIGNAL_DELIVERY | SIGNAL_HANDLER => {
-                let information = frame.fields(3)?.bytes(1).or_else(|_| frame.fields(3)?.bytes(0))?;
+                let information = frame.fields(3)?.bytes(0)?;
                 let number = |place: usize| {
                     let bytes = information.get(place..place + 4).and_then(|bytes| bytes.try_into().ok());
                     bytes.map_or(0, i32::from_ne_bytes)
@@ -109,12 +112,11 @@ impl Timeline {
         Ok(())
     }
 
-    /// So many events of the second half of the recording in which a thread was interrupted, in ascending order.
-    pub fn samples(&self, count: usize) -> Vec<u64> {
-        let end = self.end();
-        let from = self.length() / 2.0;
-        let late = |event: &&u64| **event < end && self.seconds(**event) >= from;
-        let late: Vec<u64> = self.interrupted.iter().filter(late).copied().collect();
+    /// So many events before one in which a thread was interrupted, of the second half of the time, in ascending order.
+    pub fn samples(&self, count: usize, before: u64) -> Vec<u64> {
+        let early: Vec<(u64, f64)> = self.interrupted.iter().filter(|(event, _)| *event < before).copied().collect();
+        let from = early.last().map_or(0.0, |(_, last)| last / 2.0);
+        let late: Vec<u64> = early.into_iter().filter(|(_, time)| *time >= from).map(|(event, _)| event).collect();
         let step = (late.len() / count.max(1)).max(1);
         late.into_iter().step_by(step).take(count).collect()
     }
@@ -143,13 +145,13 @@ impl Timeline {
     /// The last event in which the whole program was there: before it ended itself, or before its first thread went.
     pub fn end(&self) -> u64 {
         let gone = self.exits.iter().rev().scan(self.last, |next, &exit| {
-            // The threads that go with the program go one after the other.
-            let with = *next - exit <= 2;
+            // The threads that go with the program go soon one after the other.
+            let with = *next - exit <= TOGETHER;
             *next = exit;
             with.then_some(exit)
         });
         let gone = gone.last().unwrap_or(self.last);
-        self.exit_group.filter(|exit| *exit < gone && gone - exit <= 4).unwrap_or(gone).saturating_sub(1).max(1)
+        self.exit_group.filter(|exit| *exit < gone && gone - exit <= TOGETHER).unwrap_or(gone).saturating_sub(1).max(1)
     }
 
     /// How long the recording took.
