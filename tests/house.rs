@@ -416,6 +416,10 @@ fn tests_that_end_early_are_counted_as_skipped() {
         "= delve::delve() else",
         "= delve() else",
         "delve::where_it_replays(",
+        "= defects::run(",
+        "defects::trace(",
+        "= stack_at(",
+        "= log(",
         "rr_patch_while_busy(",
         "record_on_a_disk_of(",
     ];

@@ -294,6 +294,14 @@ impl Client {
         made["Breakpoint"]["id"].as_i64()
     }
 
+    /// Makes a breakpoint in a line; nothing where the program has no code there.
+    pub fn break_in(&mut self, file: &str, line: u64) -> Option<i64> {
+        self.number += 1;
+        let breakpoint = json!({ "file": file, "line": line, "name": format!("b{}", self.number) });
+        let made = self.call("CreateBreakpoint", json!({ "Breakpoint": breakpoint })).ok()?;
+        made["Breakpoint"]["id"].as_i64()
+    }
+
     /// Makes a watchpoint on what is written to an address, of 1, 2, 4 or 8 bytes.
     pub fn watch(&mut self, address: u64, size: u64) -> Result<i64> {
         let expression = format!("*(*uint{})({address:#x})", size * 8);

@@ -46,6 +46,17 @@ pub fn look(case: &mut Case, event: u64, weight: u32) -> Result<()> {
         note(case, "no condition leads to it, or its source is not here");
         return Ok(());
     };
+    // The stack may have moved since the condition was looked at: what writes a line needs more of it.
+    let breakpoint = case.client.break_in(&frame.file, guard.line);
+    let back = case.client.back();
+    breakpoint.into_iter().for_each(|breakpoint| case.client.clear(breakpoint));
+    let there = back.is_ok_and(|stop| stop.goroutine == goroutine && stop.function == frame.function);
+    let place = if there {
+        0
+    } else {
+        go_to_write(case.client, event)?;
+        place
+    };
     let mut words: Vec<(String, u64, u64)> = Vec::new();
     let mut lookups: Vec<Lookup> = Vec::new();
     // Fields and elements before plain names: those are mostly the call's own.
