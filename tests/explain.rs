@@ -39,7 +39,11 @@ fn explain_names_the_suspects_of_the_seeded_defects_and_how_each_ended() {
         three += usize::from(among(&of[0]));
         ends += usize::from(ended);
         let names: Vec<String> = suspects.iter().take(3).map(|s| format!("{}:{}", s["function"], s["line"])).collect();
-        report.push_str(&format!("{name}: first {leads}, end {ended} {}, {took:.1?}: {}\n", found["end"], names.join(" ")));
+        report.push_str(&format!(
+            "{name}: first {leads}, end {ended} {}, {took:.1?}: {}\n",
+            found["end"],
+            names.join(" ")
+        ));
         assert!(took < Duration::from_secs(30), "{name} took {took:?}");
     }
     assert!(first >= 16 && three == 20 && ends == 20, "first {first}, among three {three}, ends {ends}\n{report}");

@@ -24,7 +24,10 @@ fn traces_log_gives_each_line_its_event_time_and_level() {
     assert_eq!(lines[1]["message"], "entry is gone");
     assert!(lines[1]["text"].as_str().unwrap().starts_with("{\"time\":"));
     let number = |line: &Value, key: &str| line[key].as_f64().unwrap();
-    assert!(number(&lines[0], "event") < number(&lines[1], "event") && number(&lines[0], "time") < number(&lines[1], "time"));
+    assert!(
+        number(&lines[0], "event") < number(&lines[1], "event")
+            && number(&lines[0], "time") < number(&lines[1], "time")
+    );
     assert_eq!(lines[0]["schema"], "rr-patch/log-line/1");
 }
 
@@ -36,7 +39,9 @@ fn traces_log_joins_what_gos_runtime_writes_a_word_at_a_time() {
 
 #[test]
 fn traces_log_selects_by_expression_and_level() {
-    let Some(run) = log("lock-kept", &["--grep", "no such|free", "--level", "error", "--format", "json"]) else { return };
+    let Some(run) = log("lock-kept", &["--grep", "no such|free", "--level", "error", "--format", "json"]) else {
+        return;
+    };
     let lines = documents(&run.exits(0));
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["error"], "no such host");

@@ -78,7 +78,7 @@ impl Sources {
     pub fn guard(&self, file: &str, line: u64) -> Option<Guard> {
         let source = self.file(file)?;
         let mut node = source.at(line)?;
-        let function = source.function_of(node);
+        let function = File::function_of(node);
         while let Some(parent) = node.parent() {
             if is_function(parent.kind()) {
                 break;
@@ -167,7 +167,7 @@ impl File {
         self.tree.root_node().descendant_for_point_range(Point::new(row, column), Point::new(row, column + 1))
     }
 
-    fn function_of<'a>(&self, node: Node<'a>) -> Option<Node<'a>> {
+    fn function_of(node: Node<'_>) -> Option<Node<'_>> {
         std::iter::successors(Some(node), Node::parent).find(|node| {
             // A closure sees the names of the function around it.
             ["function_declaration", "method_declaration"].contains(&node.kind())

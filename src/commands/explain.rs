@@ -62,10 +62,17 @@ impl Explain {
         let mut ready = |ready: &Ready| {
             let mut client = Client::connect(&ready.address)?;
             result = Some(explain(&trace, &opening, &mut client, &log, &timeline, self.values));
-            Client::connect(&ready.address)?.end();
+            // One that is still busy does not listen: it is ended by signals.
+            if client.left().is_zero() {
+                return Err(crate::error::Error::failed("Delve is still busy").into());
+            }
+            client.end();
             Ok(())
         };
-        opening.serve(&Listen::loopback(0), &mut ready, &mut |_| {})?;
+        let served = opening.serve(&Listen::loopback(0), &mut ready, &mut |_| {});
+        if result.is_none() {
+            served?;
+        }
         match result {
             Some(explanation) => Ok(Report::done(Explained(explanation?))),
             None => Err(crate::error::Error::interrupted("interrupted: nothing was found out yet").into()),

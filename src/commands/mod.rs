@@ -16,7 +16,6 @@ pub mod revert;
 pub mod schema;
 pub mod status;
 pub mod traces;
-pub mod traces_log;
 
 use std::fs::File;
 use std::io::{self, Read};

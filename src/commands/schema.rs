@@ -12,7 +12,7 @@ use super::completions::Script;
 use super::explain::Explained;
 use super::man::Manual;
 use super::record::Recorded;
-use super::traces_log::LogLine;
+use super::traces::LogLine;
 use crate::error::Error;
 use crate::ui::document::{Document, Failure, Report, schema};
 

@@ -1,5 +1,7 @@
 //! `rr-patch traces`: list, show, prune, pack and unpack what rr has recorded.
 
+mod log;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
@@ -12,7 +14,6 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::traces_log::ShowLog;
 use crate::error::{Error, Shown, plain, plain_name};
 use crate::rr::bundle::{self, HEAD as BUNDLE_HEAD, Head, LEVELS, Packing, Unpacked, Unpacking};
 use crate::rr::trace::{Kept, Listing, Program, State, Still, Store, Trace, local, rfc3339};
@@ -20,6 +21,8 @@ use crate::sys::process::Interrupt;
 use crate::ui::document::{Format, Ui};
 use crate::ui::report::Loose;
 use crate::words::{bytes, count, quoted, seconds};
+
+pub use log::{LogLine, ShowLog};
 
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = false)]

@@ -118,7 +118,8 @@ impl Variable {
             }
             kind::SLICE | 17 => {
                 let elements: Vec<String> = self.children.iter().map(Self::shown).collect();
-                let more = if (elements.len() as i64) < self.length { ", …" } else { "" };
+                let more =
+                    if i64::try_from(elements.len()).is_ok_and(|shown| shown < self.length) { ", …" } else { "" };
                 format!("[{}{more}]", elements.join(", "))
             }
             kind::CHAN => format!("chan of {} queued", self.length),

@@ -124,15 +124,9 @@ pub fn look(case: &mut Case) -> Result<()> {
 
 /// Finds who has a lock: the last change of its word from free to taken.
 fn holder(case: &mut Case, wait: Wait, address: u64, waiters: &[Parked]) -> Result<()> {
-    let of_readers = match wait {
-        Wait::Mutex => false,
-        // The writers' own mutex comes first, then two semaphores, then the number of readers.
-        Wait::Writer => true,
-        _ => {
-            // A reader waits for a writer, which may wait for readers itself; then that one tells.
-            false
-        }
-    };
+    // Of a lock for readers and writers the writers' own mutex comes first, then two semaphores, then the number of
+    // readers. A reader waits for a writer, which may wait for readers itself; then that one tells.
+    let of_readers = wait == Wait::Writer;
     let word = if of_readers { address + 16 } else { address };
     case.client.restart(case.last)?;
     let watch = case.client.watch(word, 4)?;
@@ -332,9 +326,12 @@ fn last_line(case: &mut Case, goroutine: i64, event: u64) -> Result<Option<Ended
     Ok(None)
 }
 
+/// One goroutine of a pile: its number, where it waits, where it was created, and what it waits for.
+type Member = (i64, Frame, Frame, String);
+
 /// Goroutines that pile up.
 fn leaks(case: &mut Case) {
-    let mut piles: BTreeMap<(String, u64, String, u64), Vec<(i64, Frame, Frame, String)>> = BTreeMap::new();
+    let mut piles: BTreeMap<(String, u64, String, u64), Vec<Member>> = BTreeMap::new();
     for Parked { goroutine, stack } in &case.parked {
         let kind = wait(stack).map(|(wait, _)| wait);
         let Some((_, frame)) = case.own.of(stack).first().copied() else { continue };
@@ -392,8 +389,9 @@ pub fn look_for_loops(case: &mut Case) -> Result<()> {
     };
     let own: Vec<Frame> = case.own.of(stack).into_iter().map(|(_, frame)| frame.clone()).collect();
     let common: Vec<&Frame> = own.iter().filter(|frame| everywhere(frame)).collect();
-    let looping =
-        common.iter().find(|frame| case.sources(frame).is_some_and(|sources| sources.in_loop(&frame.file, frame.line)));
+    let looping = common
+        .iter()
+        .find(|frame| Case::sources(frame).is_some_and(|sources| sources.in_loop(&frame.file, frame.line)));
     let Some(frame) = looping.or(common.first()).map(|frame| (*frame).clone()) else { return Ok(()) };
     let why = format!("runs without ever waiting: seen in {} of {} looks over the second half", of.len(), 4);
     let evidence =

@@ -29,7 +29,7 @@ fn raised(case: &mut Case) -> Result<()> {
     // A fatal error is told after it was raised: the first stop on the way back may be deeper in the same call.
     for _ in 0..4 {
         let stack = case.client.stack(stop.goroutine, None).unwrap_or_default();
-        if stop.breakpoint.is_none() || case.own.of(&stack).first().is_some() {
+        if stop.breakpoint.is_none() || !case.own.of(&stack).is_empty() {
             break;
         }
         stop = case.client.back()?;

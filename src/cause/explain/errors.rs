@@ -112,11 +112,12 @@ pub fn look(case: &mut Case) -> Result<()> {
         } else if lines.len() >= STORM {
             storm(case, lines, &stack, 88 - weight)?;
         }
-        if !(cancelled || late) {
+        // A storm has its suspects; what its first line read is looked into while there is time.
+        let storm = lines.len() >= STORM;
+        if !(cancelled || late || (storm && case.client.left().as_secs() < 12)) {
             // Of a line that repeats, the first one is nearest to its cause.
             let first = lines.last().unwrap_or(line);
             let quiet = matches!(case.end.how, How::Exit) && case.end.code == Some(0);
-            let storm = lines.len() >= STORM;
             let weight = if storm {
                 74
             } else if quiet {
@@ -156,7 +157,7 @@ fn storm(case: &mut Case, lines: &[Line], stack: &[Frame], weight: u32) -> Resul
         ));
     }
     let own: Vec<Frame> = case.own.of(stack).into_iter().map(|(_, frame)| frame.clone()).collect();
-    let Some(reporter) = reporter(case, &own) else { return Ok(()) };
+    let Some(reporter) = reporter(&own) else { return Ok(()) };
     let stop = go_to_write(case.client, last.event)?;
     let at = (stop.goroutine, last.event);
     let makers = ["fmt.Errorf", "errors.New", "errors.Join"];
@@ -184,11 +185,11 @@ fn storm(case: &mut Case, lines: &[Line], stack: &[Frame], weight: u32) -> Resul
     }
     breakpoints.into_iter().for_each(|breakpoint| case.client.clear(breakpoint));
     let why = |what: &str| format!("{what} fails again and again");
-    let call = case.sources(&reporter).and_then(|sources| sources.guard(&reporter.file, reporter.line)?.call);
+    let call = Case::sources(&reporter).and_then(|sources| sources.guard(&reporter.file, reporter.line)?.call);
     match origin.as_deref() {
         Some([made, caller, ..]) if made.function != reporter.function => {
-            let called = format!("its call of {}", named(&made.function));
-            case.suspect(weight, "retry", caller, at, why(&called)).evidence = evidence;
+            let what = format!("its call of {}", named(&made.function));
+            case.suspect(weight, "retry", caller, at, why(&what)).evidence = evidence;
             case.suspect(weight - 2, "retry", made, at, "makes the error that repeats".into());
         }
         _ => {
@@ -205,9 +206,9 @@ fn storm(case: &mut Case, lines: &[Line], stack: &[Frame], weight: u32) -> Resul
 }
 
 /// The own frame that reports: the innermost one whose line depends on a condition. Helpers that only write have none.
-pub fn reporter(case: &Case, own: &[Frame]) -> Option<Frame> {
+pub fn reporter(own: &[Frame]) -> Option<Frame> {
     let conditional = own.iter().find(|frame| {
-        case.sources(frame).is_some_and(|sources| {
+        Case::sources(frame).is_some_and(|sources| {
             sources.guard(&frame.file, frame.line).is_some() || sources.in_loop(&frame.file, frame.line)
         })
     });

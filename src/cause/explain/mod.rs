@@ -24,8 +24,8 @@ use crate::rr::log::{Form, Log, understand};
 use crate::rr::trace::{Timeline, Trace};
 use crate::sys::process::End as ProcessEnd;
 
-/// What the whole may take. A suspect that comes later helps nobody who waits.
-const TIME: Duration = Duration::from_secs(26);
+/// How long is looked, beside the opening and the log. Nobody waits for a suspect that comes later.
+const TIME: Duration = Duration::from_secs(16);
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -336,7 +336,7 @@ impl Case<'_> {
         format!("event {event}, {:.3} s after the start", self.timeline.seconds(event))
     }
 
-    pub fn sources(&self, frame: &Frame) -> Option<Sources> {
+    pub fn sources(frame: &Frame) -> Option<Sources> {
         Sources::around(&frame.file)
     }
 

@@ -36,13 +36,13 @@ pub fn look(case: &mut Case, event: u64, weight: u32) -> Result<()> {
     let goroutine = stop.goroutine;
     let stack = case.client.stack(goroutine, None)?;
     let own: Vec<Frame> = case.own.of(&stack).into_iter().map(|(_, frame)| frame.clone()).collect();
-    let Some(frame) = reporter(case, &own) else { return Ok(()) };
+    let Some(frame) = reporter(&own) else { return Ok(()) };
     let Some(place) = stack.iter().position(|other| *other == frame) else { return Ok(()) };
     let note = |case: &mut Case, what: &str| {
         let frame = named(&frame.function);
         case.limits.push(format!("the error line of event {event}, written in {frame}: {what}"));
     };
-    let Some(guard) = case.sources(&frame).and_then(|sources| sources.guard(&frame.file, frame.line)) else {
+    let Some(guard) = Case::sources(&frame).and_then(|sources| sources.guard(&frame.file, frame.line)) else {
         note(case, "no condition leads to it, or its source is not here");
         return Ok(());
     };
@@ -167,8 +167,8 @@ fn gather(
         };
         for (address, size) in parts {
             // Delve has addresses of its own for what is in no memory.
-            let real = address > 0x1000 && !(0xbeef << 48..0xbef0 << 48).contains(&address);
-            if real && address.is_multiple_of(size) && words.iter().all(|(_, known, _)| *known != address) {
+            let in_memory = address > 0x1000 && !(0xbeef << 48..0xbef0 << 48).contains(&address);
+            if in_memory && address.is_multiple_of(size) && words.iter().all(|(_, known, _)| *known != address) {
                 words.push((read.to_owned(), address, size));
             }
         }

@@ -135,12 +135,12 @@ impl Record {
                 None => {}
             }
         }
-        let recorded = self.recorded(&program, arguments, &store, &own, &outcome);
+        let result = self.recorded(&program, arguments, &store, &own, &outcome);
         match format {
-            Format::Text => recorded.to_string().lines().for_each(say),
-            Format::Json => Ui { format }.print(&recorded)?,
+            Format::Text => result.to_string().lines().for_each(say),
+            Format::Json => Ui { format }.print(&result)?,
         }
-        Ok(recorded.code)
+        Ok(result.code)
     }
 
     /// The program and its arguments: what stands after `--`.
@@ -152,7 +152,7 @@ impl Record {
                 .hint(example)
                 .into());
         };
-        if let Some(stray) = self.installer.as_ref().map(|path| path.shown()).or_else(|| self.strays.first().cloned()) {
+        if let Some(stray) = self.installer.as_ref().map(Shown::shown).or_else(|| self.strays.first().cloned()) {
             return Err(Error::usage(format!("`{}` stands before `--`", plain_name(&stray)))
                 .detail("expected: the program and its arguments after `--`")
                 .hint(example)

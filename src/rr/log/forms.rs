@@ -10,6 +10,7 @@
 //! | Go's log | `2026/11/24 10:00:00 main.go:12: cannot start` |
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -52,7 +53,7 @@ impl Level {
 
     /// logr counts up from 0 (info), zap's JSON of logr down from it.
     fn of_number(number: i64) -> Self {
-        if number < 0 || number > 3 { Self::Debug } else { Self::Info }
+        if (0..=3).contains(&number) { Self::Info } else { Self::Debug }
     }
 }
 
@@ -226,7 +227,9 @@ fn console(line: &str) -> Option<Said> {
 fn is_place(word: &str) -> bool {
     let place = word.rsplit_once(':');
     place.is_some_and(|(file, line)| {
-        file.ends_with(".go") && !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit())
+        Path::new(file).extension().is_some_and(|ending| ending == "go")
+            && !line.is_empty()
+            && line.bytes().all(|b| b.is_ascii_digit())
     })
 }
 

@@ -85,12 +85,8 @@ impl Log {
             let error = check.obstacles.into_iter().fold(error, Error::detail);
             return Err(error.hint("`rr-patch traces` lists the others").into());
         }
-        let mut head = Head {
-            schema: SCHEMA.into(),
-            uuid: trace.header()?.uuid,
-            events: fs::metadata(trace.path.join("events")).map_or(0, |seen| seen.len()),
-            lines: 0,
-        };
+        let events = fs::metadata(trace.path.join("events")).map_or(0, |seen| seen.len());
+        let mut head = Head { schema: SCHEMA.into(), uuid: trace.header()?.uuid, events, lines: 0 };
         if let Some(lines) = kept(&trace.path, &head) {
             return Ok(Self { lines, not_kept: None });
         }
