@@ -91,7 +91,7 @@ pub fn schema_path(name: &str) -> PathBuf {
 #[track_caller]
 fn is_as_its_schema_says(document: &serde_json::Value) {
     let name = document["schema"].as_str().unwrap_or_else(|| panic!("no schema is named in\n{document:#}"));
-    let Ok(schema) = fs::read(schema_path(name)) else { return };
+    let schema = fs::read(schema_path(name)).unwrap_or_else(|error| panic!("the schema of {name}: {error}"));
     let schema = serde_json::from_slice(&schema).unwrap();
     let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
     let wrong: Vec<String> =

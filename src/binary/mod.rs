@@ -23,6 +23,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Shown};
@@ -34,7 +35,7 @@ pub use scan::{Patch, hash, hash_file};
 pub use verdict::{Finding, REBUILD, REBUILD_OTHER};
 
 /// What one ELF says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Facts {
     pub size: u64,
@@ -76,7 +77,7 @@ pub struct Facts {
 }
 
 /// The compilation units of the debug information.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Units {
     /// Those that Go's compiler made.
@@ -89,7 +90,7 @@ pub struct Units {
 }
 
 /// The Go sources that the debug information names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Sources {
     /// How many files are named by a whole path.

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use memchr::memmem::Finder;
+use schemars::JsonSchema;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::elf::hex;
@@ -30,7 +32,7 @@ const CHUNK: usize = 1 << 20;
 const OVERLAP: usize = 64;
 
 /// Whether a program carries what `rr-patch apply` adds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Patch {
     /// The added functions that are in it.
     pub found: Vec<&'static str>,

@@ -1,9 +1,12 @@
 //! What keeps a program from being debugged with Delve, or an installer from recording, and what to do.
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use super::{Content, Facts, Installer};
 
 /// One thing that is not in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
     /// Which program.
     pub program: String,

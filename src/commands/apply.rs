@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::json;
 
 use super::{Changes, Where, plan_from_originals};
 use crate::builder::verify::{self, Progress};
@@ -18,7 +17,9 @@ use crate::patch::recognise::{Marked, Recognised};
 use crate::patch::transaction::{Carrying, Failure, Kept, carry_out, sweep};
 use crate::patch::unified::Label;
 use crate::sys::process::Interrupt;
-use crate::ui::report::{self, Loose};
+use crate::ui::apply::{Applied, Manner, Outcome, save};
+use crate::ui::changes::{by, options};
+use crate::ui::document::Report;
 use crate::words::{count, seconds};
 
 #[derive(Args, Debug)]
@@ -47,7 +48,7 @@ pub struct Apply {
 }
 
 impl Apply {
-    pub fn run(&self) -> Result<Loose> {
+    pub fn run(&self) -> Result<Report<Applied>> {
         let recipe = self.changes.recipe()?;
         let checkout = self.place.checkout()?;
         checkout.refuse_operation_under_way()?;
@@ -126,27 +127,17 @@ impl Apply {
             }
             return Err(if again { without_the_earlier_patch(error) } else { error });
         }
-        let mut committed = String::new();
         if let Some(commit) = &journal.about.commit {
             checkout.put_commit(commit, &changes(&journal.plan))?;
-            let on = self.branch.as_ref().map_or(String::new(), |name| format!(" on the new branch `{name}`"));
-            committed = format!("committed as {}{on}\n", short(&commit.id));
         }
-        let text = format!(
-            "{} `{}`, {}:\n{}{}{}{}{committed}next: `{}`; `{}` takes it back\n",
-            if again { "patched again" } else { "patched" },
-            checkout.root().shown(),
-            report::by(&journal.about.how, &journal.plan),
-            report::sites(&journal.plan),
-            files(&journal.plan),
-            notes_of(&kept_aside),
-            if self.verify { "gofmt, go vet and go build have nothing to say against it\n" } else { "" },
-            self.place.command("build"),
-            self.place.command("revert"),
-        );
-        let mut data = data(&checkout, &journal.plan, &journal.about, "patched");
-        add_kept(&mut data, &kept_aside);
-        Ok(Loose::new(SCHEMA, text, data))
+        let manner = Manner { again, verified: self.verify, ..self.manner() };
+        let applied = Applied::plan(&checkout, &journal.plan, &journal.about, Outcome::Patched, manner);
+        let next = vec![self.place.command("build"), self.place.command("revert")];
+        Ok(Report::done(applied.keeping(kept_aside).next(next)))
+    }
+
+    fn manner(&self) -> Manner {
+        Manner { committing: self.commit, branch: self.branch.clone(), ..Manner::default() }
     }
 
     /// Where patched files were edited, so that they cannot be taken for originals; `planning` is what became of
@@ -159,7 +150,7 @@ impl Apply {
         seen: &[Seen],
         kept_aside: Vec<Kept>,
         planning: anyhow::Error,
-    ) -> Result<Loose> {
+    ) -> Result<Report<Applied>> {
         let edited = seen.iter().any(|seen| matches!(seen.state, State::Edited | State::Missing));
         match journal {
             // The edits lie beside the changes. The same changes again leave them as they are.
@@ -189,16 +180,8 @@ impl Apply {
     }
 
     /// What `--dry-run` prints.
-    fn would_patch(&self, checkout: &Checkout, plan: &Plan, about: &About) -> Loose {
-        let text = format!(
-            "would patch{} `{}`, {}:\n{}{}nothing was written (--dry-run); `rr-patch diff` shows the lines\n",
-            if self.commit { " and commit" } else { "" },
-            checkout.root().shown(),
-            report::by(&about.how, plan),
-            report::sites(plan),
-            files(plan)
-        );
-        Loose::new(SCHEMA, text, data(checkout, plan, about, "would patch"))
+    fn would_patch(&self, checkout: &Checkout, plan: &Plan, about: &About) -> Report<Applied> {
+        Report::done(Applied::plan(checkout, plan, about, Outcome::WouldPatch, self.manner()))
     }
 
     /// Asks Go, if that was asked for, and takes back what was `done` if Go says no or a signal ends the asking.
@@ -242,26 +225,21 @@ impl Apply {
             Ok(()) => {
                 let carrying = Carrying { durable: true, folder_modes: &journal.folders };
                 let kept = carry_out(checkout, &reversed(done), carrying)?;
-                let error = kept.iter().map(note_kept).fold(ended("the changes were taken back"), Error::detail);
+                let error = kept.iter().map(save).fold(ended("the changes were taken back"), Error::detail);
                 Err(Failure { error: error.into(), taken_back: true })
             }
         }
     }
 
     /// On a tree that says it is patched, and whose originals are not known.
-    fn on_marked(&self, checkout: &Checkout, recipe: &Recipe, marked: &Marked) -> Result<Loose> {
+    fn on_marked(&self, checkout: &Checkout, recipe: &Recipe, marked: &Marked) -> Result<Report<Applied>> {
         let root = checkout.root().shown();
         let asked_for = match recipe {
             Recipe::Structural(options) => marked.is(options),
             Recipe::Classic(_) => false,
         };
         if asked_for && marked.open.is_empty() && !self.commit {
-            let text = format!("`{root}` is patched already, as its sources say; nothing to do\n");
-            let data = json!({
-                "outcome": "unchanged", "root": checkout.root().in_json(), "base": null, "tool": marked.mark.tool,
-                "options": marked.mark.given, "changes": [], "files": [], "commit": null,
-            });
-            return Ok(Loose::new(SCHEMA, text, data));
+            return Ok(Report::done(Applied::marked(checkout, marked)));
         }
         let state = if marked.open.is_empty() { "patched in another way" } else { "partly patched" };
         Err(marked.explain(Error::refused(format!("`{root}` is {state}, and its originals are not known"))).into())
@@ -275,38 +253,30 @@ impl Apply {
         journal: &Journal,
         seen: &[Seen],
         mut kept_aside: Vec<Kept>,
-    ) -> Result<Loose> {
+    ) -> Result<Report<Applied>> {
         let checkout = locked.checkout;
         let unpatched = seen.iter().filter(|seen| matches!(seen.state, State::Original | State::CutOff));
         let done: Vec<Rewrite> =
             unpatched.map(|seen| Rewrite { before: seen.current.clone(), ..seen.rewrite.clone() }).collect();
-        let edited: Vec<&str> = edited(seen).map(|seen| seen.rewrite.path.as_str()).collect();
-        let (said, outcome) = match (done.is_empty(), self.dry_run) {
-            (true, _) => (" is patched already; nothing to do", "unchanged"),
-            (false, true) => (" would be patched where it has original bytes again", "would patch"),
-            (false, false) => (" is patched where it had original bytes again", "patched"),
+        let edited = edited(seen).map(|seen| seen.rewrite.path.clone()).collect();
+        let outcome = match (done.is_empty(), self.dry_run) {
+            (true, _) => Outcome::Unchanged,
+            (false, true) => Outcome::WouldPatch,
+            (false, false) => Outcome::Patched,
         };
         if !self.dry_run {
             kept_aside.extend(carry_out(checkout, &done, Carrying::default()).map_err(anyhow::Error::from)?);
             self.verify(locked, journal, &done)?;
         }
-        let mut text = format!("`{}`{said}\n", checkout.root().shown());
-        if !edited.is_empty() {
-            text.push_str(&format!("edited since, and left as it is: {}\n", edited.join(", ")));
-        }
-        text.push_str(&notes_of(&kept_aside));
-        let mut data = data(checkout, &journal.plan, &journal.about, outcome);
-        add_kept(&mut data, &kept_aside);
-        Ok(Loose::new(SCHEMA, text, data))
+        let applied = Applied::rest(checkout, &journal.plan, &journal.about, outcome, edited);
+        Ok(Report::done(applied.keeping(kept_aside)))
     }
 }
-
-const SCHEMA: &str = "rr-patch/apply/1";
 
 /// A commit's message: who made it, of what, and how to be rid of it.
 fn message(about: &About, plan: &Plan) -> String {
     let what = match &about.how {
-        How::Structural { options } => match report::options(options) {
+        How::Structural { options } => match self::options(options) {
             given if given.is_empty() => "Options: the defaults".into(),
             given => format!("Options: {given}"),
         },
@@ -318,7 +288,7 @@ fn message(about: &About, plan: &Plan) -> String {
     format!(
         "Run Cluster API controllers under rr record\n\nMade by rr-patch {}, {}.\n{what}\nBase: {}\n\n`rr-patch revert` takes it back.\n",
         about.tool,
-        report::by(&about.how, plan),
+        by(&about.how, plan),
         about.base.as_deref().unwrap_or("none")
     )
 }
@@ -468,22 +438,6 @@ fn without_the_earlier_patch(error: anyhow::Error) -> anyhow::Error {
     failed.detail("the earlier patch was taken back before this one was begun").into()
 }
 
-/// Says where saved versions are that came while rr-patch wrote.
-pub fn notes_of(kept: &[Kept]) -> String {
-    kept.iter().map(|kept| note_kept(kept) + "\n").collect()
-}
-
-/// The same for programs; nothing where nothing was kept.
-pub fn add_kept(data: &mut serde_json::Value, kept: &[Kept]) {
-    if !kept.is_empty() {
-        data["kept"] = kept.iter().map(|kept| json!({ "path": kept.path, "kept_as": kept.kept_as })).collect();
-    }
-}
-
-fn note_kept(Kept { path, kept_as }: &Kept) -> String {
-    format!("`{path}` was being saved by another program: that version is kept as `{kept_as}`")
-}
-
 /// Removes or keeps what an interrupted run left.
 fn clear(checkout: &Checkout, journal: Option<&Journal>) -> Result<Vec<Kept>> {
     if journal.is_none_or(|journal| journal.about.commit.is_none()) {
@@ -511,30 +465,4 @@ fn edited_since(journal: &Journal, seen: &[Seen], planning: anyhow::Error) -> an
         )
         .hint("`rr-patch revert` merges the edits into the originals; then apply again")
         .into()
-}
-
-/// The files that change, a line each.
-fn files(plan: &Plan) -> String {
-    let word = |r: &Rewrite| match (&r.before, &r.after) {
-        (None, _) => "adds   ",
-        (_, None) => "removes",
-        _ => "changes",
-    };
-    let line = |r: &Rewrite| format!("  {} {}\n", word(r), r.path);
-    plan.rewrites.iter().map(line).collect()
-}
-
-fn data(checkout: &Checkout, plan: &Plan, about: &About, outcome: &str) -> serde_json::Value {
-    let files: Vec<_> = plan
-        .rewrites
-        .iter()
-        .map(|r| json!({"path": r.path, "added": r.before.is_none(), "removed": r.after.is_none()}))
-        .collect();
-    let mut data = json!({
-        "outcome": outcome, "root": checkout.root().in_json(), "base": about.base, "tool": about.tool,
-        "changes": report::changes(plan), "files": files,
-    });
-    report::add_how(&mut data, &about.how, plan);
-    data["commit"] = json!(about.commit);
-    data
 }

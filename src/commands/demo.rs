@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 use include_dir::{Dir, DirEntry, include_dir};
-use serde_json::json;
 
-use super::{Changes, Where, apply::Apply, revert::Revert, traces::shown_length};
+use super::{Changes, Where, apply::Apply, revert::Revert};
 use crate::builder::{Prepared, Request, View};
 use crate::delve::prepare;
 use crate::doctor::{Finding, Host, Level, Purpose, Question, RECORDER, Recording, SMOKE_TEST, examine, recording};
@@ -22,8 +21,10 @@ use crate::error::{Error, render};
 use crate::patch::checkout::Checkout;
 use crate::rr::trace::{State, Store, Trace};
 use crate::sys::process::{Child, Environment, Interrupt};
-use crate::ui::document::Format;
-use crate::ui::report::Loose;
+use crate::ui;
+use crate::ui::demo::Demonstrated;
+use crate::ui::document::{Document as _, Format, Report};
+use crate::ui::trace::shown_length;
 use crate::words::{bytes, seconds};
 
 static INSTALLER: Dir = include_dir!("$CARGO_MANIFEST_DIR/fixtures/installer");
@@ -122,7 +123,7 @@ struct Shown {
 }
 
 impl Demo {
-    pub fn run(&self, format: Format) -> Result<Loose> {
+    pub fn run(&self, format: Format) -> Result<Report<Demonstrated>> {
         let mut folder = tempfile::Builder::new()
             .prefix("rr-patch-demo-")
             .tempdir()
@@ -140,31 +141,9 @@ impl Demo {
             None => "what the demo had started is ended, and its folder is removed".into(),
         };
         let shown = stage.interrupt.instead(result, &ended)?;
-        let mut text = String::from("\n");
-        text.push_str(match (shown.stand_in, shown.replayed) {
-            (true, _) => "shown with a stand-in: nothing was recorded, and nothing replayed\n",
-            (false, false) => "recorded, and not replayed\n",
-            (false, true) => "recorded, and replayed to a breakpoint and back\n",
-        });
-        match (&kept, shown.traces.first()) {
-            (Some(folder), Some(trace)) if !shown.stand_in => {
-                text.push_str(&format!("kept: {}\nnext: `rr-patch replay {}`\n", folder.shown(), trace.path.shown()));
-            }
-            (Some(folder), _) => text.push_str(&format!("kept: {}\n", folder.shown())),
-            (None, _) => text.push_str(
-                "on your own checkout: `rr-patch apply PATH`, `rr-patch build PATH`, `rr-patch record PATH -- create \
-                 cluster`, `rr-patch replay`, `rr-patch revert PATH`\n",
-            ),
-        }
-        let names: Vec<&str> = shown.traces.iter().map(|trace| trace.name.as_str()).collect();
-        let data = json!({
-            "recorder": if shown.stand_in { "stand-in" } else { "rr" },
-            "command_line": shown.recorder,
-            "traces": names,
-            "replayed": shown.replayed,
-            "folder": kept.as_deref().map(Path::in_json),
-        });
-        Ok(Loose::new("rr-patch/demo/1", text, data))
+        let Shown { recorder, stand_in, traces, replayed } = shown;
+        let by = if stand_in { ui::demo::Recorder::StandIn } else { ui::demo::Recorder::Rr };
+        Ok(Report::done(Demonstrated::new(by, recorder, &traces, replayed, kept.as_deref())))
     }
 }
 
@@ -186,7 +165,7 @@ fn play(folder: &Path, stage: &mut Stage) -> Result<Shown> {
         commit: false,
         branch: None,
     };
-    stage.show(&apply.run()?.text)?;
+    stage.show(apply.run()?.result.text())?;
 
     stage.step("rr-patch build: MODE=dev TAGS=release ./hack/build.sh (a minute or two if Go's cache is cold)")?;
     let checkout = Checkout::discover(Some(&installer), None)?;
@@ -217,7 +196,7 @@ fn play(folder: &Path, stage: &mut Stage) -> Result<Shown> {
     }
 
     stage.step("rr-patch revert: every byte as before")?;
-    stage.show(&Revert { place, force: false }.run()?.text)?;
+    stage.show(Revert { place, force: false }.run()?.result.text())?;
     let after = contents(&installer)?;
     if let Some((path, _)) = before.iter().find(|file| !after.contains(file)) {
         return Err(Error::failed(format!("`{}` is not as it was", path.shown())).into());

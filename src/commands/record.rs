@@ -1,6 +1,5 @@
 //! `rr-patch record`: run a patched installer, and stay until the traces of its controllers are closed.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -10,24 +9,21 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use bytesize::ByteSize;
 use clap::Args;
-use serde_json::{Value, json};
 
-use super::traces::{shown_length, table};
 use crate::binary::{REBUILD, carries_patch, embedded};
-use crate::builder::CORE;
 use crate::doctor::{
     Finding, Host, LEAST_FREE, Level, Question, RECORDER, Recorder, Recording, Software, delve, recording,
 };
-use crate::error::{Error, Exit, Shown, plain, plain_name};
+use crate::error::{Error, Exit, Shown, plain};
 use crate::patch::checkout::Checkout;
 use crate::patch::go::holds;
 use crate::patch::recognise::Recognised;
-use crate::rr::record::{Free, Outcome, Room, Run, Stopped, folder_below, make_latest};
-use crate::rr::trace::{Sidecar, State, Store, Trace};
+use crate::rr::record::{Free, Room, Run, Stopped, folder_below, make_latest};
+use crate::rr::trace::{Sidecar, State, Store};
 use crate::sys::process::{Child, Environment, Interrupt, for_child};
-use crate::ui::document::Format;
-use crate::ui::report::Loose;
-use crate::words::{bytes, count, quoted, seconds};
+use crate::ui::document::{Format, Report};
+use crate::ui::record::Recorded;
+use crate::words::{bytes, quoted};
 
 /// Reading an installer of more bytes takes its time, and whoever waits is told.
 const LARGE: u64 = 100 << 20;
@@ -99,7 +95,7 @@ fn say(line: &str) {
 }
 
 impl Record {
-    pub fn run(&self, format: Format) -> Result<Loose> {
+    pub fn run(&self, format: Format) -> Result<Report<Recorded>> {
         self.refuse_without_dashes()?;
         let interrupt = Interrupt::hold()?;
         let (installer, checkout) = self.installer()?;
@@ -158,11 +154,18 @@ impl Record {
                 None => {}
             }
         }
-        let mut report = self.report(&installer, &own, &store, &outcome);
-        if outcome.traces.is_empty() && checkout.as_ref().is_some_and(chooses_by_feature_gate) {
-            report.text.extend_from_slice(CHOOSE_CLUSTER_API.as_bytes());
+        match outcome.stopped {
+            Some(Stopped::NoRoom(_)) => say(&format!("hint: {MAKE_ROOM}")),
+            None if !outcome.end.success() => say(&format!("error: the installer ended with {}", outcome.end)),
+            _ => {}
         }
-        Ok(report)
+        let by_name = Some(&own).filter(|_| self.trace_dir.is_none());
+        let Report { result, exit } = Recorded::new(&installer, by_name, &store, &outcome);
+        let result = match outcome.traces.is_empty() && checkout.as_ref().is_some_and(chooses_by_feature_gate) {
+            true => result.because(CHOOSE_CLUSTER_API),
+            false => result,
+        };
+        Ok(Report { result, exit })
     }
 
     /// # Errors
@@ -292,90 +295,6 @@ impl Record {
         let error = hints.into_iter().fold(error, Error::hint);
         let doctor = "`rr-patch doctor` looks at everything, and with --fix runs such commands";
         Err(error.hint(doctor).hint("--unchecked starts the installer all the same").into())
-    }
-
-    fn report(&self, installer: &Path, own: &Store, store: &Store, outcome: &Outcome) -> Loose {
-        let Outcome { end, asked, stopped, traces, lost, took } = outcome;
-        let complete = traces.iter().filter(|trace| trace.state == State::Complete).count();
-        let exit = |trace: &Trace| trace.sidecar.as_ref().and_then(|sidecar| sidecar.exit.clone());
-        let mut text = String::new();
-        if !traces.is_empty() {
-            let row = |trace: &Trace| {
-                [
-                    plain_name(trace.controller()),
-                    trace.state.word().to_owned(),
-                    exit(trace).unwrap_or_else(|| "not known".into()),
-                    shown_length(trace),
-                    bytes(trace.size),
-                    plain_name(&trace.name),
-                ]
-            };
-            let rows: Vec<_> = traces.iter().map(row).collect();
-            text.push_str(&table(["controller", "state", "exit", "length", "size", "trace"], &rows));
-            text.push('\n');
-        }
-        let how = match stopped {
-            Some(Stopped::Asked) => ", as it was asked to,",
-            Some(Stopped::NoRoom(_)) => ", stopped for want of room,",
-            None => "",
-        };
-        let _ = writeln!(text, "the installer ended{how} with {end} after {}", seconds(*took));
-        let _ = match (traces.len(), complete) {
-            (0, _) => writeln!(text, "nothing was recorded: what the installer printed says whether it came to that"),
-            (all, complete) if all == complete => {
-                writeln!(text, "{} in `{}`, complete", count(all, "trace"), store.root().shown())
-            }
-            (all, complete) => writeln!(
-                text,
-                "{} in `{}`, of which {complete} can be replayed{}",
-                count(all, "trace"),
-                store.root().shown(),
-                if *lost { ": a recorder did not close its trace and had to be killed" } else { "" }
-            ),
-        };
-        // The core controller has little to say about a platform.
-        let replayable = traces.iter().filter(|trace| trace.state == State::Complete);
-        let next = replayable.min_by_key(|trace| trace.controller() == CORE).map(|trace| {
-            // By its name in rr's own folder, or with the folder that was given.
-            match trace.path.strip_prefix(own.root()) {
-                Ok(below) if self.trace_dir.is_none() => {
-                    format!("rr-patch replay {}", quoted(&below.to_string_lossy()))
-                }
-                _ => format!("rr-patch replay {}", quoted(&trace.path.to_string_lossy())),
-            }
-        });
-        if let Some(next) = &next {
-            let _ = writeln!(text, "next: `{next}`");
-        }
-        let all: Vec<Value> = traces
-            .iter()
-            .map(|trace| {
-                json!({
-                    "controller": trace.controller(), "trace": trace.name, "path": trace.path.in_json(), "state": trace.state,
-                    "size": trace.size, "exit": exit(trace),
-                })
-            })
-            .collect();
-        let data = json!({
-            "installer": installer.in_json(), "end": end.to_string(), "seconds": took.as_secs_f64(), "asked_to_stop": asked,
-            "stopped_with_bytes_free": match stopped { Some(Stopped::NoRoom(free)) => Some(free), _ => None },
-            "folder": store.root().in_json(), "traces": all, "next": next,
-        });
-        let report = Loose::new("rr-patch/record/1", text, data);
-        let exit = match stopped {
-            // Ctrl-C that cost a trace is not the end that was asked for.
-            _ if complete < traces.len() => Exit::Found,
-            Some(Stopped::NoRoom(_)) => Exit::Found,
-            Some(Stopped::Asked) if !end.success() => Exit::Interrupted,
-            _ if !end.success() || traces.is_empty() => Exit::Found,
-            _ => Exit::Done,
-        };
-        match stopped {
-            Some(Stopped::NoRoom(_)) => say(&format!("hint: {MAKE_ROOM}")),
-            None if !end.success() => say(&format!("error: the installer ended with {end}")),
-            _ => {}
-        }
-        Loose { exit, ..report }
     }
 }
 

@@ -11,6 +11,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
@@ -18,7 +20,7 @@ use crate::patch::plan::Rewrite;
 use crate::patch::swap::{Folder, Found, Prepared, Put, Verdict, changed, refuse_other_owner};
 
 /// A save that came while rr-patch wrote, kept beside its file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Kept {
     /// The file, from the installer's root.
     pub path: String,

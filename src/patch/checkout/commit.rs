@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use git2::build::TreeUpdateBuilder;
 use git2::{ErrorCode, FileMode, Oid, Repository};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::index::{self, LockedIndex};
@@ -21,7 +22,7 @@ use crate::sys::ffi;
 use crate::sys::write;
 
 /// A commit of the changes, on top of what was checked out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Commit {
     pub id: String,
     pub parent: String,

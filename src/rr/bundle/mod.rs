@@ -20,6 +20,7 @@ mod unpack;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -43,7 +44,7 @@ const SCHEMA: &str = "rr-patch/bundle/1";
 const MANIFEST_SCHEMA: &str = "rr-patch/bundle-manifest/1";
 
 /// What is in a bundle.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Head {
     pub schema: String,
     /// Our name and version.
@@ -61,7 +62,7 @@ pub struct Head {
 }
 
 /// One trace of a bundle.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Packed {
     /// Its folder.
     pub name: String,
@@ -87,7 +88,7 @@ pub struct Packed {
 }
 
 /// The sources of all programs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sources {
     pub packed: usize,
     /// Those that are not on the host that packed.
@@ -97,7 +98,7 @@ pub struct Sources {
 }
 
 /// A git checkout that sources lie in.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Checkout {
     pub folder: PathBuf,
     pub commit: String,

@@ -52,7 +52,7 @@ pub struct Started {
 }
 
 /// Where the bytes of a mapped file are for a replay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kept {
     /// A reflink in the trace.

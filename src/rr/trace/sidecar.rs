@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Shown};
@@ -19,7 +20,7 @@ const SCHEMA: &str = "rr-patch/sidecar/1";
 const LARGEST: u64 = 1 << 20;
 
 /// What a trace does not remember: who recorded what, and with which programs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Sidecar {
     /// Set by [`Sidecar::write`].
