@@ -1,9 +1,9 @@
-//! A bundle into a folder: verified to the last byte before there is anything under its name, and never
-//! a byte outside of the folder.
+//! Unpacks a bundle into a folder. The folder gets its name only after every byte was verified, and nothing is
+//! written outside it.
 //!
-//! What comes in may have been made by anybody. Only plain files are taken, below folders that the head
-//! names, each once, as many and as large as the head says; they are written to a new folder beside the
-//! target, where there is nothing that a path could lead through, and compared with the manifest.
+//! A bundle can come from anyone. Only plain files are accepted, in folders that the head names, each path once, with
+//! the number and the sizes that the head states. They are written to a new folder beside the target, where no
+//! existing link can redirect a path, and then compared with the manifest.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -24,32 +24,32 @@ use crate::words::bytes;
 
 const UNFINISHED: &str = "unpack";
 
-/// Larger heads and manifests are none: they are kept in memory.
+/// The largest head or manifest that is accepted: both are kept in memory.
 const LARGEST_HEAD: u64 = 16 << 20;
 const LARGEST_MANIFEST: u64 = 48 << 20;
 
 /// The longest path of an entry.
 const LONGEST_PATH: u64 = 4096;
 
-/// More than a bundle can need.
+/// The most entries that are accepted, more than a bundle needs.
 const MOST_ENTRIES: u64 = 1_000_000;
 
-/// The window of zstd's level 19, twice.
+/// The largest window that is accepted: twice that of zstd's level 19.
 const WINDOW_LOG: u32 = 24;
 
-/// How to unpack.
+/// Options for unpacking.
 pub struct Unpacking<'a> {
-    /// The folder below which a folder for the bundle is made.
+    /// The parent of the new folder.
     pub folder: &'a Path,
-    /// The name of that folder; the bundle's own if not given.
+    /// The name of the new folder; by default that of the bundle.
     pub name: Option<&'a str>,
     /// The file with the key for an encrypted bundle.
     pub identity: Option<&'a Path>,
-    /// Is told how many bytes of how many are done, and may stop it.
+    /// Called with the number of bytes done and the total. An error stops the unpacking.
     pub progress: &'a mut dyn FnMut(u64, u64) -> Result<()>,
 }
 
-/// What was unpacked, and where it is now.
+/// The unpacked traces and their location.
 #[derive(Debug)]
 pub struct Unpacked {
     pub folder: PathBuf,
@@ -62,8 +62,8 @@ pub struct Unpacked {
 /// Unpacks a bundle.
 ///
 /// # Errors
-/// A file that is no bundle, is damaged, or says other than it holds; a key that does not fit; a folder
-/// that is there already. Nothing is left of it then.
+/// A file that is not a bundle, is damaged, or contradicts its head; a wrong key; a target folder that exists.
+/// Everything unpacked is then removed.
 pub fn unpack(file: &Path, unpacking: Unpacking) -> Result<Unpacked> {
     let Unpacking { folder, name, identity, progress } = unpacking;
     let target = folder.join(target_name(file, name)?);
@@ -96,7 +96,7 @@ pub fn unpack(file: &Path, unpacking: Unpacking) -> Result<Unpacked> {
     }
     syncfs(&lock).with_context(|| cannot_write(folder))?;
     rename_new(new.path(), &target).with_context(|| cannot_write(&target))?;
-    // It has another name now: there is nothing left to remove.
+    // The folder was renamed: there is nothing left to remove.
     let _ = new.keep();
     sync(folder)?;
     let traces = head.traces.iter().map(|packed| Trace::open(&target.join(&packed.name))).collect::<Result<_>>()?;
@@ -108,7 +108,7 @@ fn cannot_write(path: &Path) -> String {
     format!("cannot write `{}`", path.shown())
 }
 
-/// The bundle's name without what it ends with.
+/// The bundle's name without its extensions.
 pub fn target_name(file: &Path, name: Option<&str>) -> Result<String> {
     let own = file.file_name().unwrap_or_default().to_string_lossy();
     let own =
@@ -127,7 +127,7 @@ fn refused(file: &Path, why: &str) -> Error {
     Error::refused(format!("`{}` {why}", file.shown()))
 }
 
-/// The tar in it.
+/// The tar stream in a bundle.
 fn decompressed(file: &Path, identity: Option<&Path>) -> Result<Box<dyn Read>> {
     let mut start = [0; 22];
     let mut opened = File::open(file).with_context(|| format!("cannot read `{}`", file.shown()))?;
@@ -138,7 +138,7 @@ fn decompressed(file: &Path, identity: Option<&Path>) -> Result<Box<dyn Read>> {
             read => length += read,
         }
     }
-    // From the start again, even where it cannot be rewound.
+    // Read the first bytes again, also from a file that cannot be rewound.
     let whole = BufReader::with_capacity(1 << 17, io::Cursor::new(start).take(length as u64).chain(opened));
     let compressed: Box<dyn Read> = match (&start, identity) {
         (b"age-encryption.org/v1\n", Some(identity)) => decrypted(file, whole, identity)?,
@@ -197,7 +197,8 @@ impl Reading<'_> {
         let (mut head, mut manifest) = (None::<Head>, None::<Manifest>);
         let mut sums: Vec<Sum> = Vec::new();
         let (mut long, mut done) = (None::<String>, 0);
-        // Raw, since only plain files are wanted: nobody else's idea of names, links and attributes.
+        // Raw entries: only plain files are accepted, so the tar crate must not interpret names, links and
+        // attributes.
         for entry in archive.entries()?.raw(true) {
             let mut entry = entry.map_err(|error| damaged(self, error))?;
             let kind = entry.header().entry_type();
@@ -254,7 +255,7 @@ impl Reading<'_> {
         Ok(head)
     }
 
-    /// The head or the manifest, which is written like any other entry and read as well.
+    /// Reads the head or the manifest, which is also written like any other entry.
     fn document(
         &mut self,
         entry: &mut impl Read,
@@ -304,7 +305,7 @@ impl Reading<'_> {
         Ok(head)
     }
 
-    /// Only what a bundle holds: files of its traces, and sources. Nothing else gets as far as a path.
+    /// Accepts only files of the bundle's traces, and sources. All other paths are refused here.
     fn check_path(&self, head: &Head, path: &str) -> Result<()> {
         let parts: Vec<&str> = path.split('/').collect();
         let plain = parts.iter().all(|part| !["", ".", ".."].contains(part) && !part.contains('\0'));
@@ -320,7 +321,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Writes an entry to the new folder. A path that is there already is refused by the file system.
+    /// Writes an entry to the new folder. The file system refuses a path that already exists.
     fn write(&mut self, entry: &mut impl Read, path: &str, mode: u32, done: (u64, u64)) -> Result<Sum> {
         let to = self.new.path().join(path);
         let parent = to.parent().unwrap_or(self.new.path());
@@ -342,7 +343,7 @@ impl Reading<'_> {
         };
         let mut hashing = Hashing::new(entry, &mut see);
         let mut out = BufWriter::with_capacity(1 << 17, out);
-        // What cannot be written and what cannot be read are told apart: only the latter is the bundle's fault.
+        // Read and write errors are handled separately: only read errors are the bundle's fault.
         let mut buffer = vec![0; 1 << 16];
         loop {
             match hashing.read(&mut buffer) {
@@ -355,13 +356,14 @@ impl Reading<'_> {
         Ok(hashing.sum(path))
     }
 
-    /// The times of a trace's files tell when it was recorded. That is all: an error is none.
+    /// Sets a file's modification time, from which the time of the recording is derived. Best effort: the times are
+    /// only displayed.
     fn set_time(&self, path: &str, time: std::time::SystemTime) {
         let file = OpenOptions::new().write(true).open(self.new.path().join(path));
         let _ = file.and_then(|file| file.set_modified(time));
     }
 
-    /// Reads to the end, so that zstd and age have seen all: they find there what was cut off or changed.
+    /// Reads to the end, so that zstd and age check the whole stream for truncation and changes.
     fn drain(&self, rest: &mut impl Read) -> Result<()> {
         let mut buffer = vec![0; 1 << 16];
         let mut more = 0;
@@ -398,7 +400,7 @@ impl Reading<'_> {
     }
 }
 
-/// Whether what was unpacked is a trace, and one that needs nothing of this host.
+/// Checks that an unpacked folder is a trace and needs no files of this host.
 fn verify_trace(file: &Path, folder: &Path) -> Result<()> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let refused = |why: String| refused(file, &format!("holds `{name}`, {why}"));

@@ -1,4 +1,4 @@
-//! Whether a trace can be replayed, as far as its folder tells.
+//! Checks from a trace's folder whether the trace can be replayed.
 
 use anyhow::Result;
 
@@ -8,20 +8,20 @@ use crate::error::Shown;
 /// The compatibility number of rr 5.6 and later.
 const COMPATIBILITY: i32 = 3;
 
-/// What stands in the way of a replay.
+/// The problems that a replay would have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Check {
-    /// Why no rr can replay it here.
+    /// Reasons why no rr can replay the trace here.
     pub obstacles: Vec<String>,
-    /// What may go wrong.
+    /// Possible problems.
     pub warnings: Vec<String>,
 }
 
 impl Trace {
-    /// Looks for what a replay would stumble over.
+    /// Looks for problems that a replay would have.
     ///
     /// # Errors
-    /// None for a trace that is damaged: that is an obstacle.
+    /// None: damage to the trace is reported as an obstacle.
     pub fn check(&self) -> Check {
         let mut check = Check::default();
         if let Some(problem) = &self.sidecar_problem {
