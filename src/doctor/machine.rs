@@ -1,4 +1,4 @@
-//! The probes of the machine itself: processor, counters, kernel and its settings, room for traces.
+//! The probes for the machine: processor, counters, kernel and its settings, space for traces.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 
-/// The numbers of the errors that perf_event_open tells apart.
+/// The errno values that perf_event_open distinguishes.
 const ENOENT: i32 = 2;
 const ENODEV: i32 = 19;
 const EOPNOTSUPP: i32 = 95;
@@ -72,7 +72,7 @@ fn forces_microarchitecture(rr: &Recorder) -> bool {
     rr.arguments.iter().any(|argument| argument.starts_with("-A") || argument.starts_with("--microarch"))
 }
 
-/// What works where there are no counters for rr: counting in software.
+/// Adds the alternative for machines without counters: software counters.
 fn instead(examination: &Examination, finding: Finding) -> Finding {
     match &examination.recorder {
         Ok(rr) if rr.software_counters => {
@@ -91,7 +91,7 @@ fn instead(examination: &Examination, finding: Finding) -> Finding {
     }
 }
 
-/// The CPU that recordings are bound to: 0, unless RR_PATCH_RECORD says otherwise.
+/// The CPU that recordings are bound to: 0 unless RR_PATCH_RECORD sets another.
 fn bound_to(examination: &Examination) -> Option<usize> {
     let Ok(rr) = &examination.recorder else { return Some(0) };
     if rr.arguments.is_empty() {
@@ -109,7 +109,7 @@ fn bound_to(examination: &Examination) -> Option<usize> {
     None
 }
 
-/// The event of the processor that rr counts, or the kernel's general one.
+/// The processor's event that rr counts, or the kernel's generic event.
 fn branches(processor: &Processor) -> (Event, String) {
     match processor.microarchitecture() {
         Some(known) if known.branches != 0 => (Event::Branches(known.branches), format!("r{:x}", known.branches)),
@@ -165,7 +165,7 @@ pub fn counters(examination: &Examination) -> Finding {
     }
 }
 
-/// An error without its number, which Rust puts after it.
+/// An error without the errno that Rust appends.
 fn short(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
@@ -180,7 +180,7 @@ fn virtual_pmu(examination: &Examination, finding: Finding) -> Finding {
         .advise("VMware by \"Virtualize CPU performance counters\", a cloud by a metal or larger instance")
 }
 
-/// A list of the kernel's, like `0-3,8`.
+/// Parses a kernel list such as `0-3,8`.
 fn numbers(list: &str) -> Vec<usize> {
     let range = |part: &str| -> Option<Vec<usize>> {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
@@ -204,7 +204,7 @@ pub fn cpu(examination: &Examination) -> Finding {
     let bind = |finding: Finding| {
         finding.advise(format!("`rr-patch apply --bind-to-cpu {better}`, or --bind-to-cpu={better} in RR_PATCH_RECORD"))
     };
-    // Since June 2025 the main branch knows both kinds; software counters need none.
+    // rr's main branch supports both kinds of cores since June 2025. Software counters need no support.
     let tells_apart =
         examination.counts_in_software() || examination.recorder.as_ref().is_ok_and(Recorder::is_from_main);
     match (bound, &hybrid) {
@@ -229,7 +229,7 @@ pub fn cpu(examination: &Examination) -> Finding {
     }
 }
 
-/// rr is reliable on Zen with one thread only, unless SpecLockMap is off (rr-debugger/rr#2034).
+/// On Zen, rr is reliable with a single thread only, unless SpecLockMap is off (rr-debugger/rr#2034).
 pub fn spec_lock_map(examination: &Examination) -> Option<Finding> {
     const SCRIPT: &str = "/usr/share/doc/rr/examples/zen_workaround.py"; // Debian's package
     let known = examination.processor.microarchitecture()?;
@@ -259,7 +259,7 @@ pub fn spec_lock_map(examination: &Examination) -> Option<Finding> {
     })
 }
 
-/// rr looks at it from Comet Lake on: 5.6 to 5.9 warn, the main branch refuses.
+/// rr checks this from Comet Lake on: 5.6 to 5.9 warn, the main branch refuses.
 pub fn freeze_on_smi(examination: &Examination) -> Option<Finding> {
     let known = examination.processor.microarchitecture()?;
     let concerned = examination.processor.maker == Some(Maker::Intel)
@@ -279,7 +279,7 @@ pub fn freeze_on_smi(examination: &Examination) -> Option<Finding> {
     })
 }
 
-/// Whether rr itself records or replays at this level; above 1 it depends.
+/// Whether rr itself records and replays at this level; above 1 it depends on the kernel and the rr.
 fn rr_works_at(examination: &Examination, level: i64) -> bool {
     let host = examination.host;
     let Ok(rr) = &examination.recorder else { return level <= 1 };
@@ -287,7 +287,7 @@ fn rr_works_at(examination: &Examination, level: i64) -> bool {
         return true;
     }
     if rr.version >= Version(5, 9, 0) {
-        // By a signal for context switches that kernels send right since 6.10.
+        // rr uses a signal for context switches that kernels deliver correctly since 6.10.
         level <= 2 && release(host).is_some_and(|kernel| kernel >= Version(6, 10, 0))
     } else {
         host.capable(CAP_SYS_ADMIN) || host.capable(CAP_PERFMON)
@@ -314,7 +314,7 @@ pub fn paranoid(examination: &Examination) -> Finding {
             finding.warning(format!("{level}: rr records, but Delve will not replay here"))
         }
         (Some(Purpose::Record), false) => finding.trouble(format!("{level}: rr refuses to record")),
-        // Not even for root.
+        // Not even root is allowed.
         (_, true) => finding.trouble(format!("{level}: Delve refuses to replay, though rr may record")).of_replays(),
         (_, false) => finding.trouble(format!("{level}: rr and Delve refuse")),
     };
@@ -324,12 +324,12 @@ pub fn paranoid(examination: &Examination) -> Finding {
     }
 }
 
-/// What sets `perf_event_paranoid` to 1, the level that Delve replays at.
+/// The commands that set `perf_event_paranoid` to 1, the highest level at which Delve replays.
 pub fn allow_perf_events(distribution: &Distribution) -> Result<Vec<String>, String> {
     distribution.sysctl("kernel.perf_event_paranoid", 1, "60-rr-patch-perf.conf")
 }
 
-/// Said since instructions for rr often set it to 0, which shows the kernel's addresses to everybody.
+/// A warning, because instructions for rr often set this to 0, which shows kernel addresses to every user.
 pub fn kernel_pointers(examination: &Examination) -> Option<Finding> {
     let level = examination.host.number(KERNEL_POINTERS)?;
     let finding = Finding::new("kptr_restrict", KERNEL_POINTERS, "");
@@ -338,7 +338,7 @@ pub fn kernel_pointers(examination: &Examination) -> Option<Finding> {
     )))
 }
 
-/// The kernel shows by this flag what `arch_prctl(ARCH_SET_CPUID)` goes by.
+/// The kernel shows with this flag whether `arch_prctl(ARCH_SET_CPUID)` works.
 pub fn cpuid_faulting(examination: &Examination) -> Option<Finding> {
     let rr = examination.recorder.as_ref().ok()?;
     if !examination.processor.is_x86() {
@@ -377,7 +377,7 @@ pub fn ptrace_scope(examination: &Examination) -> Finding {
         _ => {
             let finding = finding.trouble(format!("{scope}: nobody may trace until the next boot"));
             match setting() {
-                // The kernel takes nothing back from 3; the file counts at the next boot.
+                // The kernel does not allow lowering the value from 3; the file takes effect at the next boot.
                 Ok(commands) => finding.fix(commands.into_iter().take(1)).advise("then reboot"),
                 Err(words) => finding.advise(words).advise("then reboot that machine"),
             }
@@ -420,7 +420,7 @@ pub fn kernel(examination: &Examination) -> Finding {
     }
 }
 
-/// Where rr puts traces: `TraceStream.cc` of every release since 5.3.
+/// rr's trace folder, by the rules in `TraceStream.cc` of every release since 5.3.
 fn trace_root(host: &Host) -> (PathBuf, &'static str) {
     if let Some(folder) = host.variable("_RR_TRACE_DIR") {
         return (folder.into(), "_RR_TRACE_DIR");
@@ -435,12 +435,12 @@ fn trace_root(host: &Host) -> (PathBuf, &'static str) {
     }
 }
 
-/// The folder, or what there is of the way to it.
+/// The folder, or its nearest existing parent.
 fn existing(host: &Host, folder: &Path) -> PathBuf {
     folder.ancestors().find(|folder| host.locate(folder).exists()).unwrap_or(Path::new("/")).to_owned()
 }
 
-/// The mount point and the kind of the file system that holds a path.
+/// The mount point and the type of the file system that contains a path.
 fn mount(host: &Host, path: &Path) -> Option<(String, String)> {
     let root = host.locate("/").canonicalize().ok()?;
     let real = host.locate(existing(host, path)).canonicalize().ok()?;
@@ -450,7 +450,7 @@ fn mount(host: &Host, path: &Path) -> Option<(String, String)> {
         let mut fields = line.split(' ').skip(1);
         Some((fields.next()?.replace("\\040", " "), fields.next()?.to_owned()))
     });
-    // Of two that are mounted on one folder, the later is seen.
+    // If two file systems are mounted on one folder, the later one is visible.
     lines.filter(|(point, _)| real.starts_with(point)).max_by_key(|(point, _)| point.len())
 }
 
@@ -476,7 +476,7 @@ pub fn trace_folder(examination: &Examination) -> Finding {
     }
 }
 
-/// tempfile wraps the error and adds the path, which we print ourselves.
+/// tempfile wraps the error and adds the path, which the finding already shows.
 fn io_error(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error)
 }
@@ -487,7 +487,7 @@ pub fn room(examination: &Examination) -> Finding {
     let host = examination.host;
     let (folder, _) = trace_root(host);
     let there = existing(host, &folder);
-    // A trace of a vSphere controller: 106 MB, 102 of them the copy of its program.
+    // Example: a trace of a vSphere controller has 106 MB; 102 of them are the copy of its program.
     let finding = Finding::new("room for traces", there.shown(), "2 GiB");
     let free = match host.free(&there) {
         Ok(free) => free,
@@ -504,7 +504,7 @@ pub fn room(examination: &Examination) -> Finding {
     }
 }
 
-/// On one file system rr links the recorded program into the trace; else the trace names its path only,
+/// On the same file system rr links the recorded program into the trace. Otherwise the trace has only its path,
 /// unless RR_COPY_ALL_FILES is set.
 pub fn install_folder(examination: &Examination) -> Option<Finding> {
     let host = examination.host;
