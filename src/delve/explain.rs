@@ -1,33 +1,33 @@
-//! What Delve and rr say when they fail, as the cause and what to do.
+//! Explains errors of Delve and rr: the cause and the remedy.
 //!
-//! If rr ends before Delve can talk to it, Delve's own word is only `EOF`; rr's lines are above it.
-//! The texts are those of rr 5.3 to its master of 2026 (`src/PerfCounters*.cc`, `src/ReplaySession.cc`,
+//! If rr exits before Delve can connect to it, Delve itself prints only `EOF`; rr's lines are above it. The texts
+//! come from rr 5.3 to its main branch of 2026 (`src/PerfCounters*.cc`, `src/ReplaySession.cc`,
 //! `src/ReplayTimeline.cc`, `src/TraceStream.cc`, `src/AutoRemoteSyscalls.cc`) and Delve 1.20 to 1.27
 //! (`cmd/dlv/cmds/commands.go`, `pkg/proc/gdbserial/rr.go`, `pkg/goversion/compat.go`).
 
 use crate::doctor::{Recorder, Version};
 
-/// What went wrong, and what to type or do.
+/// The cause of an error, and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
     pub what: String,
     pub hints: Vec<String>,
 }
 
-/// What was tried.
+/// The circumstances of the failed replay.
 pub struct Circumstances<'a> {
     pub rr: &'a Recorder,
     pub delve: Version,
-    /// Whether rr was told to count in software.
+    /// Whether rr was started with software counters.
     pub software: bool,
     pub listen: Option<String>,
-    /// What sets `perf_event_paranoid` so that Delve replays: commands, or words where none helps.
+    /// The commands that set `perf_event_paranoid` so that Delve replays, or advice in words if no command helps.
     pub allow_perf_events: Result<Vec<String>, String>,
-    /// What installs a Delve that understands this rr.
+    /// The command that installs a Delve for this rr.
     pub install_delve: String,
 }
 
-/// A text that Delve or rr prints, and what it means. `found` is the line that holds it.
+/// A text in the output of Delve or rr, and its meaning. `found` is the line that contains it.
 struct Known {
     text: &'static str,
     means: fn(found: &str, at: &Circumstances<'_>) -> Cause,
@@ -37,7 +37,7 @@ fn cause(what: impl Into<String>, hints: &[&str]) -> Cause {
     Cause { what: what.into(), hints: hints.iter().map(|&hint| hint.to_owned()).collect() }
 }
 
-/// The first that fits counts: rr's own words before what follows from them.
+/// The first match counts, so rr's own messages come before the errors that follow from them.
 const KNOWN: [Known; 27] = [
     Known { text: "/proc/sys/kernel/perf_event_paranoid <=", means: paranoid },
     Known {
@@ -150,14 +150,14 @@ const KNOWN: [Known; 27] = [
     Known { text: "could not read debug info", means: no_dwarf },
 ];
 
-/// What the lines mean.
+/// The cause that the lines show.
 pub fn explain(lines: &[String], at: &Circumstances<'_>) -> Cause {
     let known = KNOWN.iter().find_map(|known| {
         let found = lines.iter().find(|line| line.contains(known.text))?;
         Some((known.means)(found, at))
     });
     known.unwrap_or_else(|| match lines.iter().any(|line| line.contains("Launch debugger with")) {
-        // An older Delve shows what it does not understand.
+        // An older Delve prints the packet that it does not understand.
         true => old_delve("", at),
         false => cause(
             "Delve could not open the trace",
@@ -284,7 +284,7 @@ mod tests {
         explain(&text.lines().map(str::to_owned).collect::<Vec<_>>(), &at)
     }
 
-    /// What the programs print, as it was seen or as it stands in their sources, and a word of the cause.
+    /// Output of the programs, observed or copied from their sources, and a word of the expected cause.
     const SAID: [(&str, &str); 18] = [
         ("  what():  kj/io.c++:117: failed: expected result.size() > 0 [0 > 0]; Premature EOF\nEOF", "is damaged"),
         ("rr needs /proc/sys/kernel/perf_event_paranoid <= 1, but it is 2", "1 or less, and it is 2"),
