@@ -197,7 +197,7 @@ pub fn refuse_while_building(checkout: &Checkout) -> Result<()> {
 fn held(checkout: &Checkout, holder: Option<&Holder>) -> Error {
     let error = Error::refused(format!("`{}` is being built", checkout.root().shown()));
     match holder {
-        None => error.detail("held by: another rr-patch that has only just begun").hint("try again in a moment"),
+        None => error.detail("held by: another rr-patch, which has just started").hint("try again in a moment"),
         Some(holder) => error
             .detail(format!("held by: {}", holder.told()))
             .hint(format!("wait for it to end, or end it: `kill {}`", holder.pid)),
@@ -214,7 +214,7 @@ fn refuse_orphans(checkout: &Checkout, group: i32) -> Result<()> {
     let Some(orphan) = orphan else { return Ok(()) };
     let command = orphan.cmdline().unwrap_or_default().join(" ");
     Err(Error::refused(format!(
-        "an earlier build of `{}` still runs, though its rr-patch is gone",
+        "an earlier build of `{}` is still running, although its rr-patch has ended",
         checkout.root().shown()
     ))
     .detail(format!("found: process {} of group {group}: {command}", orphan.pid()))

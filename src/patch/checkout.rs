@@ -123,7 +123,7 @@ impl Checkout {
                     "name one: `rr-patch COMMAND PATH`; an installer vendored inside another checkout: `--root PATH`",
                 )
             } else {
-                error.hint("`--root` takes the installer's folder as seen from the top of the checkout")
+                error.hint("`--root` takes the installer's folder, relative to the top of the checkout")
             }
         })?;
 
@@ -179,7 +179,7 @@ impl Checkout {
         match self.git.as_ref().and_then(|git| git.under_way) {
             None => Ok(()),
             Some(what) => Err(Error::refused(format!("a {what} is in progress in `{}`", self.top.shown()))
-                .hint(format!("end it first: `git {what} --continue` or `git {what} --abort`"))
+                .hint(format!("finish it first: `git {what} --continue` or `git {what} --abort`"))
                 .into()),
         }
     }
@@ -193,7 +193,7 @@ impl Checkout {
     pub fn ignores(&self, path: &str) -> Result<bool> {
         let Some(repository) = open(&self.root)? else { return Ok(true) };
         let ignored = repository.is_path_ignored(self.below_top().join(path));
-        ignored.map_err(|error| unreadable(&repository, &format!("what git ignores, for `{path}`,"), &error).into())
+        ignored.map_err(|error| unreadable(&repository, &format!("the ignore rules for `{path}`"), &error).into())
     }
 
     /// Reads a file; `None` if it does not exist.
@@ -240,7 +240,7 @@ impl Checkout {
                 let shown = here.strip_prefix(&self.root).unwrap_or(&here).shown();
                 return Err(Error::refused(format!("`{path}` goes through the symlink `{shown}`"))
                     .detail(format!("found: `{shown}` -> `{}`", fs::read_link(&here).unwrap_or_default().shown()))
-                    .hint("let the patch name the file by its own path")
+                    .hint("use the file's real path in the patch")
                     .into());
             }
         }
@@ -268,7 +268,7 @@ impl Checkout {
         };
         Err(Error::refused(message)
             .detail(format!("found: `{shown}` -> `{}`", target.shown()))
-            .hint("put the file itself there, or run rr-patch in the checkout that the link leads to")
+            .hint("replace the link by the file, or run rr-patch in the checkout that the link points to")
             .into())
     }
 }
@@ -302,8 +302,8 @@ impl History {
         let place = place.unwrap_or(Path::new("."));
         let repository = place.canonicalize().ok().map(|place| open(&place)).transpose()?.flatten();
         let Some(repository) = repository else {
-            return Err(Error::refused(format!("`{}` is in no git repository", place.shown()))
-                .hint("revisions are read from a repository: name a folder in one")
+            return Err(Error::refused(format!("`{}` is not in a git repository", place.shown()))
+                .hint("revisions are read from a git repository: name a folder in one")
                 .into());
         };
         Ok(Self { objects: Objects::new(repository), below: root.unwrap_or(Path::new("")).to_owned() })
@@ -338,7 +338,7 @@ impl History {
         let without = known.iter().filter_map(|name| Some(name.split_once('/')?.1));
         let names = known.iter().map(String::as_str).chain(without);
         Error::refused(format!(
-            "`{name}` is no revision of `{}`: {}",
+            "`{name}` is not a revision of `{}`: {}",
             self.objects.repository().path().shown(),
             error.message()
         ))
@@ -378,7 +378,7 @@ impl History {
         let unread = |error: &git2::Error| {
             let repository = self.objects.repository().path().shown();
             Error::refused(format!("the references of `{repository}` cannot be read: {}", error.message()))
-                .hint("`git for-each-ref` says whether git itself can")
+                .hint("`git for-each-ref` shows whether git itself can read them")
         };
         let references = self.objects.repository().references_glob(&glob).map_err(|error| unread(&error))?;
         for reference in references {
@@ -447,7 +447,7 @@ fn blob(objects: &Objects, id: &str) -> Result<Option<Vec<u8>>> {
 fn unreadable(repository: &Repository, what: &str, error: &git2::Error) -> Error {
     let place = repository.path();
     Error::failed(format!("cannot read {what} in `{}`: {}", place.shown(), error.message()))
-        .hint(format!("`git -C {} fsck` says what is damaged", place.shown()))
+        .hint(format!("`git -C {} fsck` shows what is damaged", place.shown()))
 }
 
 fn absent(path: &str, revision: &str, error: anyhow::Error) -> anyhow::Error {
@@ -515,18 +515,18 @@ fn open(place: &Path) -> Result<Option<Repository>> {
         }
         Err(error) if error.code() == ErrorCode::Owner => {
             Err(Error::refused(format!("git does not trust `{}`: another user owns it", place.shown()))
-                .hint(format!("if you do: `git config --global --add safe.directory {}`", place.shown()))
+                .hint(format!("if you trust it: `git config --global --add safe.directory {}`", place.shown()))
                 .into())
         }
         Err(error) if error.message().contains("object format") => {
             let why = error.message();
             Err(Error::refused(format!("the git repository of `{}` cannot be read: {why}", place.shown()))
-                .hint("rr-patch's git library knows only SHA-1 repositories; in a copy without `.git` the patch can be made all the same")
+                .hint("rr-patch's git library supports only SHA-1 repositories; rr-patch also works in a copy without `.git`")
                 .into())
         }
         Err(error) => {
             Err(Error::refused(format!("cannot open the git repository of `{}`: {}", place.shown(), error.message()))
-                .hint("`git -C PATH status` says whether git itself can")
+                .hint("`git -C PATH status` shows whether git itself can open it")
                 .into())
         }
     }
@@ -546,7 +546,7 @@ fn refuse_passed_over(place: &Path, limits: &[PathBuf], top: Option<&Path>) -> R
             .detail(format!("looked at: `{}`", path.shown()))
             .detail("expected: a git folder, or a file that names one, since rr-patch keeps its journal there")
             .hint(format!(
-                "`git -C {} status` says more; in a copy without `.git` the patch can be made all the same",
+                "`git -C {} status` shows more; rr-patch also works in a copy without `.git`",
                 folder.shown()
             ))
             .into());
@@ -576,7 +576,10 @@ fn why_unusable(path: &Path) -> Option<String> {
         Ok(seen) if !seen.is_dir() => {
             return Some(match fs::read(path) {
                 Ok(text) => {
-                    format!("it is a file that says `{}`", String::from_utf8_lossy(&text[..text.len().min(200)]).trim())
+                    format!(
+                        "it is a file that contains `{}`",
+                        String::from_utf8_lossy(&text[..text.len().min(200)]).trim()
+                    )
                 }
                 Err(error) => error.to_string(),
             });
@@ -593,7 +596,7 @@ fn why_unusable(path: &Path) -> Option<String> {
         Ok(seen) if seen.is_dir() => "its `HEAD` is a folder".into(),
         Ok(_) => match fs::read(path.join("HEAD")) {
             Err(error) => format!("its `HEAD`: {error}"),
-            Ok(_) => format!("it has `{}`, but not all that a repository needs", part.shown()),
+            Ok(_) => format!("it has `{}`, but lacks other parts of a repository", part.shown()),
         },
     };
     Some(found)
@@ -609,7 +612,7 @@ fn head(repository: &Repository) -> Result<Option<String>> {
             let file = repository.path().join("HEAD");
             Err(Error::refused(format!("cannot read `{}`: {}", file.shown(), error.message()))
                 .detail("expected: the name of a branch or of a commit")
-                .hint("`git symbolic-ref HEAD refs/heads/BRANCH` sets it; `git fsck` says what else is damaged")
+                .hint("`git symbolic-ref HEAD refs/heads/BRANCH` sets it; `git fsck` shows what else is damaged")
                 .into())
         }
     }

@@ -29,7 +29,7 @@ pub fn splice(bytes: &[u8], edits: &[Edit]) -> Result<(Vec<u8>, Placed), Error> 
         let Edit { range, text } = &edits[n];
         if range.start < at || range.end > bytes.len() || range.start > range.end {
             return Err(Error::refused(format!(
-                "two changes want bytes {}..{}, of which the first {at} are spoken for",
+                "two changes overlap: one replaces bytes {}..{}, another the bytes up to {at}",
                 range.start, range.end
             )));
         }

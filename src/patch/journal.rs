@@ -171,7 +171,7 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => {
                     return Err(Error::refused(format!("another rr-patch is changing `{}`", checkout.root().shown()))
                         .detail(format!("found: a lock on `{}`", path.shown()))
-                        .hint("wait for it to end; the lock goes with its process")
+                        .hint("wait for it to end; the lock is released when its process ends")
                         .into());
                 }
                 Err(TryLockError::Error(error)) => {
@@ -615,7 +615,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Journal> {
     let mut rest = &bytes[end + 1..];
     let mut take = |blob: Option<Blob>| -> Result<Option<Content>> {
         let Some(Blob { length, mode, hash }) = blob else { return Ok(None) };
-        let (bytes, tail) = rest.split_at_checked(length).ok_or_else(|| damaged("it is cut short"))?;
+        let (bytes, tail) = rest.split_at_checked(length).ok_or_else(|| damaged("it is truncated"))?;
         rest = tail;
         let content = Content { bytes: bytes.to_vec(), mode };
         if content.hash()? != hash {
@@ -626,19 +626,19 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Journal> {
     let mut rewrites = Vec::new();
     for Entry { path, before, after } in header.files {
         if !is_plain(&path) {
-            return Err(damaged(&format!("`{}` in it is no path of a plan", path.escape_debug())).into());
+            return Err(damaged(&format!("it has the invalid path `{}`", path.escape_debug())).into());
         }
         let modes = [&before, &after].map(|blob| blob.as_ref().map(|blob| blob.mode));
         if !are_regular(modes[0], modes[1]) {
             let shown = modes.into_iter().flatten().map(|mode| format!("{mode:o}")).collect::<Vec<_>>().join(" and ");
-            return Err(damaged(&format!("a file in it has the modes {shown}, which no plan has")).into());
+            return Err(damaged(&format!("a file in it has the invalid modes {shown}")).into());
         }
         rewrites.push(Rewrite { path, before: take(before)?, after: take(after)? });
     }
     if let Some((folder, _)) =
         header.folders.iter().find(|(folder, mode)| !is_plain(folder) || mode.is_some_and(|mode| mode & !0o7777 != 0))
     {
-        return Err(damaged(&format!("`{}` in it is no folder of a plan", folder.escape_debug())).into());
+        return Err(damaged(&format!("it has the invalid folder `{}`", folder.escape_debug())).into());
     }
     let written = fs::metadata(path).and_then(|seen| seen.modified()).ok();
     let crashed = match &header.boot {

@@ -62,7 +62,7 @@ impl Recipe {
             Self::Classic(patches) => classic(patches, read, blobs).map_err(|error| match error.downcast::<Error>() {
                 // This costs as much as applying, but it runs only when the patch does not fit.
                 Ok(error) if Self::Structural(Options::default()).plan(read, None).is_ok() => {
-                    error.hint("the structural changes fit here: `rr-patch apply` without a patch makes them").into()
+                    error.hint("the structural changes fit these sources: run `rr-patch apply` without a patch").into()
                 }
                 Ok(error) => error.into(),
                 Err(error) => error,
@@ -90,7 +90,7 @@ pub fn structural(read: Source, options: &Options, mark: &Mark) -> Result<Plan> 
     for (path, bytes) in patched.files {
         let before = files.iter().position(|file| file.path() == path).map(|n| contents[n].1.clone());
         if before.is_none() && read(&path)?.is_some() {
-            return Err(Error::refused(format!("`{path}` is there already, where a file would be added"))
+            return Err(Error::refused(format!("`{path}` exists already, but rr-patch would add it"))
                 .detail("found: a file that rr-patch's journal does not know")
                 .hint(format!("if it is left over from an earlier patch, remove it: `rm {path}`"))
                 .into());
@@ -217,7 +217,7 @@ fn still_go(path: &str, before: Option<&Content>, after: Option<&Content>) -> Re
             // The hint of the parse error is about the file on disk, which is correct.
             Ok(error) => {
                 let refused = Error::refused(format!("with the patch, {error}"))
-                    .hint("a hunk may have found a wrong place, or not all of the patch is there");
+                    .hint("a hunk may fit in the wrong place, or the patch may be incomplete");
                 Err(error.details().iter().cloned().fold(refused, Error::detail).into())
             }
             Err(error) => Err(error),

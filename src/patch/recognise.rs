@@ -178,8 +178,8 @@ fn by_sources(checkout: &Checkout, mark: Mark) -> Result<Recognised> {
     let found = match &mark.options {
         Some(options) => Search { checkout, mark: &mark, options, now: &now }.run()?,
         None => Err(Unknown {
-            why: vec![format!("its options are not understood by this rr-patch, {}", env!("CARGO_PKG_VERSION"))],
-            needs: vec![format!("rr-patch {} made it, and reverts it", mark.tool)],
+            why: vec![format!("this rr-patch, {}, does not support its options", env!("CARGO_PKG_VERSION"))],
+            needs: vec![format!("use rr-patch {}, which made it, to revert it", mark.tool)],
             nearest: None,
         }),
     };
@@ -231,7 +231,7 @@ impl Search<'_> {
     fn run(&self) -> Result<Result<Applied, Unknown>> {
         let Some(mut ancestors) = self.checkout.ancestors()? else {
             return Ok(Err(Unknown {
-                why: vec!["no commit is checked out in which the originals could be".into()],
+                why: vec!["no commit is checked out, so git does not have the originals".into()],
                 needs: vec![
                     "revert it where it was patched, or in a git checkout that has the commit that was patched".into(),
                 ],
@@ -391,29 +391,28 @@ impl Search<'_> {
         match nearest {
             Some((commit, differs)) => {
                 why.push(format!(
-                    "the changes to the sources of {} do not give what is there in: {}",
+                    "the changes to the sources of {} do not give the current content of: {}",
                     short(commit),
                     differs.join(", ")
                 ));
                 if theirs == ours {
                     needs.push(format!(
-                        "`git diff {} -- {}` shows what else was edited there: undo it",
+                        "`git diff {} -- {}` shows the other edits: undo them",
                         short(commit),
                         differs.join(" ")
                     ));
                     needs.push(format!(
-                        "`rr-patch revert --force` puts the files of {} back, and keeps what differs as FILE.edited",
+                        "`rr-patch revert --force` restores the files of {}, and keeps files that differ as FILE.edited",
                         short(commit)
                     ));
                 }
             }
-            None => why.push(format!(
-                "the sources that were patched are not in {commits} from HEAD on: {looked_at} looked at"
-            )),
+            None => why
+                .push(format!("the sources that were patched are not in {commits} from HEAD on: {looked_at} searched")),
         }
         if theirs != ours {
             why.push(format!("it was made by rr-patch {theirs}, and this is {ours}"));
-            needs.push(format!("rr-patch {theirs} reverts what it made"));
+            needs.push(format!("use rr-patch {theirs} to revert it"));
         }
         if let Some((commit, error)) = refused.filter(|_| nearest.is_none()) {
             why.push(format!("the sources of {} cannot be patched: {error:#}", short(&commit)));
@@ -428,7 +427,7 @@ impl Search<'_> {
             needs.push("`git fetch --unshallow`, or `git fetch --deepen=1` if only the commit before is needed".into());
         } else if ancestors.were_more() {
             needs.push(format!(
-                "only {looked_at} commits are looked at: check out one that is nearer to the one that was patched"
+                "only {looked_at} commits are searched: check out a commit that is nearer to the patched one"
             ));
         } else if nearest.is_none() {
             needs.push(format!(

@@ -113,9 +113,9 @@ impl Folder {
             Ok(fd) => Ok(Some(Self { fd, path, exchanges: Cell::new(true) })),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(Errno::LOOP | Errno::XDEV) => {
-                Err(Error::refused(format!("`{}` is no longer the folder that it was", path.shown()))
+                Err(Error::refused(format!("the folder `{}` was replaced", path.shown()))
                     .detail("found: a link in its place, which rr-patch does not follow")
-                    .hint("run the command again once nothing else changes the checkout")
+                    .hint("run the command again when no other program changes the checkout")
                     .into())
             }
             Err(error) => Err(error).with_context(|| format!("cannot open the folder `{}`", path.shown())),
@@ -200,7 +200,7 @@ impl Folder {
         self.rename_new(&prepared.name, &whole).map_err(|error| match error {
             Errno::EXIST => anyhow::Error::from(
                 Error::failed(format!("`{}` is in the way", self.path.join(&whole).shown()))
-                    .hint("move it away: an earlier rr-patch was ended while it wrote, and it could not be cleared"),
+                    .hint("move it away: it is left over from an interrupted rr-patch and could not be removed"),
             ),
             error => anyhow::Error::from(error).context(format!("cannot write `{}`", path.shown())),
         })?;
@@ -439,7 +439,7 @@ impl<'folder> Put<'folder> {
         let Self { folder, name, before, after, old } = self;
         let aside = swap_name(name);
         let path = folder.path.join(name);
-        let failed = || format!("cannot take back `{}`", path.shown());
+        let failed = || format!("cannot roll back `{}`", path.shown());
         let ours_is_aside = match old {
             Old::Aside if after.is_none() => {
                 // Another program may have made a new file after ours was removed. Then ours is the older version.
@@ -494,7 +494,7 @@ fn replace(folder: &Folder, name: &str, aside: &str, mut prepared: Prepared) -> 
 
 /// The refusal of a file that another program changed.
 pub fn changed(path: &Path) -> Error {
-    Error::refused(format!("`{}` changed while rr-patch was looking at it", path.shown())).hint("run the command again")
+    Error::refused(format!("`{}` changed while rr-patch was reading it", path.shown())).hint("run the command again")
 }
 
 /// Refuses a file that another user owns, because its new version would belong to us.

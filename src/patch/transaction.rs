@@ -184,7 +184,7 @@ fn make(
     let path = checkout.top().join(below);
     let gone = || {
         Error::refused(format!("`{}` is not a folder", path.shown()))
-            .hint("run the command again once nothing else changes the checkout")
+            .hint("run the command again when no other program changes the checkout")
     };
     let folder = match Folder::open(checkout.top(), below)? {
         Some(folder) => folder,
@@ -302,9 +302,9 @@ fn take_back(done: &[(&Rewrite, Put)], error: anyhow::Error) -> Failure {
             Ok(None) => {}
             Ok(Some(name)) => {
                 let name = beside(&rewrite.path, &name);
-                kept.push(format!("`{}` was saved by somebody else meanwhile: see `{name}` too", rewrite.path));
+                kept.push(format!("another program saved `{}` in the meantime: its version is `{name}`", rewrite.path));
             }
-            Err(error) => stuck.push(format!("`{}` could not be taken back: {error:#}", rewrite.path)),
+            Err(error) => stuck.push(format!("`{}` could not be rolled back: {error:#}", rewrite.path)),
         }
     }
     let taken_back = stuck.is_empty();
@@ -316,8 +316,8 @@ fn take_back(done: &[(&Rewrite, Put)], error: anyhow::Error) -> Failure {
     };
     let failure = kept.into_iter().chain(stuck).fold(failure, Error::detail);
     let failure = match taken_back {
-        true => failure.detail("all changes were taken back"),
-        false => failure.hint("`rr-patch revert` brings the originals back once the files can be written"),
+        true => failure.detail("all changes were rolled back"),
+        false => failure.hint("`rr-patch revert` restores the originals when the files can be written"),
     };
     Failure { error: failure.into(), taken_back }
 }

@@ -160,7 +160,7 @@ struct Trouble {
     hints: Vec<String>,
 }
 
-const APPLIED: &str = "it seems to be applied already: backwards it fits";
+const APPLIED: &str = "it seems to be applied already: the reversed patch fits";
 
 /// The most places that one error names.
 const MOST: usize = 20;
@@ -195,16 +195,16 @@ impl FilePatch {
         if let Some(new) =
             self.new.as_ref().filter(|_| self.may_add && before.as_ref().is_some_and(|b| !b.bytes.is_empty()))
         {
-            trouble.say(format!("`{new}` is there already, where {at} wants to put a file"));
+            trouble.say(format!("`{new}` exists already, but {at} adds it"));
             return Ok(());
         }
         if let (Some(old), None, false) = (&self.old, &before, self.may_add) {
-            trouble.say(format!("`{old}` is not there, which {at} wants to change"));
+            trouble.say(format!("`{old}` does not exist, but {at} changes it"));
             // The name may have another number of leading folders: try each.
             let parts: Vec<&str> = self.written.split('/').collect();
             let there = |strip: &usize| matches!(read(&parts[*strip..].join("/")), Ok(Some(_)));
             if let Some(strip) = (0..parts.len().min(MOST)).find(there) {
-                trouble.hint(&format!("`{}` is there: try `-p {strip}`", parts[strip..].join("/")));
+                trouble.hint(&format!("`{}` exists: try `-p {strip}`", parts[strip..].join("/")));
             }
             return Ok(());
         }
@@ -214,7 +214,7 @@ impl FilePatch {
             if undone(&self.hunks, &there.bytes) {
                 trouble.hint(APPLIED);
             }
-            trouble.say(format!("`{new}` is there already, where {at} wants to put a file"));
+            trouble.say(format!("`{new}` exists already, but {at} adds it"));
             return Ok(());
         }
         let old_bytes = before.as_ref().map_or(&[][..], |content| &content.bytes);
@@ -248,7 +248,7 @@ impl FilePatch {
             },
         };
         if self.new.is_none() && !after.is_empty() {
-            trouble.say(format!("`{}`: {at} deletes it, but it holds more than the patch knows", self.path()));
+            trouble.say(format!("`{}`: {at} deletes it, but it has lines that the patch does not have", self.path()));
             return Ok(());
         }
         if let Some(old) = self.old.as_ref().filter(|old| self.new.as_ref() != Some(old) && !self.copies) {
@@ -267,7 +267,9 @@ impl FilePatch {
         Ok(match &self.base {
             None => format!("`--3way`: the patch does not say which blob its change of `{path}` was made from"),
             Some(base) if blobs(base)?.is_some() => {
-                format!("`--3way`: the patch of `{path}` does not fit blob `{base}` either, though it names it")
+                format!(
+                    "`--3way`: the patch of `{path}` does not fit blob `{base}` either, although it names that blob"
+                )
             }
             Some(base) => {
                 format!("`--3way`: this repository has no blob `{base}`, which the patch of `{path}` was made from")
@@ -371,7 +373,7 @@ fn place<'patch>(hunks: &'patch [Hunk], bytes: &[u8]) -> Result<Vec<Placed<'patc
         let at = match old.is_empty() {
             // A hunk without old lines fits only an empty file.
             true if file.is_empty() => Ok(0),
-            true => Err("it has no line to hold on to: make the patch with context lines".into()),
+            true => Err("it has no context lines: make the patch with some".into()),
             false if there >= free && fits(there) => Ok(there),
             false => only_place(free..file.len(), fits).map_err(|places| misfit(&file, &old, there, &places)),
         };
@@ -424,17 +426,17 @@ fn misfit(file: &[&[u8]], old: &[&[u8]], wanted: usize, places: &[usize]) -> Str
         out.push_str(&format!("\nfound: none of these in its {} lines", file.len()));
         return out;
     };
-    out.push_str(&format!("\nnearest: line {}, where {count} of them stand", at + 1));
+    out.push_str(&format!("\nnearest: line {}, where {count} of them match", at + 1));
     let differs = old.iter().enumerate().find(|(n, line)| file.get(at + n) != Some(line));
     if differs.is_none() {
-        out.push_str("; the patch ends the file without a newline there, and it goes on");
+        out.push_str("; the patch ends the file there without a newline, but the file continues");
     }
     if let Some((n, line)) = differs {
         let found = file.get(at + n);
         let ends = found.is_some_and(|found| text(found) == text(line));
         match found {
             Some(_) if ends => {
-                out.push_str(&format!("; line {} ends in another way (CR LF, or no newline)", at + n + 1));
+                out.push_str(&format!("; line {} has another line end (CR LF, or no newline)", at + n + 1));
             }
             Some(found) if alike(found, line) => {
                 out.push_str(&format!("; line {} differs in white space only", at + n + 1));

@@ -104,7 +104,7 @@ impl Checkout {
     fn objects(&self) -> Result<Objects> {
         let repository = if self.git.is_some() { open(&self.top)? } else { None };
         repository.map(Objects::new).ok_or_else(|| {
-            Error::refused(format!("`{}` is in no git repository: there is nothing to commit to", self.root.shown()))
+            Error::refused(format!("`{}` is not in a git repository: there is nothing to commit to", self.root.shown()))
                 .hint("apply without `--commit`")
                 .into()
         })
@@ -199,7 +199,7 @@ impl Checkout {
         let who = repository.author_from_env().and_then(|author| Ok((author, repository.committer_from_env()?)));
         let (author, committer) = who.map_err(|error| {
             Error::refused(format!("git does not know who commits: {}", error.message()))
-                .hint("`git config user.name NAME` and `git config user.email ADDRESS` tell it")
+                .hint("`git config user.name NAME` and `git config user.email ADDRESS` set it")
         })?;
         let tree = builder.create_updated(repository, &tree).map_err(|error| unwritten(repository, &error))?;
         written.insert(tree);
@@ -231,12 +231,12 @@ impl Checkout {
     pub fn put_commit(&self, commit: &Commit, changes: &[Change]) -> Result<()> {
         let failed = |error| {
             after_writing("the files are patched, but could not be committed", error)
-                .hint("`rr-patch apply --commit` tries again; `rr-patch revert` takes the patch back")
+                .hint("`rr-patch apply --commit` tries again; `rr-patch revert` reverts it")
         };
         let put = self.move_to(commit, changes).map_err(failed)?;
         let unstaged = |error| {
             after_writing("the files are committed, but not staged", error)
-                .hint("`rr-patch apply --commit` stages them; `rr-patch revert` takes the patch back")
+                .hint("`rr-patch apply --commit` stages them; `rr-patch revert` reverts it")
         };
         Ok(put.put().and_then(|()| put.release()).map_err(unstaged)?)
     }
@@ -261,10 +261,13 @@ impl Checkout {
             return Ok(index);
         }
         if !commit.is_half(&head)? && (head.id != Some(commit.parent()?) || head.name != commit.from) {
-            return Err(Error::refused(format!("something else was checked out in `{}` meanwhile", self.top.shown()))
-                .detail(format!("expected: commit {}", commit.parent))
-                .detail(format!("found: {}", head.id.map_or_else(|| "no commit".into(), |id| format!("commit {id}"))))
-                .into());
+            return Err(Error::refused(format!(
+                "another commit was checked out in `{}` in the meantime",
+                self.top.shown()
+            ))
+            .detail(format!("expected: commit {}", commit.parent))
+            .detail(format!("found: {}", head.id.map_or_else(|| "no commit".into(), |id| format!("commit {id}"))))
+            .into());
         }
         if let Err(error) = advance(repository, commit) {
             leave_branch(repository, commit)?;
@@ -334,7 +337,7 @@ impl Checkout {
     /// interrupted, only the remaining steps are done.
     pub fn undo_commit(&self, commit: &Commit, changes: &[Change]) -> Result<TakenBack> {
         self.move_back(commit, changes).map_err(|error| {
-            after_writing("the files are as before, but the commit could not be taken back", error)
+            after_writing("the files are as before, but the commit could not be undone", error)
                 .hint("`rr-patch revert` tries again")
                 .into()
         })
@@ -497,10 +500,10 @@ fn branch_reference(name: &str) -> String {
 fn refuse_branch(repository: &Repository, name: &str) -> Result<(), Error> {
     if !git2::Branch::name_is_valid(name).unwrap_or(false) {
         return Err(Error::refused(format!("`{name}` cannot be the name of a branch"))
-            .hint("`git check-ref-format --branch NAME` says which can"));
+            .hint("`git check-ref-format --branch NAME` checks a name"));
     }
     match repository.find_reference(&branch_reference(name)) {
-        Ok(_) => Err(Error::refused(format!("there is a branch `{name}` already"))
+        Ok(_) => Err(Error::refused(format!("the branch `{name}` exists already"))
             .hint("choose another name, or apply without `--branch` while it is checked out")),
         Err(_) => Ok(()),
     }
@@ -508,14 +511,14 @@ fn refuse_branch(repository: &Repository, name: &str) -> Result<(), Error> {
 
 fn nothing_checked_out(head: &Head, why: &str) -> Error {
     let name = head.name.as_deref().unwrap_or("HEAD");
-    Error::refused(format!("nothing is checked out to commit to: `{name}`: {why}"))
-        .hint("`git log` says whether there is a commit")
+    Error::refused(format!("there is no commit to build on: `{name}`: {why}"))
+        .hint("`git log` shows whether there is a commit")
 }
 
 fn unread(repository: &Repository, name: &str, error: &git2::Error) -> Error {
     let file = reference_file(repository, name);
     Error::refused(format!("`{}` cannot be read: {}", file.shown(), error.message()))
-        .hint("`git status` says whether git itself can read it")
+        .hint("`git status` shows whether git itself can read it")
 }
 
 fn unwritten(repository: &Repository, error: &git2::Error) -> Error {

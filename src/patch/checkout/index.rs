@@ -295,9 +295,9 @@ pub fn wait_for_reference(file: &Path) -> Result<(), Error> {
 
 /// The error for a lock that another program holds or left behind.
 pub fn held(lock: &Path) -> Error {
-    Error::refused(format!("git's lock `{}` is there", lock.shown()))
-        .detail("expected: no such file; git has one while it writes, and leaves it behind where it is killed")
-        .hint(format!("wait until no git runs in this repository; if none does: `rm {}`", quoted(&lock.shown())))
+    Error::refused(format!("git's lock `{}` exists", lock.shown()))
+        .detail("expected: no such file; git makes it while it writes, and leaves it behind if it is killed")
+        .hint(format!("wait until no git is running in this repository, then: `rm {}`", quoted(&lock.shown())))
 }
 
 /// The error for an index that libgit2 cannot read.
@@ -305,15 +305,14 @@ fn unread(path: &Path, error: &git2::Error) -> Error {
     let message = error.message();
     let found =
         Error::refused(format!("git's index cannot be read: {message}")).detail(format!("found: `{}`", path.shown()));
-    let hint = |kind, command| {
-        format!("rr-patch's git library does not know a {kind} index: `{command}` makes it a whole one")
-    };
+    let hint =
+        |kind, command| format!("rr-patch's git library does not support a {kind} index: `{command}` converts it");
     match message {
         _ if message.contains("extension: 'link'") => found.hint(hint("split", "git update-index --no-split-index")),
         _ if message.contains("extension: 'sdir'") => {
             found.hint(hint("sparse", "git sparse-checkout reapply --no-sparse-index"))
         }
-        _ => found.hint("`git status` says whether git itself can read it"),
+        _ => found.hint("`git status` shows whether git itself can read it"),
     }
 }
 

@@ -283,9 +283,9 @@ fn loose_file(folder: &Path, id: Oid) -> PathBuf {
 
 fn broken(file: &Path, why: &str) -> Error {
     Error::refused(format!("the git object `{}` is broken: {why}", file.shown()))
-        .detail("expected: a whole object, as git writes it")
+        .detail("expected: a complete object")
         .hint("`git fsck` lists what is broken")
-        .hint("where another clone has the object: remove the broken file, then `git fetch --refetch`")
+        .hint("if another clone has the object: remove the broken file, then `git fetch --refetch`")
 }
 
 /// Inflates a loose object to its end and discards the data. libgit2 checks the hash when it reads the object.
@@ -323,7 +323,7 @@ fn inflate(file: &Path) -> io::Result<()> {
         }
     }
     match length(&head) {
-        None => Err(wrong("it does not begin with a kind and a length".into())),
+        None => Err(wrong("it does not begin with a type and a length".into())),
         Some(length) if length != stream.total_out() => Err(wrong("it is not as long as its header says".into())),
         Some(_) => Ok(()),
     }

@@ -33,7 +33,7 @@ enum Name {
 }
 
 /// The error text for a `diff --git` line that is ambiguous.
-const APART: &str = "names that cannot be told apart";
+const APART: &str = "ambiguous names";
 const GIT_LINE: &str = "`diff --git a/FILE b/FILE`";
 
 struct Reader<'patch> {
@@ -64,7 +64,7 @@ pub fn files(name: &str, bytes: &[u8], strip: usize) -> Result<Vec<FilePatch>, E
             header.new = Some(reader.side(&next[4..])?);
         } else if line.starts_with(b"@@ -") {
             if header.new.is_none() {
-                return Err(reader.refuse("a hunk of no file", "`--- FILE` and `+++ FILE` above it"));
+                return Err(reader.refuse("a hunk without a file name", "`--- FILE` and `+++ FILE` above it"));
             }
             let hunks = reader.hunks()?;
             files.extend(reader.finish(std::mem::take(&mut header), hunks)?);
@@ -220,8 +220,8 @@ impl Reader<'_> {
             // A hunk that only adds lines starts after the line in its header.
             let first = |hunk: &Hunk| hunk.start + usize::from(hunk.side(b'+').is_empty());
             if hunks.last().is_some_and(|above| first(above) + above.side(b'+').len() > first(&hunk)) {
-                let found = "a hunk that is not below the one before it";
-                return Err(self.refuse_line(hunk.line, found, "hunks in the order of the file, none over another"));
+                let found = "a hunk that is not after the previous one";
+                return Err(self.refuse_line(hunk.line, found, "hunks in the order of the file, without overlaps"));
             }
             hunks.push(hunk);
         }
@@ -269,7 +269,7 @@ impl Reader<'_> {
             }
             let (of_old, of_new) = (usize::from(sign != b'+'), usize::from(sign != b'-'));
             if of_old > old || of_new > new {
-                return Err(self.refuse("a line more than its hunk has", &said));
+                return Err(self.refuse("more lines than the hunk's header says", &said));
             }
             (old, new) = (old - of_old, new - of_new);
             let mut text = text.to_vec();
@@ -286,7 +286,7 @@ impl Reader<'_> {
         let after = self.lines.get(end).copied().unwrap_or_default();
         let next_file = after.starts_with(b"--- ") && self.lines.get(end + 1).is_some_and(|l| l.starts_with(b"+++ "));
         if matches!(after, [b'+' | b'-' | b' ', ..]) && !next_file && after.trim_ascii_end() != b"--" {
-            return Err(self.refuse_line(end + 1, "a line more than its hunk has", &said));
+            return Err(self.refuse_line(end + 1, "more lines than the hunk's header says", &said));
         }
         let goes_on = |(n, line): (usize, &Line)| {
             let same_side = |other: &Line| other.sign == line.sign || other.sign == b' ' || line.sign == b' ';
@@ -367,7 +367,7 @@ impl Reader<'_> {
         }
         if header.from.is_some() != header.to.is_some() {
             return refuse(
-                "a file that moves with one name",
+                "a file that moves with only one name",
                 "`rename from` and `rename to`, or `copy from` and `copy to`",
             );
         }
@@ -380,7 +380,7 @@ impl Reader<'_> {
                 false => git.strip_suffix(to.as_str()).is_some_and(|rest| rest.contains(&format!("{from} "))),
             };
             if !same {
-                return refuse("other names than below it", "the names of `from` and `to`");
+                return refuse("names that differ from those below it", "the names of `from` and `to`");
             }
         }
         let (Some(git), Some(old), Some(new)) = (&header.git, &header.old, &header.new) else { return Ok(()) };
@@ -396,7 +396,7 @@ impl Reader<'_> {
             (Name::Nothing, Name::File(new)) => git.ends_with(&format!(" {new}")),
             (Name::Nothing, Name::Nothing) => true,
         };
-        if same { Ok(()) } else { refuse("other names than below it", "the names of `---` and `+++`") }
+        if same { Ok(()) } else { refuse("names that differ from those below it", "the names of `---` and `+++`") }
     }
 
     /// The names in a `diff --git` line, used if no other line has them. They must be quoted, or equal except for the
@@ -432,7 +432,7 @@ impl Reader<'_> {
             return Err(refuse(format!("the absolute path `{name}`")));
         }
         if parts.len() <= strip {
-            let hint = format!("`-p {}` takes fewer folders from the front of names", parts.len() - 1);
+            let hint = format!("`-p {}` strips fewer folders", parts.len() - 1);
             return Err(refuse(format!("`{name}`, which has no {strip} folders to strip,")).hint(hint));
         }
         let path = parts[strip..].join("/");
