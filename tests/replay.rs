@@ -438,10 +438,13 @@ fn replay_listens_elsewhere_only_when_told_and_warns_of_it() {
 fn replay_does_not_begin_with_a_trace_that_cannot_be_replayed() {
     let desk = Desk::new();
     let cases = [
-        ("cluster-api-provider-aws-1", "rr was killed or died before it closed the trace"),
-        ("cluster-api-provider-azure-0", "rr gave up as it started"),
+        ("cluster-api-provider-aws-1", "rr was killed or crashed before it closed the trace"),
+        ("cluster-api-provider-azure-0", "rr failed at its start"),
         ("no-such-program-0", "its program could not be started"),
-        ("../gone/cluster-api-provider-vsphere-0", "cluster-api-provider-vsphere` is gone, and rr kept only its path"),
+        (
+            "../gone/cluster-api-provider-vsphere-0",
+            "cluster-api-provider-vsphere` is missing, and the trace has only its path",
+        ),
     ];
     for (trace, why) in cases {
         let run = desk.run(&[trace], &[]).exits(1);

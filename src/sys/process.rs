@@ -229,7 +229,7 @@ fn look_up(name: &str, path: &OsStr) -> Option<PathBuf> {
 /// A path that is not UTF-8: a conversion would change it.
 pub fn for_child(path: &Path) -> Result<&str> {
     path.to_str().ok_or_else(|| {
-        Error::failed(format!("cannot hand `{}` to another program: its name is not UTF-8", path.shown()))
+        Error::failed(format!("cannot pass `{}` to another program: its name is not UTF-8", path.shown()))
             .hint("rename the folder, or choose another one")
             .into()
     })

@@ -130,7 +130,8 @@ fn gather(traces: &[Trace]) -> Result<(Head, Vec<Entry>)> {
             head.warnings.push(format!("`{program}` has no DWARF: Delve shows neither its lines nor its variables"));
         }
         if packed.program.is_none() {
-            head.warnings.push(format!("rr kept `{}` for the replay only: a debugger looks for it there", packed.path));
+            head.warnings
+                .push(format!("rr stored `{}` only for replays: a debugger needs the file at this path", packed.path));
         }
         head.warnings.extend(portable.warnings.iter().cloned());
         add_trace(trace, &packed.name, portable, &mut entries);
@@ -375,7 +376,7 @@ fn append(
     let mut arriving = Arriving::new(from, see);
     tar.append_data(&mut header, &entry.name, &mut arriving)
         .with_context(|| format!("cannot pack `{}`", entry.name))?;
-    let sum = arriving.sum().context("the reading thread has gone")??;
+    let sum = arriving.sum().context("the reading thread has ended")??;
     if sum.size != entry.size {
         return Err(Error::failed(format!("`{}` became shorter while it was packed", entry.name)).into());
     }

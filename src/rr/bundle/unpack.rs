@@ -68,8 +68,8 @@ pub fn unpack(file: &Path, unpacking: Unpacking) -> Result<Unpacked> {
     let Unpacking { folder, name, identity, progress } = unpacking;
     let target = folder.join(target_name(file, name)?);
     if target.symlink_metadata().is_ok() {
-        return Err(Error::refused(format!("`{}` is there already", target.shown()))
-            .hint("--name NAME unpacks under another name, -C DIR elsewhere")
+        return Err(Error::refused(format!("`{}` exists already", target.shown()))
+            .hint("--name NAME unpacks under another name, -C DIR into another folder")
             .into());
     }
     let stream = decompressed(file, identity)?;
@@ -148,10 +148,14 @@ fn decompressed(file: &Path, identity: Option<&Path>) -> Result<Box<dyn Read>> {
                 .into());
         }
         (start, _) if start.starts_with(b"-----BEGIN AGE ENCRYP") => {
-            return Err(refused(file, "is encrypted, and in letters").hint("`age --decrypt` takes it apart").into());
+            return Err(refused(file, "is encrypted, in ASCII form")
+                .hint("decrypt it first with `age --decrypt`")
+                .into());
         }
         ([0x28, 0xb5, 0x2f, 0xfd, ..], _) => Box::new(whole),
-        _ => return Err(refused(file, "is no bundle").detail("expected: what `rr-patch traces pack` writes").into()),
+        _ => {
+            return Err(refused(file, "is not a bundle").detail("expected: what `rr-patch traces pack` writes").into());
+        }
     };
     let mut decoder = zstd::Decoder::new(compressed)?;
     decoder.window_log_max(WINDOW_LOG)?;
@@ -188,7 +192,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn refused(&self, why: impl AsRef<str>) -> anyhow::Error {
-        refused(self.file, why.as_ref()).hint("have it sent again, or packed again").into()
+        refused(self.file, why.as_ref()).hint("get it again, or pack it again").into()
     }
 
     fn read(&mut self, stream: impl Read) -> Result<Head> {
@@ -207,16 +211,16 @@ impl Reading<'_> {
                 let mut name = Vec::new();
                 entry.read_to_end(&mut name).map_err(|error| damaged(self, error))?;
                 let name = name.strip_suffix(b"\0").unwrap_or(&name).to_vec();
-                long = Some(String::from_utf8(name).map_err(|_| self.refused("holds a path that is no UTF-8"))?);
+                long = Some(String::from_utf8(name).map_err(|_| self.refused("has a path that is not UTF-8"))?);
                 continue;
             }
             let short = String::from_utf8(entry.header().path_bytes().into_owned());
-            let path = long.take().map_or(short, Ok).map_err(|_| self.refused("holds a path that is no UTF-8"))?;
+            let path = long.take().map_or(short, Ok).map_err(|_| self.refused("has a path that is not UTF-8"))?;
             if !kind.is_file() {
-                return Err(self.refused(format!("holds `{}`, which is no plain file", path.escape_default())));
+                return Err(self.refused(format!("has `{}`, which is not a plain file", path.escape_default())));
             }
             if manifest.is_some() {
-                return Err(self.refused(format!("goes on after its manifest, with `{}`", path.escape_default())));
+                return Err(self.refused(format!("has an entry after its manifest: `{}`", path.escape_default())));
             }
             let mode = if entry.header().mode().is_ok_and(|mode| mode & 0o100 != 0) { 0o700 } else { 0o600 };
             let time = UNIX_EPOCH.checked_add(Duration::from_secs(entry.header().mtime().unwrap_or(0)));
@@ -229,13 +233,13 @@ impl Reading<'_> {
                 Some(_) if path == MANIFEST => {
                     let (read, _) = self.document(&mut entry, &path, MANIFEST, size, LARGEST_MANIFEST)?;
                     manifest =
-                        Some(serde_json::from_slice(&read).map_err(|_| self.refused("has a manifest that is none"))?);
+                        Some(serde_json::from_slice(&read).map_err(|_| self.refused("has an invalid manifest"))?);
                 }
                 Some(head) => {
                     self.check_path(head, &path)?;
                     done += size;
                     if sums.len() as u64 > head.entries || done > head.bytes {
-                        return Err(self.refused("holds more than its head says"));
+                        return Err(self.refused("has more entries than its head says"));
                     }
                     let before = done - size;
                     let sum = self.write(&mut entry, &path, mode, (before, head.bytes))?;
@@ -249,7 +253,7 @@ impl Reading<'_> {
         let mut rest = archive.into_inner();
         self.drain(&mut rest)?;
         let (Some(head), Some(manifest)) = (head, manifest) else {
-            return Err(self.refused("is cut off: its manifest is missing"));
+            return Err(self.refused("is truncated: its manifest is missing"));
         };
         self.compare(&head, &manifest, &sums, done)?;
         Ok(head)
@@ -277,9 +281,9 @@ impl Reading<'_> {
 
     fn check_head(&self, read: &[u8]) -> Result<Head> {
         let head: Head =
-            serde_json::from_slice(read).map_err(|error| self.refused(format!("has a head that is none: {error}")))?;
+            serde_json::from_slice(read).map_err(|error| self.refused(format!("has an invalid head: {error}")))?;
         if head.schema != SCHEMA {
-            return Err(refused(self.file, "is of another version")
+            return Err(refused(self.file, "has another version")
                 .detail(format!("expected: schema {SCHEMA}; found: {:?}", head.schema))
                 .hint("use the rr-patch that packed it, or a later one")
                 .into());
@@ -289,7 +293,7 @@ impl Reading<'_> {
             !name.is_empty() && !name.starts_with('.') && !name.contains('/') && name.as_str() != SOURCES
         };
         if names.is_empty() || names.iter().filter(plain).count() != names.len() {
-            return Err(self.refused("names no trace, or one that cannot be a folder"));
+            return Err(self.refused("names no trace, or a trace with an invalid name"));
         }
         if head.entries > MOST_ENTRIES {
             return Err(self.refused(format!("claims to hold {} files", head.entries)));
@@ -297,9 +301,9 @@ impl Reading<'_> {
         let there = statvfs(self.new.path()).map(|seen| seen.f_bavail.saturating_mul(seen.f_frsize));
         if there.is_ok_and(|there| there < head.bytes) {
             let there = there.map(bytes).unwrap_or_default();
-            return Err(refused(self.file, "does not fit here")
+            return Err(refused(self.file, "does not fit on this disk")
                 .detail(format!("needed: {}; free: {there}", bytes(head.bytes)))
-                .hint("-C DIR unpacks elsewhere")
+                .hint("-C DIR unpacks into another folder")
                 .into());
         }
         Ok(head)
@@ -317,7 +321,7 @@ impl Reading<'_> {
         if plain && known {
             Ok(())
         } else {
-            Err(self.refused(format!("holds `{}`, which is no part of a bundle", path.escape_default())))
+            Err(self.refused(format!("has `{}`, which does not belong in a bundle", path.escape_default())))
         }
     }
 
@@ -329,7 +333,7 @@ impl Reading<'_> {
         let opened = opened.and_then(|()| OpenOptions::new().write(true).create_new(true).mode(mode).open(&to));
         let out = match opened {
             Err(error) if [io::ErrorKind::AlreadyExists, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
-                return Err(self.refused(format!("holds `{}` twice", path.escape_default())));
+                return Err(self.refused(format!("has `{}` twice", path.escape_default())));
             }
             opened => opened.with_context(|| cannot_write(&to))?,
         };
@@ -371,7 +375,7 @@ impl Reading<'_> {
             match rest.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(read) if buffer[..read].iter().all(|&byte| byte == 0) && more < 1 << 20 => more += read,
-                Ok(_) => return Err(self.refused("goes on after its end")),
+                Ok(_) => return Err(self.refused("has data after its end")),
                 Err(error) => return Err(self.refused(format!("is damaged: {error}"))),
             }
         }
@@ -386,25 +390,28 @@ impl Reading<'_> {
             match said.get(sum.path.as_str()) {
                 Some(said) if *said == sum => {}
                 Some(said) => {
-                    return Err(refused(self.file, &format!("is damaged: `{}` is not what was packed", sum.path))
-                        .detail(format!("expected: {} bytes, SHA-256 {}", said.size, said.sha256))
-                        .detail(format!("found: {} bytes, SHA-256 {}", sum.size, sum.sha256))
-                        .hint("have it sent again, or packed again")
-                        .into());
+                    return Err(refused(
+                        self.file,
+                        &format!("is damaged: `{}` differs from what was packed", sum.path),
+                    )
+                    .detail(format!("expected: {} bytes, SHA-256 {}", said.size, said.sha256))
+                    .detail(format!("found: {} bytes, SHA-256 {}", sum.size, sum.sha256))
+                    .hint("get it again, or pack it again")
+                    .into());
                 }
-                None => return Err(self.refused(format!("holds `{}`, which its manifest does not name", sum.path))),
+                None => return Err(self.refused(format!("has `{}`, which its manifest does not name", sum.path))),
             }
         }
         let all = said.len() == sums.len() && sums.len() as u64 == head.entries + 1 && done == head.bytes;
-        if all { Ok(()) } else { Err(self.refused("holds less than its manifest names")) }
+        if all { Ok(()) } else { Err(self.refused("has fewer entries than its manifest names")) }
     }
 }
 
 /// Checks that an unpacked folder is a trace and needs no files of this host.
 fn verify_trace(file: &Path, folder: &Path) -> Result<()> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let refused = |why: String| refused(file, &format!("holds `{name}`, {why}"));
-    let trace = Trace::open(folder).map_err(|error| refused(format!("which is no trace: {error:#}")))?;
+    let refused = |why: String| refused(file, &format!("has `{name}`, {why}"));
+    let trace = Trace::open(folder).map_err(|error| refused(format!("which is not a trace: {error:#}")))?;
     if trace.state != State::Complete {
         return Err(refused(format!("which is {}", trace.state.word())).into());
     }
@@ -412,7 +419,7 @@ fn verify_trace(file: &Path, folder: &Path) -> Result<()> {
     for part in mapped {
         let inside = part.file(folder).parent() == Some(folder);
         if !inside || !part.file(folder).is_file() {
-            return Err(refused(format!("which needs `{}` from outside of it", part.backing.shown())).into());
+            return Err(refused(format!("which needs `{}` from outside the bundle", part.backing.shown())).into());
         }
     }
     Ok(())

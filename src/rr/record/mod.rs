@@ -160,7 +160,7 @@ impl Run<'_> {
             };
             // For example a full disk. Reporting the traces is more important.
             if let Err(error) = sidecar.write(&trace.path) {
-                say(&format!("warning: cannot note in `{}` how it was made: {error:#}", trace.name));
+                say(&format!("warning: cannot write the sidecar of `{}`: {error:#}", trace.name));
             }
             trace.sidecar = Some(sidecar);
         }
@@ -190,7 +190,7 @@ impl Watch<'_> {
                         Step::Tell => self.tell_what_is_lost(),
                         Step::Ignore => {}
                         Step::Now => {
-                            (self.say)("ending the controllers where they are; rr closes their traces");
+                            (self.say)("killing the controllers now; rr closes their traces");
                             now = Some(Instant::now());
                             self.end_recorded();
                         }
@@ -209,7 +209,7 @@ impl Watch<'_> {
                 }
                 Free::Least(free) if now.is_none() && !self.recorders().is_empty() => {
                     let room = self.run.room.describe(free);
-                    (self.say)(&format!("{room}: ending the controllers where they are; rr closes their traces"));
+                    (self.say)(&format!("{room}: killing the controllers now; rr closes their traces"));
                     now = Some(Instant::now());
                     self.end_recorded();
                 }
@@ -221,10 +221,10 @@ impl Watch<'_> {
             looked = Some(Instant::now());
             self.look();
             if attended.unshield_if_stopped() {
-                (self.say)("the installer wanted the terminal, and has it again");
+                (self.say)("the installer needs the terminal, and has it again");
             }
             if now.is_some_and(|since| since.elapsed() > GIVING_UP) && self.recorders().is_empty() {
-                (self.say)("the installer has not ended by itself, and is killed");
+                (self.say)("the installer did not end by itself, and is killed");
                 signal(attended.pid(), KILL);
                 now = None;
             }
@@ -246,8 +246,8 @@ impl Watch<'_> {
         let shielded = attended.shield();
         (self.say)(&format!("{why}: the installer stops its controllers, and rr closes their traces"));
         match shielded {
-            true => (self.say)("that can take a minute; asking again tells what would be lost"),
-            false => (self.say)("that can take a minute: another Ctrl-C would reach the installer, and end it at once"),
+            true => (self.say)("this can take a minute; another request shows what an immediate end would lose"),
+            false => (self.say)("this can take a minute: another Ctrl-C would end the installer at once"),
         }
     }
 
@@ -260,8 +260,8 @@ impl Watch<'_> {
             (self.say)(&format!("still being recorded: {}", names.join(", ")));
         }
         (self.say)(
-            "asked a third time, after two seconds and within thirty, the controllers are killed where they are: \
-             how they shut down is lost, and the installer tears down nothing that they were needed for",
+            "a third request, after 2 s and within 30 s, kills the controllers at once: \
+             their shutdown is not recorded, and the installer cannot tear down what it needs them for",
         );
     }
 
@@ -360,7 +360,7 @@ impl Watch<'_> {
                 // From here on only the time limit ends the wait, because killing rr would lose the trace.
                 let began = Instant::now();
                 while began.elapsed() < CLOSING && !self.wait_for_recorders(attended, CLOSING, false) {
-                    (self.say)("rr is still closing a trace, which would be lost: waiting for it");
+                    (self.say)("rr is still closing a trace: waiting, because ending rr would lose it");
                 }
                 self.lost = !self.recorders().is_empty();
             }

@@ -179,7 +179,7 @@ impl Header {
         from.by_ref().take(20).read_until(b'\n', &mut line)?;
         let format = String::from_utf8_lossy(&line);
         if format.trim_end().parse() != Ok(FORMAT) {
-            return Err(Error::failed("this trace has a format that rr does not read since 2017")
+            return Err(Error::failed("this trace has a format that rr has not read since 2017")
                 .detail(format!("looked at: the first line of `{}`", trace.join("version").shown()))
                 .detail(format!("expected: {FORMAT}; found: {:?}", format.trim_end()))
                 .into());

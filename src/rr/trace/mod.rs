@@ -282,7 +282,7 @@ impl Store {
         }
         let error = Error::failed(format!("{nothing} is in `{}`", self.root.shown()));
         let error = others.into_iter().take(5).fold(error, Error::detail);
-        Err(error.hint("`rr-patch traces` lists all; `--trace-dir DIR` looks elsewhere").into())
+        Err(error.hint("`rr-patch traces` lists all; `--trace-dir DIR` names another folder").into())
     }
 }
 
@@ -294,7 +294,7 @@ fn short(controller: &str) -> &str {
 fn no_trace(name: &str) -> Error {
     Error::failed(format!("`{name}` is not a trace"))
         .detail("expected: a folder with a file `version` or `incomplete`")
-        .hint("`rr-patch traces` lists the traces; `--trace-dir DIR` looks elsewhere")
+        .hint("`rr-patch traces` lists the traces; `--trace-dir DIR` names another folder")
 }
 
 impl Trace {
@@ -433,8 +433,8 @@ impl Trace {
             return Ok(Program { path: None, arguments: None, end: None, kept, file, still: None });
         }
         let Some(started) = content::started(&self.path)? else {
-            return Err(Error::failed(format!("`{}` holds no program", self.path.shown()))
-                .detail("looked at: its stream `tasks`; found: no program that was started")
+            return Err(Error::failed(format!("`{}` has no recorded program", self.path.shown()))
+                .detail("looked at: its stream `tasks`; found: no started program")
                 .into());
         };
         let mappings = content::mapped(&self.path, Some(&started))?;

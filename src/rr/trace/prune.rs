@@ -30,18 +30,16 @@ impl Trace {
         let refused = |why: &str| Error::refused(format!("`{}` {why}", self.path.shown()));
         let seen = self.path.symlink_metadata().with_context(|| format!("cannot read `{}`", self.path.shown()))?;
         if !seen.is_dir() {
-            return Err(refused("is a link").hint("remove what it leads to by its own path, then the link").into());
+            return Err(refused("is a link").hint("remove the trace by its own path, then the link").into());
         }
         // rr holds its lock on this file from start to end. While we hold the lock, no rr has it or can get it.
         let marker = ["version", "incomplete"].into_iter().find(|name| self.path.join(name).exists());
         let marker = marker.map(|name| open(&self.path, name)).transpose()?;
         if let Some(marker) = &marker {
             lock(marker).map_err(|error| match error {
-                Errno::WOULDBLOCK => {
-                    refused("is in use: its lock is held, by rr that records it or by another rr-patch")
-                        .hint("try again when that has ended")
-                        .into()
-                }
+                Errno::WOULDBLOCK => refused("is in use: rr is recording it, or another rr-patch holds its lock")
+                    .hint("try again when that has ended")
+                    .into(),
                 other => anyhow::Error::from(other).context(format!("cannot lock `{}`", self.path.shown())),
             })?;
         }
@@ -51,18 +49,19 @@ impl Trace {
         match now.map(|now| now.state) {
             Some(state) if state == self.state => {}
             Some(state) => return Err(refused(&format!("is {} now", state.word())).into()),
-            None => return Err(refused("is no trace any more").into()),
+            None => return Err(refused("is no longer a trace").into()),
         }
         let away = put_away(&self.path, parent)?;
         // If the locked file was replaced in the meantime, the lock does not protect the folder.
         let same = away.symlink_metadata().is_ok_and(|now| (now.dev(), now.ino()) == (seen.dev(), seen.ino()));
         if !same {
-            rename_new(&away, &self.path)
-                .with_context(|| format!("`{}` was another folder; it is `{}`", self.path.shown(), away.shown()))?;
-            return Err(refused("was replaced while it was looked at").into());
+            rename_new(&away, &self.path).with_context(|| {
+                format!("`{}` was replaced by another folder, which is now `{}`", self.path.shown(), away.shown())
+            })?;
+            return Err(refused("was replaced in the meantime").into());
         }
         fs::remove_dir_all(&away).with_context(|| {
-            format!("`{}` is removed by halves: what is left is in `{}`", self.path.shown(), away.shown())
+            format!("`{}` was only partly removed: the rest is in `{}`", self.path.shown(), away.shown())
         })?;
         unlink_latest(&self.path, parent)?;
         Ok(self.own)
@@ -94,8 +93,12 @@ fn put_away(path: &Path, parent: &Path) -> Result<PathBuf> {
             Err(error) => return Err(error).with_context(|| format!("cannot remove `{}`", path.shown())),
         }
     }
-    Err(Error::failed(format!("cannot remove `{}`: `{}` is full of what was left", path.shown(), parent.shown()))
-        .into())
+    Err(Error::failed(format!(
+        "cannot remove `{}`: `{}` has too many partly removed traces",
+        path.shown(),
+        parent.shown()
+    ))
+    .into())
 }
 
 /// Removes `latest-trace` if it points to the removed trace, as `rr rm` does. The link must point to the trace that

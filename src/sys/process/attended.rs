@@ -245,7 +245,7 @@ impl Terminal {
 
 /// Makes us the reaper of orphaned descendants. Without this, init would adopt them and nobody would end them.
 pub fn adopt() -> Result<()> {
-    set_child_subreaper(Some(getpid())).context("cannot take charge of what the program leaves behind")
+    set_child_subreaper(Some(getpid())).context("cannot become the parent of orphaned processes")
 }
 
 /// A descendant of this process.
