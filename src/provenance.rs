@@ -341,7 +341,7 @@ pub fn read(path: &Path) -> Result<Statement> {
     let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
     read.with_context(|| format!("cannot read `{}`", path.shown()))?;
     parse(&bytes).map_err(|why| {
-        Error::refused(format!("`{}` is no statement of `rr-patch build`", path.shown()))
+        Error::refused(format!("`{}` is not a statement of `rr-patch build`", path.shown()))
             .detail(format!("expected: an in-toto statement `{STATEMENT}` with a predicate `{PREDICATE}`"))
             .detail(format!("found: {why}"))
             .hint("`rr-patch inspect INSTALLER` reads an installer that has no such file beside it")

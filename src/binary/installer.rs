@@ -250,7 +250,7 @@ fn entry(archive: &mut ZipArchive<impl Read + Seek>, number: usize) -> Option<En
 /// Unpacks a file whose directory entry states `size` bytes.
 fn unpack(packed: &mut impl Read, size: u64) -> Result<Vec<u8>, String> {
     if size > LARGEST {
-        return Err(format!("the zip says that it holds {size} bytes"));
+        return Err(format!("the zip says that it has {size} bytes"));
     }
     let mut bytes = Vec::new();
     // The zip crate stops at files larger than stated and checks the checksum, but does not detect files that are too
@@ -258,7 +258,7 @@ fn unpack(packed: &mut impl Read, size: u64) -> Result<Vec<u8>, String> {
     packed.take(size + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     match bytes.len() as u64 {
         found if found == size => Ok(bytes),
-        found => Err(format!("the zip says that it holds {size} bytes, and it holds {found}")),
+        found => Err(format!("the zip says that it has {size} bytes, but it has {found}")),
     }
 }
 

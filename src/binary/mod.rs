@@ -184,7 +184,7 @@ fn explain(error: &Unread, what: &str) -> anyhow::Error {
             .detail("expected: a program for Linux, which begins with `\\x7fELF`")
             .detail(format!("found: {}", begins(first)))
             .into(),
-        Unread::CutOff { .. } | Unread::Damaged(_) => Error::failed(format!("{what} is no whole ELF program"))
+        Unread::CutOff { .. } | Unread::Damaged(_) => Error::failed(format!("{what} is not a complete ELF program"))
             .detail(error.to_string())
             .hint("copy or build it again")
             .into(),
@@ -196,7 +196,7 @@ impl std::fmt::Display for Unread {
         match self {
             Self::NotElf(first) => write!(f, "no ELF program: {}", begins(first)),
             Self::CutOff { what, needs, has } => {
-                write!(f, "cut off: {what} ends at byte {needs}, and the file at {has}")
+                write!(f, "truncated: {what} ends at byte {needs}, and the file at {has}")
             }
             Self::Damaged(why) => write!(f, "damaged: {why}"),
         }

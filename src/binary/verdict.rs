@@ -15,7 +15,7 @@ pub struct Finding {
 }
 
 /// Go builds a controller again only if its go.mod changed, so a normal rebuild may not be enough.
-pub const REBUILD: &str = "`rr-patch build --clean` builds it anew for debugging";
+pub const REBUILD: &str = "`rr-patch build --clean` rebuilds it for debugging";
 
 /// The remedy for a program that is not part of an installer.
 pub const REBUILD_OTHER: &str = "build it with `-gcflags 'all=-N -l'`, and without `-ldflags '-s -w'`";
@@ -29,7 +29,7 @@ impl Facts {
         let mut lacks = Vec::new();
         let mut lack = |what: String, remedy: &str| lacks.push((what, remedy.to_owned()));
         if self.go.is_none() {
-            lack("is no Go program, or one from before Go 1.18".into(), "Delve debugs programs that Go built");
+            lack("is not a Go program, or was built by a Go before 1.18".into(), "Delve debugs programs that Go built");
             return lacks;
         }
         if let Some(why) = &self.dwarf_error {
@@ -72,7 +72,7 @@ impl Installer {
                 ),
                 _ => (
                     format!("carries only a part of rr-patch's change: it lacks {}", self.patch.missing.join(", ")),
-                    "`rr-patch status` says what was edited since apply; build again when it is whole",
+                    "`rr-patch status` shows what was edited since apply; restore the changes and build again",
                 ),
             };
             findings.push(finding(name, &what, remedy));
