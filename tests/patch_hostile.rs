@@ -565,7 +565,8 @@ fn patch_headers_that_contradict_themselves_are_refused() {
     let tree = tree_with_notes();
     let head = |a: &str, b: &str| format!("diff --git {a} {b}\n");
     let same = head("a/docs/notes.txt", "b/docs/notes.txt");
-    let other = "cannot be applied: names that differ from those below it in line 1\n  expected: the names of `---` and `+++`\n";
+    let other = "cannot be applied: names that differ from those below it in line 1\n  \
+                 expected: the names of `---` and `+++`\n";
     for (patch, says) in [
         // A change of a mode that belongs to another file than the hunks.
         (head("a/hack/build.sh", "b/hack/build.sh") + "old mode 100644\nnew mode 100755\n" + &of(NOTES), other),
