@@ -219,7 +219,7 @@ fn record_ends_with_4_when_a_trace_is_lost_or_nothing_was_recorded() {
 
     let place = Place::new("aws");
     let run = place.run(&[repo()], &[("RR_PATCH_RECORD", "env FIXTURE_NOT_RECORDED=1")]).refuses();
-    assert!(run.stderr.contains("does not answer as rr does"), "{}", run.stderr);
+    assert!(run.stderr.contains("does not behave like rr"), "{}", run.stderr);
     let plain = Place::new("none");
     let script = plain.path("openshift-install");
     copy(Path::new("/bin/true"), &script);

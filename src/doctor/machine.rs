@@ -28,7 +28,7 @@ const E_CORES: &str = "/sys/devices/cpu_atom/cpus";
 const PTRACE_SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
 
 pub fn processor(examination: &Examination) -> Finding {
-    let finding = Finding::new("processor", "/proc/cpuinfo", "one that this rr knows");
+    let finding = Finding::new("processor", "/proc/cpuinfo", "one that this rr supports");
     let Processor { maker, number, family, model, .. } = &examination.processor;
     if examination.host.read("/proc/cpuinfo").is_none() {
         return finding.skipped("/proc/cpuinfo cannot be read");
@@ -38,31 +38,32 @@ pub fn processor(examination: &Examination) -> Finding {
     }
     let rr = examination.recorder.as_ref().ok();
     if examination.counts_in_software() {
-        return finding.ok(format!("{model}; software counters run on any"));
+        return finding.ok(format!("{model}; software counters work on any"));
     }
     if rr.is_some_and(forces_microarchitecture) {
-        return finding.ok(format!("{model}; RR_PATCH_RECORD says by -A what to take it for"));
+        return finding.ok(format!("{model}; RR_PATCH_RECORD sets its type with -A"));
     }
     let Some(known) = examination.processor.microarchitecture() else {
         let number = match maker {
             Some(Maker::Arm(_)) => String::new(),
             _ => format!(" (CPU type {number:#x}, extended family {family:#x})"),
         };
-        let finding = finding.trouble(format!("{model}{number}, which is in no rr known here"));
+        let finding = finding.trouble(format!("{model}{number}, which no known rr supports"));
         return instead(examination, finding.advise("look for a newer rr at rr-project.org"));
     };
     let Microarchitecture { name, since, branches } = known;
     let found = if model.contains(name) { model.clone() } else { format!("{model} ({name} to rr)") };
     if branches == 0 {
-        return instead(examination, finding.trouble(format!("{found}, which rr knows and cannot use")));
+        return instead(examination, finding.trouble(format!("{found}, which rr cannot use")));
     }
     let release = if since == UNRELEASED { "rr's main branch".into() } else { format!("rr {since}") };
     match rr {
-        None => finding.skipped(format!("{found}, known to {release} and newer; there is no rr to ask")),
+        None => finding.skipped(format!("{found}, supported by {release} and newer; no rr was found")),
         Some(rr) if rr.version >= since || since == UNRELEASED && rr.is_from_main() => finding.ok(found),
         Some(rr) => {
             let advice = if since == UNRELEASED { "build rr from its main branch" } else { RR_PACKAGES };
-            let finding = finding.trouble(format!("{found}, known to {release} and newer; this is rr {}", rr.said()));
+            let finding =
+                finding.trouble(format!("{found}, supported by {release} and newer; this is rr {}", rr.said()));
             instead(examination, finding.advise(advice))
         }
     }
@@ -81,12 +82,12 @@ fn instead(examination: &Examination, finding: Finding) -> Finding {
                 _ => examination.host.shown(&rr.path),
             };
             finding
-                .advise("this rr has software counters (-W), which work without; type before the installer starts:")
+                .advise("this rr has software counters (-W), which need none; before starting the installer, type:")
                 .advise(format!("export RR_PATCH_RECORD=\"{program} record -W --wait\""))
                 .advise("such a trace is replayed with -W too: DELVE_RR_REPLAY_FLAGS=-W for `dlv replay`")
         }
         _ => finding
-            .advise("what works instead: a recorder with software counters (an rr that knows -W, like rr.soft), and")
+            .advise("use a recorder with software counters (an rr with the option -W, like rr.soft), and type:")
             .advise("export RR_PATCH_RECORD=\"rr record -W --wait\""),
     }
 }
@@ -123,13 +124,13 @@ pub fn counters(examination: &Examination) -> Finding {
     let finding =
         Finding::new("performance counters", format!("perf_event_open of {name}"), "a PMU that counts branches");
     if let Some(Software { line, .. }) = &examination.software {
-        let found = "not used: this rr counts in software (-W), since it cannot use those of this machine";
+        let found = "not used: this rr counts in software (-W), because it cannot use this machine's counters";
         if examination.question.purpose == Some(Purpose::Record) {
             return finding.ok(found);
         }
         return finding
             .warning(found)
-            .advise("`rr-patch record` tells the installer so; where that is started otherwise, type before:")
+            .advise("`rr-patch record` sets this for the installer; to start the installer in another way, first type:")
             .advise(format!("export RR_PATCH_RECORD=\"{line}\""));
     }
     if examination.counts_in_software() {
@@ -141,7 +142,7 @@ pub fn counters(examination: &Examination) -> Finding {
         Ok(counted) => {
             let finding = finding.trouble(format!("{counted} counted of at least {BRANCHES}"));
             if host.read(E_CORES).is_some() {
-                return finding.advise("an E-core counts nothing for rr: see `CPU to record on`");
+                return finding.advise("rr cannot count on an E-core: see `CPU to record on`");
             }
             let finding = finding.advise(format!("`perf stat -e {name} true` must show a number above 0"));
             instead(examination, virtual_pmu(examination, finding))
@@ -154,7 +155,7 @@ pub fn counters(examination: &Examination) -> Finding {
                 instead(examination, virtual_pmu(examination, finding))
             }
             Some(EACCES | EPERM) if host.number(PARANOID).is_some_and(|level| level > 2) => {
-                finding.skipped("forbidden by perf_event_paranoid: see there")
+                finding.skipped("forbidden by perf_event_paranoid: see that check")
             }
             Some(EACCES | EPERM) => {
                 let finding = finding.trouble(format!("forbidden ({})", short(&error)));
@@ -218,11 +219,11 @@ pub fn cpu(examination: &Examination) -> Finding {
             } else if tells_apart {
                 finding.ok(format!("CPU {cpu}, an E-core ({kinds})"))
             } else {
-                bind(finding.trouble(format!("CPU {cpu} is an E-core, where rr counts nothing ({kinds})")))
+                bind(finding.trouble(format!("CPU {cpu} is an E-core, where rr cannot count ({kinds})")))
             }
         }
         (None, Some((fast, slow))) if !tells_apart => bind(finding.trouble(format!(
-            "not bound: rr takes any core, and counts nothing on an E-core (P-cores {fast}, E-cores {slow})"
+            "not bound: rr uses any core, and cannot count on an E-core (P-cores {fast}, E-cores {slow})"
         ))),
         (Some(cpu), None) => finding.ok(format!("CPU {cpu} of {allowed}")),
         (None, _) => finding.ok(format!("not bound, one of {allowed}")),
@@ -241,14 +242,14 @@ pub fn spec_lock_map(examination: &Examination) -> Option<Finding> {
     Some(match host.kernel.count(Event::SpecLockMapCommits, bound_to(examination)) {
         Ok(0) => finding.ok("off"),
         Ok(_) => {
-            let finding = finding.trouble("on: recordings of programs with threads will not replay");
+            let finding = finding.trouble("on: recordings of programs with threads cannot be replayed");
             if examination.processor.is_virtual() {
-                finding.advise("only the machine that runs this virtual one can turn it off: rr's wiki, page Zen")
+                finding.advise("only the host of this virtual machine can turn it off: rr's wiki, page Zen")
             } else if host.locate(SCRIPT).exists() {
                 let root = |command: &str| examination.distribution.as_root(command);
                 finding
                     .fix([root("modprobe msr"), root(&format!("python3 {SCRIPT}"))])
-                    .advise("it must be done after every boot")
+                    .advise("repeat this after every boot")
             } else {
                 finding.advise(
                     "run scripts/zen_workaround.py of rr's sources as root, after every boot: rr's wiki, page Zen",
@@ -315,7 +316,7 @@ pub fn paranoid(examination: &Examination) -> Finding {
         }
         (Some(Purpose::Record), false) => finding.trouble(format!("{level}: rr refuses to record")),
         // Not even root is allowed.
-        (_, true) => finding.trouble(format!("{level}: Delve refuses to replay, though rr may record")).of_replays(),
+        (_, true) => finding.trouble(format!("{level}: Delve refuses to replay, although rr may record")).of_replays(),
         (_, false) => finding.trouble(format!("{level}: rr and Delve refuse")),
     };
     match allow_perf_events(&examination.distribution) {

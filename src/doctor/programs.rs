@@ -98,7 +98,7 @@ pub fn recorder(host: &Host, program: Option<&str>) -> Result<Recorder> {
     let answer = host.run(&path, &["--version"])?;
     let not_rr = || {
         let first = answer.stdout.lines().chain(answer.stderr.lines()).next().unwrap_or("nothing").to_owned();
-        Error::failed(format!("`{}` does not answer as rr does", host.shown(&path)))
+        Error::failed(format!("`{}` does not behave like rr", host.shown(&path)))
             .detail("expected from `--version`: rr version 5.9.0")
             .detail(format!("found: {first} ({})", answer.end))
     };
@@ -133,7 +133,7 @@ pub fn delve(host: &Host) -> Result<Delve> {
     let version = answer.stdout.lines().find_map(|line| Version::find(line.strip_prefix("Version:")?));
     match version.filter(|_| answer.end.success()) {
         Some(version) => Ok(Delve { path, version }),
-        None => Err(Error::failed(format!("`{}` does not answer as Delve does", host.shown(&path)))
+        None => Err(Error::failed(format!("`{}` does not behave like Delve", host.shown(&path)))
             .detail("expected from `version`: a line like `Version: 1.27.1`")
             .detail(format!("found: {} ({})", answer.stdout.lines().next().unwrap_or("nothing"), answer.end))
             .into()),
@@ -151,8 +151,8 @@ pub fn oldest_delve_for(rr: &Recorder) -> Result<Version, String> {
         version if version < Version(5, 9, 0) => Ok(Version(1, 23, 0)),
         // Delve accepts only three numbers, and treats any other version as an old rr.
         _ if rr.extra.is_some() => Err(format!(
-            "no Delve reads the version `{}`: it takes this rr for one before 5.8 and the replay breaks off; an rr that \
-             says `rr version {}` alone is needed (built without EXTRA_VERSION_STRING)",
+            "no Delve supports the version `{}`: Delve treats this rr as older than 5.8, and the replay fails; an \
+             rr that prints only `rr version {}` is needed (built without EXTRA_VERSION_STRING)",
             rr.said(),
             rr.version
         )),
@@ -172,8 +172,8 @@ pub fn delve_takes_rr(delve: Version, rr: &Recorder) -> Result<(), String> {
     // From this version on Delve decides by rr's version; before, by rr's output.
     if rr.extra.is_some() && rr.version >= Version(5, 8, 0) && delve >= Version(1, 24, 1) {
         return Err(format!(
-            "Delve {delve} does not read the version `{}` of this rr: 1.23.0 to 1.24.0 is needed, or an rr that says \
-             `rr version {}` alone",
+            "Delve {delve} does not support the version `{}` of this rr: 1.23.0 to 1.24.0 is needed, or an rr that \
+             prints only `rr version {}`",
             rr.said(),
             rr.version
         ));
@@ -208,7 +208,9 @@ const NEWEST_DELVE: Version = Version(1, 27, 1);
 pub fn delve_takes_go(delve: Version, go: (u32, u32)) -> Result<(), String> {
     let (major, minor) = go;
     if major != 1 {
-        return Err(format!("Go {major}.{minor} is not known here; Delve {NEWEST_DELVE} takes Go 1.25 to 1.27"));
+        return Err(format!(
+            "Go {major}.{minor} is not known to rr-patch; Delve {NEWEST_DELVE} supports Go 1.25 to 1.27"
+        ));
     }
     let Some((_, oldest, newest)) = GO_FOR_DELVE.iter().rev().find(|(since, ..)| *since <= delve) else {
         return Err(format!("Delve {delve} is too old: 1.20.0 or newer is needed"));
@@ -219,7 +221,7 @@ pub fn delve_takes_go(delve: Version, go: (u32, u32)) -> Result<(), String> {
         let before = last.and_then(|at| GO_FOR_DELVE.get(at + 1)).map(|(since, ..)| since);
         let needed = before.map_or(String::new(), |since| format!("; one before {since} is needed"));
         return Err(format!(
-            "Go 1.{minor} is too old for Delve {delve}, which takes Go 1.{oldest} to 1.{newest}{needed}"
+            "Go 1.{minor} is too old for Delve {delve}, which supports Go 1.{oldest} to 1.{newest}{needed}"
         ));
     }
     if minor > *newest && known {
@@ -228,7 +230,9 @@ pub fn delve_takes_go(delve: Version, go: (u32, u32)) -> Result<(), String> {
             || format!("; one newer than {NEWEST_DELVE} is needed"),
             |since| format!("; {since} or newer is needed"),
         );
-        return Err(format!("Delve {delve} is too old for Go 1.{minor}: it takes Go 1.{oldest} to 1.{newest}{needed}"));
+        return Err(format!(
+            "Delve {delve} is too old for Go 1.{minor}: it supports Go 1.{oldest} to 1.{newest}{needed}"
+        ));
     }
     Ok(())
 }
@@ -303,7 +307,7 @@ mod tests {
     fn delve_does_not_take_an_rr_with_a_suffix_after_its_version() {
         for delve in [Version(1, 23, 1), Version(1, 24, 1), Version(1, 27, 1)] {
             let why = delve_takes_rr(delve, &rr(Version(5, 9, 0), Some("1a2b3c"))).unwrap_err();
-            assert!(why.contains("no Delve reads the version `5.9.0 1a2b3c`"), "{why}");
+            assert!(why.contains("no Delve supports the version `5.9.0 1a2b3c`"), "{why}");
         }
         let suffixed = rr(Version(5, 8, 0), Some("1a2b3c"));
         assert_eq!(delve_takes_rr(Version(1, 24, 0), &suffixed), Ok(()));

@@ -66,7 +66,7 @@ fn record_and_replay(
     let words: Vec<&str> = arguments.iter().map(String::as_str).chain(["-o", &trace_name, program]).collect();
     run("record", &words)?;
     if !trace.join("version").is_file() {
-        return Err("`rr record` ended well, and yet its trace is not complete".into());
+        return Err("`rr record` succeeded, but its trace is not complete".into());
     }
     let software = arguments.iter().any(|argument| ["-W", "--software-counters"].contains(&argument.as_str()));
     let words: &[&str] = if software { &["replay", "-W", "-a", &trace_name] } else { &["replay", "-a", &trace_name] };
@@ -79,7 +79,7 @@ fn cause(answer: &Answer) -> String {
     let fatal = lines.iter().position(|line| line.starts_with("[FATAL"));
     let Some(at) = fatal else {
         let telling = lines.iter().find(|line| line.starts_with("rr needs") || line.starts_with("rr:"));
-        return telling.or(lines.last()).map_or_else(|| "it said nothing".into(), ToString::to_string);
+        return telling.or(lines.last()).map_or_else(|| "it printed nothing".into(), ToString::to_string);
     };
     // The format is `[FATAL file:line:function() errno: NAME] text`; the text may be on the next lines.
     let text = lines[at].split_once("] ").map_or("", |(_, text)| text);
@@ -107,6 +107,6 @@ mod tests {
         assert_eq!(cause_of(next), "Got 0 branch events, expected at least 500.");
         let plain = "rr needs /proc/sys/kernel/perf_event_paranoid <= 1, but it is 2.\nChange it to 1\n";
         assert_eq!(cause_of(plain), "rr needs /proc/sys/kernel/perf_event_paranoid <= 1, but it is 2.");
-        assert_eq!(cause_of(""), "it said nothing");
+        assert_eq!(cause_of(""), "it printed nothing");
     }
 }

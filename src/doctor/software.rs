@@ -37,7 +37,7 @@ pub fn rr(examination: &Examination) -> Finding {
     match &examination.recorder {
         Err(error) if examination.host.program("rr").is_some() => finding
             .trouble(said(error))
-            .advise("name rr's own path by --rr, or in RR_PATCH_RECORD; or correct what is named there"),
+            .advise("give rr's path with --rr or in RR_PATCH_RECORD, or correct the one that is given"),
         Err(error) => install_rr(examination, finding.trouble(said(error))),
         Ok(rr) => {
             let found = format!("{}, {}", rr.said(), examination.host.shown(&rr.path));
@@ -96,11 +96,11 @@ pub fn options(examination: &Examination) -> Option<Finding> {
     Some(match lacking.as_slice() {
         [] => finding.ok("all of them"),
         _ if rr.arguments.is_empty() => {
-            install_rr(examination, finding.trouble(format!("it does not know {}", lacking.join(", "))))
+            install_rr(examination, finding.trouble(format!("it does not support {}", lacking.join(", "))))
         }
         _ => finding
-            .trouble(format!("it does not know {}", lacking.join(", ")))
-            .advise("RR_PATCH_RECORD asks for them: correct it, or name an rr that knows them"),
+            .trouble(format!("it does not support {}", lacking.join(", ")))
+            .advise("RR_PATCH_RECORD uses them: correct it, or name an rr that supports them"),
     })
 }
 
@@ -125,7 +125,7 @@ pub fn c_library(examination: &Examination) -> Option<Finding> {
     }
     Some(
         finding
-            .warning(format!("{found}: recording a dynamically linked program with threads can break off"))
+            .warning(format!("{found}: recording a dynamically linked program with threads can fail"))
             .advise("build the controllers without cgo (CGO_ENABLED=0), or build rr from its main branch"),
     )
 }
@@ -199,13 +199,13 @@ pub fn delve(examination: &Examination) -> Finding {
 const DEBIAN_13: (Version, Version) = (Version(5, 9, 0), Version(1, 24, 0));
 
 pub fn delve_and_rr(examination: &Examination) -> Finding {
-    let finding = Finding::new("Delve for this rr", "`dlv version`, `rr --version`", "a Delve that understands rr");
+    let finding = Finding::new("Delve for this rr", "`dlv version`, `rr --version`", "a Delve that supports rr");
     let (Ok(delve), Ok(rr)) = (&examination.delve, &examination.recorder) else {
         let missing = if examination.delve.is_err() { "Delve" } else { "rr" };
         return finding.skipped(format!("{missing} is missing"));
     };
     let needed = oldest_delve_for(rr)
-        .map_or_else(|_| "a Delve that reads this rr's version".into(), |v| format!("{v} or newer"));
+        .map_or_else(|_| "a Delve that supports this rr's version".into(), |v| format!("{v} or newer"));
     let finding = Finding { needed, ..finding };
     match delve_takes_rr(delve.version, rr) {
         Ok(()) => finding.ok(format!("{} with rr {}", delve.version, rr.said())),
@@ -223,13 +223,13 @@ pub fn delve_and_rr(examination: &Examination) -> Finding {
 
 pub fn delve_and_go(examination: &Examination) -> Finding {
     let Some((go, looked)) = go_in_use(examination) else {
-        let finding = Finding::new("Delve for this Go", "`go version`", "a Delve that takes it");
-        return finding.skipped("no Go here, and no controllers were named");
+        let finding = Finding::new("Delve for this Go", "`go version`", "a Delve that supports it");
+        return finding.skipped("no Go was found, and no controllers were named");
     };
     let finding = Finding::new(
         "Delve for this Go",
         format!("`dlv version`, {looked}"),
-        format!("one that takes Go {}.{}", go.0, go.1),
+        format!("one that supports Go {}.{}", go.0, go.1),
     );
     let Ok(delve) = &examination.delve else { return finding.skipped("Delve is missing") };
     match delve_takes_go(delve.version, (go.0, go.1)) {
@@ -249,7 +249,7 @@ pub fn delve_and_dwarf(examination: &Examination) -> Option<Finding> {
     }
     let finding = Finding::new("Go of Delve", "`go version dlv`", "1.25 or newer, for DWARF 5");
     Some(match go_of(examination.host, &delve.path) {
-        None => finding.skipped("there is no Go to ask"),
+        None => finding.skipped("no Go was found"),
         Some(built) if built >= SINCE => finding.ok(format!("{}.{}", built.0, built.1)),
         Some(built) => install_delve_for(examination, finding.trouble(format!("{}.{}", built.0, built.1))),
     })
@@ -279,7 +279,7 @@ pub fn rr_for_delve(examination: &Examination) -> Option<Finding> {
             if other.version < rr.version {
                 advise(finding.trouble(format!("{found}, which is older")))
             } else if rr.counts_in_software() && !other.software_counters {
-                advise(finding.trouble(format!("{found}, which does not know -W")))
+                advise(finding.trouble(format!("{found}, which does not support -W")))
             } else {
                 finding.ok(found)
             }
@@ -309,7 +309,7 @@ pub fn program(examination: &Examination, program: &Program) -> Finding {
     if let (Ok(delve), Some(go)) = (&examination.delve, program.go())
         && let Err(why) = delve_takes_go(delve.version, (go.0, go.1))
     {
-        lacks.push(format!("is read by another Delve only: {why}"));
+        lacks.push(format!("needs another Delve: {why}"));
     }
     if lacks.is_empty() {
         return finding.ok(facts.go.clone().unwrap_or_default());
