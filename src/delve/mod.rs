@@ -94,7 +94,7 @@ pub fn prepare(host: &Host, trace: &Trace) -> Result<Opening> {
     }
     let mut warnings = check.warnings;
     let rr = recorder(host, None).map_err(|error| match error.downcast::<Error>() {
-        Ok(error) => error.hint("Delve has no command `replay` where `rr` is not in PATH").into(),
+        Ok(error) => error.hint("Delve has no command `replay` if `rr` is not in PATH").into(),
         Err(error) => error,
     })?;
     let delve = delve(host)?;
@@ -134,22 +134,22 @@ fn facts(trace: &Trace, warnings: &mut Vec<String>) -> Result<Option<Facts>> {
     let program = trace.program()?;
     let Some(file) = program.file else { return Ok(None) };
     if program.still == Some(Still::Missing) || !file.exists() {
-        return Err(Error::failed(format!("the recorded program is gone: `{}`", file.shown()))
-            .detail("rr kept no copy of it in the trace, and without it nothing can be replayed")
-            .hint("put the same file back; a patched installer sets RR_COPY_ALL_FILES, so that its traces are whole")
+        return Err(Error::failed(format!("the recorded program is missing: `{}`", file.shown()))
+            .detail("the trace has no copy of it, and a replay needs it")
+            .hint("put the same file back; a patched installer sets RR_COPY_ALL_FILES, so that its traces are complete")
             .into());
     }
     let facts = match Facts::read(&file) {
         Ok(facts) => facts,
         Err(error) => {
-            warnings.push(format!("the recorded program could not be looked into: {error:#}"));
+            warnings.push(format!("the recorded program could not be read: {error:#}"));
             return Ok(None);
         }
     };
     if !facts.dwarf {
         warnings.push(
             "the program has no debug information (it was linked with -s -w): Delve shows no sources and no variables, \
-             and takes breakpoints on functions alone; `rr-patch build` makes an installer that can be debugged"
+             and supports only breakpoints on functions; `rr-patch build` makes an installer that can be debugged"
                 .into(),
         );
     } else if facts.optimised == Some(true) {
@@ -384,7 +384,7 @@ impl Opening {
 fn said_what_was_left(left: &[Relative], say: &mut dyn FnMut(&str)) {
     if !left.is_empty() {
         let names: Vec<String> = left.iter().map(|relative| format!("{} ({})", relative.name, relative.pid)).collect();
-        say(&format!("ended what Delve had left behind: {}", names.join(", ")));
+        say(&format!("ended processes that Delve left behind: {}", names.join(", ")));
     }
 }
 

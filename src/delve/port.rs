@@ -59,9 +59,9 @@ impl Listen {
         }
         let said = match holder(self.port()) {
             Some(holder) => said.detail(format!("by: {holder}")),
-            None => said.detail("by: a process that we may not look at"),
+            None => said.detail("by: a process that we may not inspect"),
         };
-        Err(said.hint("`--port 0` takes any that is free; `--port N` another").into())
+        Err(said.hint("`--port 0` chooses a free port, `--port N` another one").into())
     }
 }
 

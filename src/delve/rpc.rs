@@ -43,7 +43,7 @@ impl Question {
         }
         let answer: Value = serde_json::from_slice(&self.line).unwrap_or_default();
         let version = answer["result"]["DelveVersion"].as_str().ok_or_else(|| {
-            Error::failed(format!("what listens at {} does not behave like Delve", self.address))
+            Error::failed(format!("the program that listens at {} does not behave like Delve", self.address))
                 .detail(format!("found: {}", String::from_utf8_lossy(&self.line).trim_end()))
         })?;
         // Delve sends `Version: 1.27.1`, and its build on the next line.

@@ -58,7 +58,7 @@ pub fn merge(path: &Path, before: Option<&[u8]>, place: Place, entry: &Entry) ->
         Some(bytes) => std::str::from_utf8(bytes).map_err(|error| {
             let mut lines = bytes[..error.valid_up_to()].split(|&byte| byte == b'\n');
             let (line, column) = (lines.clone().count(), lines.next_back().map_or(0, <[u8]>::len) + 1);
-            refusal(path, &format!(":{line}:{column}"), "UTF-8", "bytes that are none")
+            refusal(path, &format!(":{line}:{column}"), "UTF-8", "bytes that are not UTF-8")
         })?,
     };
     let (bom, text) = text.strip_prefix(BOM).map_or(("", text), |text| (BOM, text));
@@ -68,7 +68,7 @@ pub fn merge(path: &Path, before: Option<&[u8]>, place: Place, entry: &Entry) ->
         refusal(path, &place, "JSON, with comments and trailing commas if you like", &error.kind().to_string())
     })?;
     if root.to_string() != text {
-        return Err(refusal(path, "", "a file that can be read and written without a change", "one that cannot"));
+        return Err(refusal(path, "", "a file that can be parsed and written back unchanged", "one that cannot"));
     }
     let list = list(path, &root, place)?;
     let name = entry.entries.iter().find(|(key, _)| *key == entry.label).map(|(_, name)| name.clone());

@@ -190,7 +190,7 @@ fn refusal(path: &Path, place: &str, expected: &str, found: &str) -> anyhow::Err
     Error::refused(format!("`{}{place}` cannot be merged with", path.shown()))
         .detail(format!("expected: {expected}"))
         .detail(format!("found: {found}"))
-        .hint("mend the file in the editor, or let `--print` show what to put into it")
+        .hint("correct the file in the editor, or use `--print` to see what to add")
         .into()
 }
 
