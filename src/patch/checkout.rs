@@ -189,7 +189,7 @@ impl Checkout {
         self.root.join(path)
     }
 
-    /// Whether git ignores a path, as it ignores build outputs. Always false without git.
+    /// Whether git ignores a path, as it ignores build outputs. Without git every path counts as ignored.
     pub fn ignores(&self, path: &str) -> Result<bool> {
         let Some(repository) = open(&self.root)? else { return Ok(true) };
         let ignored = repository.is_path_ignored(self.below_top().join(path));

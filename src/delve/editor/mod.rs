@@ -190,7 +190,7 @@ fn refusal(path: &Path, place: &str, expected: &str, found: &str) -> anyhow::Err
     Error::refused(format!("`{}{place}` cannot be merged with", path.shown()))
         .detail(format!("expected: {expected}"))
         .detail(format!("found: {found}"))
-        .hint("correct the file in the editor, or use `--print` to see what to add")
+        .hint("correct the file in the editor; `--print` shows what to add")
         .into()
 }
 
