@@ -472,7 +472,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Ends Delve, which ends its rr on SIGINT. Returns whether it ended by itself.
+    /// Ends Delve, which ends its rr on SIGINT. Returns false if Delve had to be killed.
     fn close(&mut self, attended: &Attended, ended: bool) -> bool {
         if ended {
             return true;

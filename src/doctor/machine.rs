@@ -92,7 +92,8 @@ fn instead(examination: &Examination, finding: Finding) -> Finding {
     }
 }
 
-/// The CPU that recordings are bound to: 0 unless RR_PATCH_RECORD sets another.
+/// The CPU that recordings are bound to: 0 by default. If RR_PATCH_RECORD has options, it is the CPU in them, or
+/// `None` if they do not bind recordings.
 fn bound_to(examination: &Examination) -> Option<usize> {
     let Ok(rr) = &examination.recorder else { return Some(0) };
     if rr.arguments.is_empty() {
