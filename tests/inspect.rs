@@ -207,7 +207,7 @@ fn inspect_finds_the_stripped_controllers_that_a_release_build_left_in_a_debug_b
     run.prints(&[
         "is a recording installer, but 8 things are not in order\n",
         "  cluster-api-provider-azureaso has no debug information: it was linked with `-s -w`, as a release is\n",
-        "    `rr-patch build --clean` builds it anew for debugging\n",
+        "    `rr-patch build --clean` rebuilds it for debugging\n",
     ]);
     let (_, said) = inspect_json(&tree.path(INSTALLER));
     let findings = said["findings"].as_array().unwrap();
@@ -324,7 +324,7 @@ fn inspect_of_a_controller_by_itself_says_whether_delve_can_debug_it() {
 #[test]
 fn inspect_of_a_program_that_go_did_not_build_says_so() {
     let run = inspect(Path::new(env!("CARGO_BIN_EXE_rr-patch"))).exits(4);
-    run.prints(&["is neither an installer nor a controller", "rr-patch is no Go program"]);
+    run.prints(&["is neither an installer nor a controller", "rr-patch is not a Go program"]);
 }
 
 #[test]
@@ -342,7 +342,7 @@ fn inspect_refuses_what_is_no_program_and_says_what_it_found() {
     {
         inspect(&programs.write("x.rr-patch.json", text.as_bytes()))
             .refuses()
-            .says(&["no statement of `rr-patch build`"]);
+            .says(&["not a statement of `rr-patch build`"]);
     }
 }
 
@@ -353,13 +353,13 @@ fn inspect_says_of_a_program_that_is_cut_off_that_it_is_wherever_it_ends() {
     for end in [4, 17, 63, 64, 400, 5000, whole.len() / 3, whole.len() - 100] {
         let run = inspect(&programs.write("half", &whole[..end])).exits(1);
         assert!(
-            run.stderr.contains("is no whole ELF program") && run.stderr.contains("hint: "),
+            run.stderr.contains("is not a complete ELF program") && run.stderr.contains("hint: "),
             "{end}: {}",
             run.stderr
         );
     }
     let run = inspect(&programs.write("half", &whole[..whole.len() / 2])).exits(1);
-    run.says(&["cut off: ", &format!("and the file at {}", whole.len() / 2)]);
+    run.says(&["truncated: ", &format!("and the file at {}", whole.len() / 2)]);
 }
 
 #[test]
@@ -431,8 +431,8 @@ fn inspect_says_of_a_zip_that_lies_about_a_size_what_is_wrong_with_which_control
     let tree = Tree::patched("installer");
     for (claimed, why) in [
         (size - 1, "larger"),
-        (size + 1, &*format!("and it holds {size}")),
-        (0xffff_fff0, "the zip says that it holds 4294967280 bytes"),
+        (size + 1, &*format!("but it has {size}")),
+        (0xffff_fff0, "the zip says that it has 4294967280 bytes"),
     ] {
         let mut lying = honest.clone();
         for at in [22, directory + 24] {
@@ -456,7 +456,7 @@ fn inspect_says_of_a_zip_that_lies_about_a_size_what_is_wrong_with_which_control
     // A program that was cut off before it was packed.
     let half = zipped(&[("cluster-api", &program[..program.len() / 2])], "-1q");
     let run = inspect(&installer_with(&tree, &[("cluster-api.zip", &half)])).exits(4);
-    run.prints(&["  cluster-api cannot be used: cut off: "]);
+    run.prints(&["  cluster-api cannot be used: truncated: "]);
     let text = zipped(&[("cluster-api", b"#!/bin/sh\n")], "-1q");
     let run = inspect(&installer_with(&tree, &[("cluster-api.zip", &text)])).exits(4);
     run.prints(&["  cluster-api is no ELF program\n"]);
@@ -500,7 +500,7 @@ fn inspect_verifies_the_statement_beside_an_installer_and_says_when_the_two_disa
     fs::write(&statement, told.to_string()).unwrap();
     inspect(&path).exits(4).prints(&["  cluster-api is not what `openshift-install.rr-patch.json` describes"]);
     fs::write(&statement, "{}").unwrap();
-    inspect(&path).exits(4).prints(&["is no statement of `rr-patch build`", "move `"]);
+    inspect(&path).exits(4).prints(&["is not a statement of `rr-patch build`", "move `"]);
 
     // The statement by itself says what it says, and that nothing was verified.
     state(&path);

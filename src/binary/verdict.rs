@@ -1,35 +1,35 @@
-//! What keeps a program from being debugged with Delve, or an installer from recording, and what to do.
+//! Checks whether Delve can debug a program and whether an installer records, and suggests remedies.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Content, Facts, Installer};
 
-/// One thing that is not in order.
+/// One problem of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
-    /// Which program.
+    /// The program's name.
     pub program: String,
     pub what: String,
     pub remedy: String,
 }
 
-/// A controller is built anew only when its go.mod changes, so that a rebuild alone may not be enough.
-pub const REBUILD: &str = "`rr-patch build --clean` builds it anew for debugging";
+/// Go builds a controller again only if its go.mod changed, so a normal rebuild may not be enough.
+pub const REBUILD: &str = "`rr-patch build --clean` rebuilds it for debugging";
 
-/// For a program that is none of an installer's.
+/// The remedy for a program that is not part of an installer.
 pub const REBUILD_OTHER: &str = "build it with `-gcflags 'all=-N -l'`, and without `-ldflags '-s -w'`";
 
 impl Facts {
-    /// What keeps Delve from debugging it, and the remedy: how to `rebuild` it, where that is one. Nothing
-    /// where all is in order.
+    /// The reasons why Delve cannot debug the program, each with its remedy. `rebuild` is the remedy for a wrong
+    /// build. Empty if there are none.
     ///
-    /// Sources that are not on this host are no such thing: Delve can be told where they are.
+    /// Missing sources are not a problem: Delve can be told where they are.
     pub fn lacks(&self, rebuild: &str) -> Vec<(String, String)> {
         let mut lacks = Vec::new();
         let mut lack = |what: String, remedy: &str| lacks.push((what, remedy.to_owned()));
         if self.go.is_none() {
-            lack("is no Go program, or one from before Go 1.18".into(), "Delve debugs programs that Go built");
+            lack("is not a Go program, or was built by a Go before 1.18".into(), "Delve debugs programs that Go built");
             return lacks;
         }
         if let Some(why) = &self.dwarf_error {
@@ -55,8 +55,8 @@ impl Facts {
 }
 
 impl Installer {
-    /// Everything that is not in order: with the installer, called `name`, and with its controllers.
-    /// What was downloaded, like etcd, is not judged. An installer that need not record is `unpatched`.
+    /// All problems of the installer, which messages call `name`, and of its controllers. Downloaded programs such as
+    /// etcd are not checked. With `unpatched`, the installer need not record.
     pub fn findings(&self, name: &str, unpatched: bool) -> Vec<Finding> {
         let finding = |program: &str, what: &str, remedy: &str| Finding {
             program: program.to_owned(),
@@ -72,7 +72,7 @@ impl Installer {
                 ),
                 _ => (
                     format!("carries only a part of rr-patch's change: it lacks {}", self.patch.missing.join(", ")),
-                    "`rr-patch status` says what was edited since apply; build again when it is whole",
+                    "`rr-patch status` shows what was edited since apply; restore the changes and build again",
                 ),
             };
             findings.push(finding(name, &what, remedy));
