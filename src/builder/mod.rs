@@ -30,7 +30,6 @@ mod view;
 pub use controllers::{CORE, Removed};
 pub use linking::Link;
 pub use phases::Phase;
-pub use platforms::Platforms;
 pub use prepare::{Prepared, Request};
 pub use revision::Terraform;
 pub use run::Built;

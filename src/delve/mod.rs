@@ -33,7 +33,7 @@ use crate::sys::process::{
 use crate::words::quoted;
 
 pub use explain::{Cause, Circumstances, explain};
-pub use port::{Listen, holder};
+pub use port::Listen;
 
 /// The options of `rr replay` that Delve is to add.
 pub const FLAGS: &str = "DELVE_RR_REPLAY_FLAGS";

@@ -66,7 +66,7 @@ impl Listen {
 }
 
 /// Who listens at a port, as far as we may see.
-pub fn holder(port: u16) -> Option<String> {
+fn holder(port: u16) -> Option<String> {
     let sockets: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
