@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use bytesize::ByteSize;
 use clap::Args;
 
-use crate::binary::{REBUILD, carries_patch, embedded};
+use crate::binary::{REBUILD, Scanned};
 use crate::doctor::{
     Finding, Host, LEAST_FREE, Level, Question, RECORDER, Recorder, Recording, Software, delve, recording,
 };
@@ -103,16 +103,18 @@ impl Record {
         if size > LARGE {
             say(&format!("looking into `{}` ({})", installer.shown(), bytes(size)));
         }
-        self.refuse_unpatched(&installer)?;
-        warn_of_what_delve_would_lack(&installer);
+        let scanned = Scanned::open(&installer)?;
+        self.refuse_unpatched(&installer, &scanned)?;
+        warn_of_what_delve_would_lack(&scanned);
+        let host = Host::here();
         let own = Store::of(&|name| std::env::var_os(name));
         let store = Store::at(match &self.trace_dir {
             Some(folder) => std::path::absolute(folder).context("there is no current folder")?,
             None => folder_below(&own, SystemTime::now()),
         });
-        let room = self.room(&store)?;
+        let room = self.room(&host, &store)?;
         let (recorder, environment) =
-            self.recorder(checkout.as_ref()).map_err(|error| match error.downcast::<Error>() {
+            self.recorder(&host, checkout.as_ref()).map_err(|error| match error.downcast::<Error>() {
                 Ok(known) if known.exit == Exit::Failed => known.as_refusal().into(),
                 Ok(known) => known.into(),
                 Err(other) => other,
@@ -122,7 +124,7 @@ impl Record {
             rr_version: recorder.said(),
             software_counters: counts_in_software(&recorder, &environment),
             flags: flags(&recorder, &environment),
-            delve_version: delve(&Host::here()).ok().map(|delve| delve.version.to_string()),
+            delve_version: delve(&host).ok().map(|delve| delve.version.to_string()),
             installer_commit: commit(&installer),
             installer_remote: checkout.as_ref().and_then(remote),
             ..Sidecar::default()
@@ -216,8 +218,8 @@ impl Record {
     ///
     /// # Errors
     /// One that has less already: the installer would be stopped at once.
-    fn room(&self, store: &Store) -> Result<Room> {
-        let room = Room::new(Host::here(), store.root().to_owned(), self.min_free);
+    fn room(&self, host: &Host, store: &Store) -> Result<Room> {
+        let room = Room::new(host.clone(), store.root().to_owned(), self.min_free);
         match room.look() {
             Free::Enough | Free::Near => Ok(room),
             Free::Little(free) | Free::Least(free) => {
@@ -230,8 +232,8 @@ impl Record {
         }
     }
 
-    fn refuse_unpatched(&self, installer: &Path) -> Result<()> {
-        if self.unpatched || carries_patch(installer)? {
+    fn refuse_unpatched(&self, installer: &Path, scanned: &Scanned) -> Result<()> {
+        if self.unpatched || scanned.patch().whole() {
             return Ok(());
         }
         Err(Error::refused(format!("`{}` is not patched: it would record nothing", installer.shown()))
@@ -242,10 +244,10 @@ impl Record {
     }
 
     /// The recorder that the installer will start, and what has to be in its environment for that.
-    fn recorder(&self, checkout: Option<&Checkout>) -> Result<(Recorder, Environment)> {
+    fn recorder(&self, host: &Host, checkout: Option<&Checkout>) -> Result<(Recorder, Environment)> {
         let here = match &self.trace_dir {
-            Some(folder) => Host::here().with("_RR_TRACE_DIR", &folder.to_string_lossy()),
-            None => Host::here(),
+            Some(folder) => host.clone().with("_RR_TRACE_DIR", &folder.to_string_lossy()),
+            None => host.clone(),
         };
         if here.variable(RECORDER).is_some_and(|told| told.trim() == "off") {
             return Err(Error::usage(format!("{RECORDER} is `off`: nothing would be recorded"))
@@ -321,8 +323,8 @@ fn executable(file: PathBuf) -> Result<PathBuf> {
 
 /// Says which controllers could be recorded and not be debugged. That no controllers were found is for
 /// the installer to say.
-fn warn_of_what_delve_would_lack(installer: &Path) {
-    for (name, facts) in embedded(installer).unwrap_or_default() {
+fn warn_of_what_delve_would_lack(scanned: &Scanned) {
+    for (name, facts) in scanned.controllers().unwrap_or_default() {
         for (what, remedy) in facts.lacks(REBUILD) {
             say(&format!("warning: `{name}` {what}: {remedy}"));
         }

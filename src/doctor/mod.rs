@@ -18,7 +18,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -49,7 +49,11 @@ pub struct Host {
     root: PathBuf,
     environment: BTreeMap<String, OsString>,
     kernel: Arc<dyn Kernel>,
+    answers: Arc<Mutex<Answers>>,
 }
+
+/// What programs answered: each question is asked once.
+type Answers = BTreeMap<(PathBuf, Vec<String>), Answer>;
 
 impl Host {
     /// The machine that we run on.
@@ -59,12 +63,12 @@ impl Host {
         if let Some(path) = search_path() {
             environment.insert("PATH".into(), path.to_owned());
         }
-        Self { root: "/".into(), environment, kernel: Arc::new(kernel::Here) }
+        Self::at("/", environment, Arc::new(kernel::Here))
     }
 
     /// A host whose files lie below a folder; `PATH` and every other path of its environment are its own.
     pub fn at(root: impl Into<PathBuf>, environment: BTreeMap<String, OsString>, kernel: Arc<dyn Kernel>) -> Self {
-        Self { root: root.into(), environment, kernel }
+        Self { root: root.into(), environment, kernel, answers: Arc::default() }
     }
 
     /// The same host with a variable set.
@@ -145,12 +149,23 @@ impl Host {
             .find(executable)
     }
 
-    /// Runs a program of this host, as [`Host::program`] found it, in the host's environment.
+    /// Asks a program of this host, as [`Host::program`] found it, in the host's environment. The same question is
+    /// asked once, of a host and of its clones.
     ///
     /// # Errors
     /// A program that cannot be run, or that has not ended after half a minute.
     pub fn run(&self, program: &Path, arguments: &[&str]) -> Result<Answer> {
-        self.run_in(&self.own_environment(), program, arguments)
+        let question = (program.to_owned(), arguments.iter().map(|&argument| argument.to_owned()).collect());
+        if let Some(answer) = self.answers().get(&question) {
+            return Ok(answer.clone());
+        }
+        let answer = self.run_in(&self.own_environment(), program, arguments)?;
+        self.answers().insert(question, answer.clone());
+        Ok(answer)
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same, with more in the environment.
@@ -161,11 +176,12 @@ impl Host {
     }
 
     /// Runs a command line of this host's shell at our own terminal, where sudo can ask for a password. All
-    /// that it prints goes to stderr.
+    /// that it prints goes to stderr. It may install other programs, so all are asked again afterwards.
     ///
     /// # Errors
     /// A shell that cannot be run.
     pub fn attend(&self, command: &str) -> Result<End> {
+        self.answers().clear();
         attend(Path::new("/bin/sh"), &["-c", command], &self.own_environment())
             .map_err(|error| Error::failed(format!("cannot run `{command}`: {error}")).into())
     }
@@ -452,11 +468,6 @@ pub fn allow_perf_events(host: &Host) -> Result<Vec<String>, String> {
 /// What installs a Delve for a recorder and the Go in PATH.
 pub fn install_delve_for(host: &Host, rr: &Recorder) -> String {
     distribution::install_delve(programs::delve_for(programs::go(host), Some(rr)))
-}
-
-/// What `replay` asks before it starts.
-pub fn quick(host: &Host, purpose: Purpose) -> Vec<Finding> {
-    examine(host, &Question { purpose: Some(purpose), ..Question::default() }, false)
 }
 
 impl<'a> Examination<'a> {

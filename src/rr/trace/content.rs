@@ -262,7 +262,7 @@ pub(super) fn source(mapping: &Fields) -> u16 {
 pub(super) const FILE: u16 = 2;
 
 /// What the stream `mmaps` says.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Mappings {
     /// The files that a replay needs, each once.
     pub files: Vec<Mapped>,
