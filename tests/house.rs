@@ -134,7 +134,7 @@ const HOMES: [(&str, &[&str]); 36] = [
     ("git2", &["src/patch/checkout", "src/patch/unified.rs"]),
     ("include_dir", &["src/patch/rules.rs", "src/patch/rules/", "src/commands/demo.rs"]),
     ("indicatif", &["src/commands/apply.rs", "src/commands/check.rs", "src/commands/traces.rs", "src/builder/"]),
-    ("jiff", &["src/commands/check.rs", "src/provenance.rs", "src/rr/trace/"]),
+    ("jiff", &["src/ui/check.rs", "src/provenance.rs", "src/rr/trace/"]),
     ("jsonc_parser", &["src/delve/editor/jsonc.rs"]),
     ("libc", &["src/sys/ffi.rs"]),
     ("libgit2_sys", &["src/sys/ffi.rs"]),
