@@ -7,6 +7,7 @@
 mod distribution;
 mod kernel;
 mod machine;
+mod named;
 mod processor;
 mod programs;
 mod smoke;
@@ -33,6 +34,7 @@ use processor::Processor;
 
 pub use distribution::Distribution;
 pub use kernel::{BRANCHES, Event, Kernel};
+pub use named::programs;
 pub use programs::{Delve, Recorder, Version, delve, delve_takes_go, delve_takes_rr, oldest_delve_for, recorder};
 pub use smoke::SMOKE_TEST;
 
@@ -309,6 +311,16 @@ impl Finding {
         self.advice.push(line.into());
         self
     }
+}
+
+/// The commands of all findings, each once, in their order.
+pub fn commands(findings: &[Finding]) -> Vec<String> {
+    findings.iter().flat_map(|finding| &finding.fix).fold(Vec::new(), |mut all, command| {
+        if !all.contains(command) {
+            all.push(command.clone());
+        }
+        all
+    })
 }
 
 /// What a host is wanted for.
