@@ -1,9 +1,8 @@
 //! `rr-patch traces`: list, show, prune, pack and unpack what rr has recorded.
 
-use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write as _};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
@@ -11,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::{Error, Exit, Shown, plain};
 use crate::rr::bundle::{self, LEVELS, Packing, Unpacking};
-use crate::rr::trace::{State, Store, Trace};
+use crate::rr::trace::{Store, Trace};
 use crate::sys::process::Interrupt;
 use crate::ui;
 use crate::ui::bundle::{Packed, Unpacked};
@@ -161,7 +160,10 @@ impl Traces {
 
 impl Prune {
     fn run(&self, store: &Store) -> Result<Report<Pruned>> {
-        let (chosen, live) = self.choose(store)?;
+        let (chosen, live) = match self.traces.is_empty() {
+            true => store.removable(self.keep, self.older_than)?,
+            false => (store.to_be_removed(&self.traces)?, Vec::new()),
+        };
         let pruned = Pruned::chosen(store, &chosen, &live);
         if self.dry_run {
             return Ok(Report::done(pruned));
@@ -171,48 +173,6 @@ impl Prune {
         }
         store.sweep()?;
         Ok(pruned.removed(chosen.iter().map(|trace| (trace.name.clone(), trace.remove())).collect()))
-    }
-
-    /// What to remove, and what rr is at.
-    fn choose(&self, store: &Store) -> Result<(Vec<Trace>, Vec<Trace>)> {
-        if !self.traces.is_empty() {
-            let mut named: Vec<Trace> = Vec::new();
-            for name in &self.traces {
-                let trace = store.named(name)?;
-                if trace.state.live() {
-                    return Err(Error::refused(format!("`{}` is {}", trace.name, trace.state.word()))
-                        .detail("rr still writes to it")
-                        .hint("end the install, or send SIGTERM to its rr; then the trace is complete")
-                        .into());
-                }
-                if named.iter().all(|known| known.path != trace.path) {
-                    named.push(trace);
-                }
-            }
-            return Ok((named, Vec::new()));
-        }
-        let old = |trace: &Trace| {
-            let age = SystemTime::now().duration_since(trace.started).unwrap_or_default();
-            self.older_than.is_none_or(|least| age >= least)
-        };
-        let mut complete: BTreeMap<String, usize> = BTreeMap::new();
-        let (mut chosen, mut live) = (Vec::new(), Vec::new());
-        for trace in store.look()?.traces {
-            match trace.state {
-                State::Starting | State::Recording => live.push(trace),
-                State::Dead | State::Junk if old(&trace) => chosen.push(trace),
-                State::Complete => {
-                    // The newest come first.
-                    let newer = complete.entry(trace.controller().to_owned()).or_default();
-                    *newer += 1;
-                    if self.keep.is_some_and(|keep| *newer > keep) && old(&trace) {
-                        chosen.push(trace);
-                    }
-                }
-                State::Dead | State::Junk => {}
-            }
-        }
-        Ok((chosen, live))
     }
 }
 
