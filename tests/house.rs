@@ -133,7 +133,7 @@ const HOMES: [(&str, &[&str]); 36] = [
     ("gimli", &["src/binary/", "src/rr/bundle/elf.rs"]),
     ("git2", &["src/patch/checkout", "src/patch/unified.rs"]),
     ("include_dir", &["src/patch/rules.rs", "src/patch/rules/", "src/commands/demo.rs"]),
-    ("indicatif", &["src/commands/apply.rs", "src/commands/check.rs", "src/commands/traces.rs", "src/builder/"]),
+    ("indicatif", &["src/ui/progress.rs", "src/builder/"]),
     ("jiff", &["src/ui/check.rs", "src/provenance.rs", "src/rr/trace/"]),
     ("jsonc_parser", &["src/delve/editor/jsonc.rs"]),
     ("libc", &["src/sys/ffi.rs"]),

@@ -7,7 +7,6 @@ use std::thread;
 
 use anyhow::Result;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Changes, Where};
 use crate::error::Error;
@@ -18,6 +17,7 @@ use crate::patch::unified::PatchFile;
 use crate::sys::process::Interrupt;
 use crate::ui::check::{Checked, Outcome, report};
 use crate::ui::document::Report;
+use crate::ui::progress::counted;
 use crate::words::count;
 
 #[derive(Args, Debug)]
@@ -107,8 +107,7 @@ impl Check {
 
 /// Plans every set of sources, on all processors.
 fn plan_all(sources: &[Result<Sources>], recipe: &Recipe, interrupt: &Interrupt) -> Result<Vec<Outcome>> {
-    let bar = ProgressBar::with_draw_target(Some(sources.len() as u64), ProgressDrawTarget::stderr());
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} sets of sources")?);
+    let bar = counted(sources.len(), "sets of sources")?;
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some((number, set)) =
