@@ -224,11 +224,6 @@ pub fn path_of(installer: &Path) -> PathBuf {
     path.into()
 }
 
-/// The statement about a build, as JSON.
-pub fn statement(built: &Built) -> Value {
-    json!(Statement::new(built))
-}
-
 impl Statement {
     pub fn new(built: &Built) -> Self {
         let started = time(built.started);

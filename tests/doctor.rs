@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use rr_patch::cli::{Cli, Command};
-use rr_patch::doctor::{Event, Finding, Host, Kernel, Level, Purpose, Question, delve, quick, recorder, recording};
+use rr_patch::doctor::{Event, Finding, Host, Kernel, Level, Purpose, Question, delve, examine, recorder, recording};
 use rr_patch::ui::doctor::Examined;
 use rr_patch::ui::document::Report;
 use tempfile::TempDir;
@@ -94,6 +94,10 @@ impl Case {
         let findings = data(&report)["findings"].as_array().unwrap().clone();
         findings.iter().find(|finding| finding["what"] == what).unwrap_or_else(|| panic!("no {what}")).clone()
     }
+}
+
+fn quick(host: &Host, purpose: Purpose) -> Vec<Finding> {
+    examine(host, &Question { purpose: Some(purpose), ..Question::default() }, false)
 }
 
 fn text(report: &Report<Examined>) -> String {

@@ -353,7 +353,7 @@ pub fn command(program: &str) -> Command {
 }
 
 /// What a test may need that not every machine has: the names that [`skip`] and `RR_PATCH_REQUIRE` take.
-pub const NEEDS: [&str; 14] = [
+pub const NEEDS: [&str; 15] = [
     "cc",          // the C compiler that Go asks for
     "chown",       // files can be given to another user
     "dlv",         // a Delve that go install builds, and a kernel that lets it work
@@ -366,6 +366,7 @@ pub const NEEDS: [&str; 14] = [
     "readelf",
     "refusing-rr", // an rr that cannot record here; excludes `rr`
     "rr",          // an rr that can record here
+    "task-io",     // a kernel that counts the bytes that a process reads
     "terminal",    // script(1), which makes one
     "xattr",       // a file system with user attributes for temporary files
 ];

@@ -18,7 +18,7 @@ use memchr::memmem;
 use object::ReadCache;
 use zip::ZipArchive;
 
-use super::scan::{Patch, ZIP_END, scan};
+use super::scan::{Patch, Scan, ZIP_END, scan};
 use super::{Facts, Unread, elf, explain, first_bytes, is_elf, open};
 use crate::error::{Error, Shown};
 
@@ -112,19 +112,41 @@ impl Installer {
     }
 }
 
-/// All controllers in an installer, with their names.
-///
-/// # Errors
-/// A controller that cannot be unpacked, or is not an ELF file.
-pub fn embedded(installer: &Path) -> Result<Vec<(String, Facts)>> {
-    let (file, scan) = scan(installer)?;
-    let entries = entries(&file, &scan.zip_ends).with_context(|| format!("cannot read `{}`", installer.shown()))?;
-    let controllers = entries.into_iter().filter(Entry::controller).map(|entry| match entry.content {
-        Content::Program(facts) => Ok((entry.name, *facts)),
-        Content::Other { .. } => Err(unusable(installer, &entry.name, "no ELF program")),
-        Content::Broken(why) => Err(unusable(installer, &entry.name, &why)),
-    });
-    controllers.collect()
+/// An installer that was read once from its beginning to its end.
+#[derive(Debug)]
+pub struct Scanned<'a> {
+    path: &'a Path,
+    file: File,
+    scan: Scan,
+}
+
+impl<'a> Scanned<'a> {
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn open(path: &'a Path) -> Result<Self> {
+        let (file, scan) = scan(path)?;
+        Ok(Self { path, file, scan })
+    }
+
+    /// What it carries of rr-patch's change.
+    pub fn patch(&self) -> &Patch {
+        &self.scan.patch
+    }
+
+    /// Every controller inside it, by name.
+    ///
+    /// # Errors
+    /// A controller that cannot be unpacked, or is not an ELF file.
+    pub fn controllers(&self) -> Result<Vec<(String, Facts)>> {
+        let unread = || format!("cannot read `{}`", self.path.shown());
+        let entries = entries(&self.file, &self.scan.zip_ends).with_context(unread)?;
+        let controllers = entries.into_iter().filter(Entry::controller).map(|entry| match entry.content {
+            Content::Program(facts) => Ok((entry.name, *facts)),
+            Content::Other { .. } => Err(unusable(self.path, &entry.name, "no ELF program")),
+            Content::Broken(why) => Err(unusable(self.path, &entry.name, &why)),
+        });
+        controllers.collect()
+    }
 }
 
 fn unusable(installer: &Path, name: &str, why: &str) -> anyhow::Error {
@@ -132,11 +154,6 @@ fn unusable(installer: &Path, name: &str, why: &str) -> anyhow::Error {
         .detail(why)
         .hint("build the installer again")
         .into()
-}
-
-/// Whether an installer contains the complete change of rr-patch.
-pub fn carries_patch(installer: &Path) -> Result<bool> {
-    Ok(scan(installer)?.1.patch.whole())
 }
 
 /// The files in all zips of controllers.

@@ -30,7 +30,7 @@ use crate::error::{Error, Shown};
 
 pub use elf::hex;
 pub use goinfo::GoInfo;
-pub use installer::{Content, Entry, Installer, carries_patch, embedded};
+pub use installer::{Content, Entry, Installer, Scanned};
 pub use scan::{Patch, hash, hash_file};
 pub use verdict::{Finding, REBUILD, REBUILD_OTHER};
 

@@ -115,6 +115,6 @@ mod tests {
         assert!(lacks(Facts { optimised: None, ..good.clone() }).contains("does not say"));
         assert!(lacks(Facts { optimised: Some(true), ..good.clone() }).contains("without `-gcflags"));
         assert!(lacks(Facts { dwarf_error: Some("x".into()), dwarf: false, ..good.clone() }).ends_with("be read: x"));
-        assert!(lacks(Facts { go: None, ..good }).contains("no Go program"));
+        assert!(lacks(Facts { go: None, ..good }).contains("is not a Go program"));
     }
 }

@@ -1,26 +1,25 @@
 //! `rr-patch apply`: make the six changes.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use anyhow::Result;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Changes, Where, plan_from_originals};
-use crate::builder::verify::{self, Progress};
-use crate::error::{Error, Shown, plain};
-use crate::patch::checkout::{Checkout, Commit, Content, short};
-use crate::patch::journal::{About, Journal, Lock, Seen, State, carries, kept, refuse_odd_modes};
-use crate::patch::plan::{How, Plan, Recipe, Rewrite, changes, reversed};
+use super::{Changes, Where};
+use crate::builder::verify;
+use crate::error::{Error, Shown};
+use crate::patch::again::{
+    bring_back, clear, edited, edited_since, lock_again, plan_from_originals, refuse_changed_since, refuse_committed,
+    same_bytes, undo_left, with_details, without_the_earlier_patch,
+};
+use crate::patch::checkout::{Checkout, Commit, short};
+use crate::patch::journal::{About, Journal, Lock, Seen, State, kept, refuse_odd_modes};
+use crate::patch::plan::{Plan, Recipe, Rewrite, changes, reversed};
 use crate::patch::recognise::{Marked, Recognised};
 use crate::patch::transaction::{Carrying, Failure, Kept, carry_out, sweep};
-use crate::patch::unified::Label;
 use crate::sys::process::Interrupt;
 use crate::ui::apply::{Applied, Manner, Outcome, save};
-use crate::ui::changes::{by, options};
+use crate::ui::changes::message;
 use crate::ui::document::Report;
-use crate::words::{count, seconds};
+use crate::ui::progress::Verifying;
 
 #[derive(Args, Debug)]
 pub struct Apply {
@@ -196,7 +195,7 @@ impl Apply {
         let interrupt = Interrupt::hold()?;
         let checkout = locked.checkout;
         drop(locked.lock.take());
-        let asked = verify::verify(checkout, &journal.plan, &interrupt, &mut View::new().as_callback());
+        let asked = verify::verify(checkout, &journal.plan, &interrupt, &mut Verifying::begin().as_callback());
         let again = lock_again(checkout).map(|lock| locked.lock = Some(lock));
         let as_left = match done {
             // There is nothing to take back; a commit needs the lock all the same.
@@ -273,196 +272,8 @@ impl Apply {
     }
 }
 
-/// A commit's message: who made it, of what, and how to be rid of it.
-fn message(about: &About, plan: &Plan) -> String {
-    let what = match &about.how {
-        How::Structural { options } => match self::options(options) {
-            given if given.is_empty() => "Options: the defaults".into(),
-            given => format!("Options: {given}"),
-        },
-        How::Classic { patches } => {
-            let line = |label: &Label| format!("Patch: {}, git blob {}", label.name, label.hash);
-            patches.iter().map(line).collect::<Vec<_>>().join("\n")
-        }
-    };
-    format!(
-        "Run Cluster API controllers under rr record\n\nMade by rr-patch {}, {}.\n{what}\nBase: {}\n\n`rr-patch revert` takes it back.\n",
-        about.tool,
-        by(&about.how, plan),
-        about.base.as_deref().unwrap_or("none")
-    )
-}
-
 /// A checkout, and its lock while that is held.
 struct Locked<'a> {
     checkout: &'a Checkout,
     lock: Option<Lock>,
-}
-
-/// What Go is at, on stderr: a line for each command, and below it how many packages were compiled. On a terminal
-/// that is drawn again and again; elsewhere it comes every now and then.
-struct View {
-    bar: ProgressBar,
-    began: Instant,
-    said: Instant,
-}
-
-impl View {
-    const NOTICE: Duration = Duration::from_secs(30);
-
-    fn new() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template("{spinner} {elapsed}  {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        Self { bar, began: Instant::now(), said: Instant::now() }
-    }
-
-    fn as_callback(&mut self) -> impl FnMut(Progress) {
-        |progress| match progress {
-            Progress::Asks(asked) => {
-                self.bar.suspend(|| eprintln!("verifying: {}", plain(asked)));
-                self.bar.set_message("");
-                self.bar.enable_steady_tick(Duration::from_millis(200));
-                (self.began, self.said) = (Instant::now(), Instant::now());
-            }
-            Progress::Compiled(packages, last) => {
-                let compiled = format!("{} compiled, the last: {last}", count(packages, "package"));
-                if self.bar.is_hidden() && self.said.elapsed() > Self::NOTICE {
-                    eprintln!("verifying: {compiled}, after {}", seconds(self.began.elapsed()));
-                    self.said = Instant::now();
-                }
-                self.bar.set_message(compiled);
-            }
-        }
-    }
-}
-
-impl Drop for View {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-/// Takes the lock again after it was given up. Another rr-patch may hold it for a moment; a build holds it for long.
-fn lock_again(checkout: &Checkout) -> Result<Lock> {
-    const TRIES: u32 = 50;
-    for _ in 1..TRIES {
-        if let Ok(lock) = Lock::take(checkout) {
-            return Ok(lock);
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
-    Lock::take(checkout)
-}
-
-/// # Errors
-/// What is not as this apply left it.
-fn refuse_changed_since(checkout: &Checkout, journal: &Journal, done: &[Rewrite]) -> Result<()> {
-    let now = Journal::all(checkout)?;
-    let same = |now: &Journal| same_bytes(&now.plan, &journal.plan) && now.about == journal.about;
-    if !now.iter().any(same) {
-        return Err(Error::failed("another rr-patch has changed it").into());
-    }
-    let ours = |path: &str| done.iter().any(|rewrite| rewrite.path == path);
-    let changed: Vec<_> = journal.look(checkout)?.into_iter().filter(|seen| ours(&seen.rewrite.path)).collect();
-    let changed = changed.iter().filter(|seen| seen.state != State::Patched);
-    let changed: Vec<String> = changed.map(|seen| format!("changed meanwhile: {}", seen.rewrite.path)).collect();
-    if changed.is_empty() { Ok(()) } else { Err(Error::failed(changed.join("\n")).into()) }
-}
-
-/// An error with what another one says under it.
-fn with_details(error: Error, why: &anyhow::Error) -> Error {
-    let details = why.downcast_ref::<Error>().map(Error::details).unwrap_or_default();
-    let lines = format!("{why:#}").lines().map(str::to_owned).collect::<Vec<_>>();
-    lines.into_iter().chain(details.iter().cloned()).fold(error, Error::detail)
-}
-
-/// Brings the originals back, durably: the new journal must not be written over originals that are not yet in
-/// place. Originals that were found in git get a journal of their own first.
-fn bring_back(checkout: &Checkout, journal: &Journal, found: bool, seen: &[Seen]) -> Result<Vec<Kept>> {
-    if found {
-        Journal::begin(checkout, journal.plan.clone(), journal.about.clone())?;
-    }
-    Ok(carry_out(checkout, &taken_back(seen), Carrying { durable: true, folder_modes: &journal.folders })?)
-}
-
-/// Takes back a commit that an earlier run began and did not finish: the new journal will not know of it.
-fn undo_left(checkout: &Checkout, journal: &Journal, left: &Commit) -> Result<()> {
-    let changes = changes(&journal.plan);
-    checkout.check_undo(left, &changes)?;
-    checkout.undo_commit(left, &changes)?;
-    Ok(())
-}
-
-/// Refuses a second commit on top of one that another clone made.
-fn refuse_committed(in_head: bool) -> Result<(), Error> {
-    match in_head {
-        true => Err(Error::refused("the changes are committed already, with other options or by another version")
-            .hint("`rr-patch revert` brings the originals back; commit them, then apply again")),
-        false => Ok(()),
-    }
-}
-
-/// What takes back those files that are still as the last apply left them. Others hold bytes that
-/// are the new originals: another branch was checked out.
-fn taken_back(seen: &[Seen]) -> Vec<Rewrite> {
-    let ours = seen.iter().filter(|seen| matches!(seen.state, State::Patched | State::CutOff));
-    let back =
-        |seen: &Seen| Rewrite { path: seen.rewrite.path.clone(), before: seen.current.clone(), after: seen.original() };
-    ours.map(back).collect()
-}
-
-/// Whether two plans make the same bytes of the same bytes. A mode that was changed since is no other plan.
-fn same_bytes(one: &Plan, other: &Plan) -> bool {
-    let bytes = |plan: &Plan| -> Vec<_> {
-        let of = |content: &Option<Content>| content.as_ref().map(|content| content.bytes.clone());
-        let after = |rewrite: &Rewrite| {
-            let mut bytes = of(&rewrite.after)?;
-            // Git may have given an added file other line ends than apply does.
-            if rewrite.before.is_none() {
-                bytes.retain(|&byte| byte != b'\r');
-            }
-            Some(bytes)
-        };
-        plan.rewrites.iter().map(|r| (r.path.clone(), of(&r.before), after(r))).collect()
-    };
-    bytes(one) == bytes(other)
-}
-
-/// A failure to patch again: the earlier patch was taken back for it, so something was written.
-fn without_the_earlier_patch(error: anyhow::Error) -> anyhow::Error {
-    let failed = match error.downcast::<Error>() {
-        Ok(known) => known.as_failure(),
-        Err(error) => Error::failed(format!("{error:#}")),
-    };
-    failed.detail("the earlier patch was taken back before this one was begun").into()
-}
-
-/// Removes or keeps what an interrupted run left.
-fn clear(checkout: &Checkout, journal: Option<&Journal>) -> Result<Vec<Kept>> {
-    if journal.is_none_or(|journal| journal.about.commit.is_none()) {
-        checkout.remove_abandoned_index_lock()?;
-    }
-    journal.map_or(Ok(Vec::new()), |journal| journal.sweep(checkout))
-}
-
-/// The files that are neither as before the apply nor as it left them, nor cut off.
-fn edited<'a, 'journal>(seen: &'a [Seen<'journal>]) -> impl Iterator<Item = &'a Seen<'journal>> {
-    seen.iter().filter(|seen| matches!(seen.state, State::Edited | State::Missing))
-}
-
-/// Why patched files that were edited cannot be patched again; `planning` is what became of trying to
-/// take them for originals.
-fn edited_since(journal: &Journal, seen: &[Seen], planning: anyhow::Error) -> anyhow::Error {
-    // Sources of another branch, say: what is not understood in them is what matters.
-    if edited(seen).any(|seen| !carries(journal, seen)) {
-        return planning;
-    }
-    edited(seen)
-        .fold(
-            Error::refused("patched files were edited since, so they cannot be patched in another way"),
-            |error, seen| error.detail(format!("edited: {}", seen.rewrite.path)),
-        )
-        .hint("`rr-patch revert` merges the edits into the originals; then apply again")
-        .into()
 }

@@ -1,8 +1,7 @@
 //! `rr-patch build`: run the installer's own build for debugging.
 
-use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,20 +10,15 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::Where;
-use crate::binary::{hash, hash_file};
-use crate::builder::{Built, Link, Page, Phase, Prepared, Removed, Request, View};
-use crate::error::{Error, Shown, plain};
+use crate::binary::hash_file;
+use crate::builder::{Built, Link, Patch, Phase, Prepared, Removed, Request, View, patch, remove_page, write_page};
+use crate::error::{Shown, plain};
 use crate::patch::checkout::Checkout;
-use crate::patch::hunks::Around;
-use crate::patch::journal::{self, Seen, carries};
-use crate::patch::plan::{How, Plan, Rewrite, diff};
-use crate::patch::recognise::{Marked, Recognised};
-use crate::patch::rules::{Site, source_paths};
+use crate::patch::journal;
 use crate::provenance::{self, Artefact, Statement};
 use crate::sys::process::{Environment, Interrupt, for_child};
 use crate::ui;
 use crate::ui::document::{Format, Report};
-use crate::words::{bytes, seconds};
 
 #[derive(Args, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
@@ -213,95 +207,4 @@ impl Build {
             command: std::env::args().collect::<Vec<_>>().join(" "),
         })
     }
-}
-
-/// The page of an installer, where no other file is named.
-fn page_of(built: &Built) -> PathBuf {
-    let mut path = built.path.clone().into_os_string();
-    path.push(".timings.html");
-    path.into()
-}
-
-/// Removes the page of an earlier build, which would be taken for that of this one.
-fn remove_page(built: &Built) -> Result<()> {
-    let path = page_of(built);
-    match fs::read(&path) {
-        Ok(bytes) if Page::is_one(&bytes) => {
-            fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.shown()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Writes the page of `--timings`.
-fn write_page(built: &Built, file: Option<&Path>) -> Result<PathBuf> {
-    let path = match file {
-        Some(file) => std::path::absolute(file)
-            .with_context(|| format!("`--timings` takes a file, and not `{}`", file.shown()))?,
-        None => page_of(built),
-    };
-    let about = vec![
-        ("Processor time", seconds(Duration::from_secs_f64(built.cpu))),
-        ("Most memory", bytes(built.peak_memory)),
-        ("Go", built.go.clone()),
-        ("Controllers at once", built.jobs.to_string()),
-        ("Platforms", if built.serves.is_empty() { "none".into() } else { built.serves.join(", ") }),
-    ];
-    fs::write(&path, built.page(about).html()).with_context(|| format!("cannot write `{}`", path.shown()))?;
-    Ok(path)
-}
-
-/// What the checkout carries.
-struct Patch {
-    /// Of the difference that `rr-patch diff` would print, edits made since included.
-    sha256: String,
-    options: serde_json::Value,
-}
-
-/// # Errors
-/// A refusal where the checkout does not carry the whole patch.
-fn patch(checkout: &Checkout) -> Result<Patch> {
-    let refusal = |message: String| {
-        Error::refused(message).hint("`rr-patch apply` patches it; `rr-patch build --unpatched` builds it as it is")
-    };
-    let journal = match Recognised::find(checkout)? {
-        Some(Recognised::Applied(applied)) => applied.journal,
-        Some(Recognised::Marked(marked)) => return of_marked(checkout, &marked, refusal),
-        None => {
-            let root = checkout.root().shown();
-            return Err(refusal(format!("`{root}` is not patched: its installer would record nothing")).into());
-        }
-    };
-    let seen = journal.look(checkout)?;
-    let undone: Vec<&str> =
-        seen.iter().filter(|seen| !carries(&journal, seen)).map(|seen| seen.rewrite.path.as_str()).collect();
-    if !undone.is_empty() {
-        let error = refusal(format!("`{}` is only partly patched", checkout.root().shown()));
-        return Err(undone.into_iter().fold(error, |error, path| error.detail(format!("not patched: {path}"))).into());
-    }
-    let now = |seen: &Seen| Rewrite { after: seen.current.clone(), ..seen.rewrite.clone() };
-    let plan = Plan { rewrites: seen.iter().map(now).collect(), ..journal.plan.clone() };
-    let sha256 = hash(&diff(checkout.below_top(), &plan, Around::Lines(3))?);
-    let options = match &journal.about.how {
-        How::Structural { options } => json!(options),
-        classic @ How::Classic { .. } => json!(classic),
-    };
-    Ok(Patch { sha256, options })
-}
-
-/// A checkout whose originals are not known: its patch set is its sources, whole.
-fn of_marked(checkout: &Checkout, marked: &Marked, refusal: impl Fn(String) -> Error) -> Result<Patch> {
-    if !marked.open.is_empty() {
-        let error = refusal(format!("`{}` is only partly patched", checkout.root().shown()));
-        let place = |site: &Site| format!("not patched: {}:{}, {}", site.path, site.line, site.change);
-        return Err(marked.open.iter().map(place).fold(error, Error::detail).into());
-    }
-    let mut rewrites = Vec::new();
-    for path in source_paths() {
-        let after = checkout.read(&path)?;
-        rewrites.extend(after.map(|after| Rewrite { path, before: None, after: Some(after) }));
-    }
-    let plan = Plan { rewrites, sites: Vec::new(), shape: String::new() };
-    let sha256 = hash(&diff(checkout.below_top(), &plan, Around::Lines(3))?);
-    Ok(Patch { sha256, options: marked.mark.given.clone() })
 }

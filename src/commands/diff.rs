@@ -5,8 +5,9 @@ use std::path::Path;
 use anyhow::Result;
 use clap::Args;
 
-use super::{Changes, Where, plan_from_originals};
+use super::{Changes, Where};
 use crate::error::{Error, Shown};
+use crate::patch::again::plan_from_originals;
 use crate::patch::checkout::History;
 use crate::patch::hunks::Around;
 use crate::patch::journal::Journal;

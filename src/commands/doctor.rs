@@ -1,15 +1,13 @@
 //! `rr-patch doctor`: whether this machine can record and replay, and the commands where it cannot.
 
-use std::fs;
 use std::io::{self, BufRead, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::binary::{Facts, Installer, first_bytes};
-use crate::doctor::{Finding, Host, Program, Question, examine};
-use crate::error::{Error, Shown};
+use crate::doctor::{Host, Question, commands, examine, programs};
+use crate::error::Error;
 use crate::ui::doctor::{Examined, Ran};
 use crate::ui::document::Report;
 use crate::words::count;
@@ -83,43 +81,6 @@ impl Doctor {
         io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
         Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
     }
-}
-
-/// The program, those of a folder, or the controllers that an installer embeds.
-fn programs(path: &Path) -> Result<Vec<Program>> {
-    if path.is_dir() {
-        let entries = fs::read_dir(path)
-            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
-        let mut files = entries.with_context(|| format!("cannot read `{}`", path.shown()))?;
-        files.retain(|file| file.is_file() && first_bytes(file).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF")));
-        files.sort();
-        if files.is_empty() {
-            return Err(Error::failed(format!("`{}` holds no programs", path.shown()))
-                .hint("an installer's controllers are in cluster-api/bin/<os>_<architecture>")
-                .into());
-        }
-        return Ok(files.iter().map(|file| programs(file)).collect::<Result<Vec<_>>>()?.concat());
-    }
-    let installer = Installer::read(path)?;
-    let of = |name: &str, facts: Facts| Program { name: name.to_owned(), file: path.to_owned(), facts };
-    let controllers = installer.entries.iter().filter(|entry| entry.controller());
-    let embedded: Vec<Program> =
-        controllers.filter_map(|entry| Some(of(&entry.name, entry.facts()?.clone()))).collect();
-    if embedded.is_empty() {
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        return Ok(vec![of(&name, installer.facts)]);
-    }
-    Ok(embedded)
-}
-
-/// The commands of all findings, each once, in their order.
-fn commands(findings: &[Finding]) -> Vec<String> {
-    findings.iter().flat_map(|finding| &finding.fix).fold(Vec::new(), |mut all, command| {
-        if !all.contains(command) {
-            all.push(command.clone());
-        }
-        all
-    })
 }
 
 /// Runs them all: one that fails leaves the others their chance, and the second look tells.

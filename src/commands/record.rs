@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use bytesize::ByteSize;
 use clap::Args;
 
-use crate::binary::{REBUILD, carries_patch, embedded};
+use crate::binary::{REBUILD, Scanned};
 use crate::doctor::{
     Finding, Host, LEAST_FREE, Level, Question, RECORDER, Recorder, Recording, Software, delve, recording,
 };
@@ -18,9 +18,11 @@ use crate::error::{Error, Exit, Shown, plain};
 use crate::patch::checkout::Checkout;
 use crate::patch::go::holds;
 use crate::patch::recognise::Recognised;
-use crate::rr::record::{Free, Room, Run, Stopped, folder_below, make_latest};
+use crate::rr::record::{
+    Free, Room, Run, Stopped, commit, counts_in_software, flags, folder_below, install_dir, make_latest, remote,
+};
 use crate::rr::trace::{Sidecar, State, Store};
-use crate::sys::process::{Child, Environment, Interrupt, for_child};
+use crate::sys::process::{Environment, Interrupt};
 use crate::ui::document::{Format, Report};
 use crate::ui::record::Recorded;
 use crate::words::{bytes, quoted};
@@ -103,16 +105,18 @@ impl Record {
         if size > LARGE {
             say(&format!("looking into `{}` ({})", installer.shown(), bytes(size)));
         }
-        self.refuse_unpatched(&installer)?;
-        warn_of_what_delve_would_lack(&installer);
+        let scanned = Scanned::open(&installer)?;
+        self.refuse_unpatched(&installer, &scanned)?;
+        warn_of_what_delve_would_lack(&scanned);
+        let host = Host::here();
         let own = Store::of(&|name| std::env::var_os(name));
         let store = Store::at(match &self.trace_dir {
             Some(folder) => std::path::absolute(folder).context("there is no current folder")?,
             None => folder_below(&own, SystemTime::now()),
         });
-        let room = self.room(&store)?;
+        let room = self.room(&host, &store)?;
         let (recorder, environment) =
-            self.recorder(checkout.as_ref()).map_err(|error| match error.downcast::<Error>() {
+            self.recorder(&host, checkout.as_ref()).map_err(|error| match error.downcast::<Error>() {
                 Ok(known) if known.exit == Exit::Failed => known.as_refusal().into(),
                 Ok(known) => known.into(),
                 Err(other) => other,
@@ -122,7 +126,7 @@ impl Record {
             rr_version: recorder.said(),
             software_counters: counts_in_software(&recorder, &environment),
             flags: flags(&recorder, &environment),
-            delve_version: delve(&Host::here()).ok().map(|delve| delve.version.to_string()),
+            delve_version: delve(&host).ok().map(|delve| delve.version.to_string()),
             installer_commit: commit(&installer),
             installer_remote: checkout.as_ref().and_then(remote),
             ..Sidecar::default()
@@ -216,8 +220,8 @@ impl Record {
     ///
     /// # Errors
     /// One that has less already: the installer would be stopped at once.
-    fn room(&self, store: &Store) -> Result<Room> {
-        let room = Room::new(Host::here(), store.root().to_owned(), self.min_free);
+    fn room(&self, host: &Host, store: &Store) -> Result<Room> {
+        let room = Room::new(host.clone(), store.root().to_owned(), self.min_free);
         match room.look() {
             Free::Enough | Free::Near => Ok(room),
             Free::Little(free) | Free::Least(free) => {
@@ -230,8 +234,8 @@ impl Record {
         }
     }
 
-    fn refuse_unpatched(&self, installer: &Path) -> Result<()> {
-        if self.unpatched || carries_patch(installer)? {
+    fn refuse_unpatched(&self, installer: &Path, scanned: &Scanned) -> Result<()> {
+        if self.unpatched || scanned.patch().whole() {
             return Ok(());
         }
         Err(Error::refused(format!("`{}` is not patched: it would record nothing", installer.shown()))
@@ -242,10 +246,10 @@ impl Record {
     }
 
     /// The recorder that the installer will start, and what has to be in its environment for that.
-    fn recorder(&self, checkout: Option<&Checkout>) -> Result<(Recorder, Environment)> {
+    fn recorder(&self, host: &Host, checkout: Option<&Checkout>) -> Result<(Recorder, Environment)> {
         let here = match &self.trace_dir {
-            Some(folder) => Host::here().with("_RR_TRACE_DIR", &folder.to_string_lossy()),
-            None => Host::here(),
+            Some(folder) => host.clone().with("_RR_TRACE_DIR", &folder.to_string_lossy()),
+            None => host.clone(),
         };
         if here.variable(RECORDER).is_some_and(|told| told.trim() == "off") {
             return Err(Error::usage(format!("{RECORDER} is `off`: nothing would be recorded"))
@@ -321,97 +325,14 @@ fn executable(file: PathBuf) -> Result<PathBuf> {
 
 /// Says which controllers could be recorded and not be debugged. That no controllers were found is for
 /// the installer to say.
-fn warn_of_what_delve_would_lack(installer: &Path) {
-    for (name, facts) in embedded(installer).unwrap_or_default() {
+fn warn_of_what_delve_would_lack(scanned: &Scanned) {
+    for (name, facts) in scanned.controllers().unwrap_or_default() {
         for (what, remedy) in facts.lacks(REBUILD) {
             say(&format!("warning: `{name}` {what}: {remedy}"));
         }
     }
 }
 
-/// The folder that the installer works in, as it is told by its own `--dir`.
-fn install_dir(arguments: &[String]) -> PathBuf {
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        if argument == "--dir" {
-            return arguments.next().map_or_else(|| ".".into(), PathBuf::from);
-        }
-        if let Some(folder) = argument.strip_prefix("--dir=") {
-            return folder.into();
-        }
-    }
-    ".".into()
-}
-
 fn trouble(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
     findings.iter().filter(|finding| finding.level == Level::Trouble)
-}
-
-fn counts_in_software(recorder: &Recorder, environment: &Environment) -> bool {
-    recorder.counts_in_software() || flags(recorder, environment).iter().any(|flag| flag == "-W")
-}
-
-/// The recorder's options as far as they are known before it runs.
-fn flags(recorder: &Recorder, environment: &Environment) -> Vec<String> {
-    let words = match environment.get(RECORDER) {
-        Some(line) => line.split_whitespace().skip(1).map(str::to_owned).collect(),
-        None => recorder.arguments.clone(),
-    };
-    words.into_iter().filter(|word| word != "record").collect()
-}
-
-/// The commit that an installer was built from, as it says itself.
-fn commit(installer: &Path) -> Option<String> {
-    let arguments = ["version".to_owned()];
-    let none = Environment::new();
-    let child = Child {
-        program: for_child(installer).ok()?,
-        arguments: &arguments,
-        folder: Path::new("/"),
-        environment: &none,
-    };
-    let (_, said) = child.capture().ok().filter(|(end, _)| end.success())?;
-    let said = String::from_utf8_lossy(&said).into_owned();
-    said.lines().find_map(|line| Some(line.strip_prefix("built from commit ")?.trim().to_owned()))
-}
-
-/// Where the checkout was cloned from, without who cloned it.
-fn remote(checkout: &Checkout) -> Option<String> {
-    let arguments = ["config", "--get", "remote.origin.url"].map(str::to_owned);
-    let none = Environment::new();
-    let child = Child { program: "git", arguments: &arguments, folder: checkout.root(), environment: &none };
-    let (_, said) = child.capture().ok().filter(|(end, _)| end.success())?;
-    Some(without_user(String::from_utf8_lossy(&said).trim()))
-}
-
-/// A URL without the name and the password that may stand in it.
-fn without_user(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let (host, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));
-            let host = host.rsplit('@').next().unwrap_or(host);
-            path.map_or_else(|| format!("{scheme}://{host}"), |path| format!("{scheme}://{host}/{path}"))
-        }
-        None => url.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_remote_is_noted_without_who_may_read_it() {
-        assert_eq!(without_user("https://me:s3cret@example.com/a/b@c"), "https://example.com/a/b@c");
-        assert_eq!(without_user("git@example.com:a/b"), "git@example.com:a/b");
-        assert_eq!(without_user("ssh://git@example.com"), "ssh://example.com");
-    }
-
-    #[test]
-    fn the_folder_of_the_install_is_read_from_the_installers_own_arguments() {
-        let dir = |line: &str| install_dir(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        assert_eq!(dir("create cluster --dir a"), Path::new("a"));
-        assert_eq!(dir("create cluster --dir=/b --log-level debug"), Path::new("/b"));
-        assert_eq!(dir("create cluster"), Path::new("."));
-    }
 }

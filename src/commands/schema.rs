@@ -7,13 +7,13 @@ use clap::Args;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
-use super::check::Checked;
 use super::completions::Script;
 use super::man::Manual;
 use crate::error::Error;
 use crate::ui::apply::Applied;
 use crate::ui::build::Built;
 use crate::ui::bundle::{Packed, Unpacked};
+use crate::ui::check::Checked;
 use crate::ui::demo::Demonstrated;
 use crate::ui::diff::Patch;
 use crate::ui::doctor::Examined;

@@ -1,21 +1,19 @@
 //! `rr-patch traces`: list, show, prune, pack and unpack what rr has recorded.
 
-use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write as _};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::{Error, Exit, Shown, plain};
 use crate::rr::bundle::{self, LEVELS, Packing, Unpacking};
-use crate::rr::trace::{State, Store, Trace};
-use crate::sys::process::Interrupt;
+use crate::rr::trace::{Store, Trace};
 use crate::ui;
 use crate::ui::bundle::{Packed, Unpacked};
 use crate::ui::document::{Report, Ui};
+use crate::ui::progress::Bytes;
 use crate::ui::traces::Pruned;
 use crate::words::quoted;
 
@@ -161,7 +159,10 @@ impl Traces {
 
 impl Prune {
     fn run(&self, store: &Store) -> Result<Report<Pruned>> {
-        let (chosen, live) = self.choose(store)?;
+        let (chosen, live) = match self.traces.is_empty() {
+            true => store.removable(self.keep, self.older_than)?,
+            false => (store.to_be_removed(&self.traces)?, Vec::new()),
+        };
         let pruned = Pruned::chosen(store, &chosen, &live);
         if self.dry_run {
             return Ok(Report::done(pruned));
@@ -171,48 +172,6 @@ impl Prune {
         }
         store.sweep()?;
         Ok(pruned.removed(chosen.iter().map(|trace| (trace.name.clone(), trace.remove())).collect()))
-    }
-
-    /// What to remove, and what rr is at.
-    fn choose(&self, store: &Store) -> Result<(Vec<Trace>, Vec<Trace>)> {
-        if !self.traces.is_empty() {
-            let mut named: Vec<Trace> = Vec::new();
-            for name in &self.traces {
-                let trace = store.named(name)?;
-                if trace.state.live() {
-                    return Err(Error::refused(format!("`{}` is {}", trace.name, trace.state.word()))
-                        .detail("rr still writes to it")
-                        .hint("end the install, or send SIGTERM to its rr; then the trace is complete")
-                        .into());
-                }
-                if named.iter().all(|known| known.path != trace.path) {
-                    named.push(trace);
-                }
-            }
-            return Ok((named, Vec::new()));
-        }
-        let old = |trace: &Trace| {
-            let age = SystemTime::now().duration_since(trace.started).unwrap_or_default();
-            self.older_than.is_none_or(|least| age >= least)
-        };
-        let mut complete: BTreeMap<String, usize> = BTreeMap::new();
-        let (mut chosen, mut live) = (Vec::new(), Vec::new());
-        for trace in store.look()?.traces {
-            match trace.state {
-                State::Starting | State::Recording => live.push(trace),
-                State::Dead | State::Junk if old(&trace) => chosen.push(trace),
-                State::Complete => {
-                    // The newest come first.
-                    let newer = complete.entry(trace.controller().to_owned()).or_default();
-                    *newer += 1;
-                    if self.keep.is_some_and(|keep| *newer > keep) && old(&trace) {
-                        chosen.push(trace);
-                    }
-                }
-                State::Dead | State::Junk => {}
-            }
-        }
-        Ok((chosen, live))
     }
 }
 
@@ -236,26 +195,6 @@ fn confirm(about: &str, question: &str) -> Result<()> {
     }
 }
 
-/// A bar of bytes on a terminal; nothing elsewhere. A signal stops what it shows.
-struct Progress {
-    bar: ProgressBar,
-    interrupt: Interrupt,
-}
-
-impl Progress {
-    fn new() -> Result<Self> {
-        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-        bar.set_style(ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}")?);
-        Ok(Self { bar, interrupt: Interrupt::watch()? })
-    }
-
-    fn show(&self, done: u64, all: u64) -> Result<()> {
-        self.bar.set_length(all);
-        self.bar.set_position(done);
-        self.interrupt.check("stopped between two pieces")
-    }
-}
-
 impl Pack {
     fn run(&self, store: &Store) -> Result<Report<Packed>> {
         let mut traces: Vec<Trace> = Vec::new();
@@ -265,13 +204,12 @@ impl Pack {
                 traces.push(trace);
             }
         }
-        let progress = Progress::new()?;
+        let progress = Bytes::new()?;
         let mut show = |done, all| progress.show(done, all);
         let packing = Packing { level: self.level, recipients: &self.recipient, progress: &mut show };
         let packed = bundle::pack(&traces, &self.output, packing);
-        progress.bar.finish_and_clear();
         let outcome = format!("`{}` was not written; the traces are as they were", self.output.shown());
-        let head = progress.interrupt.instead(packed, &outcome)?;
+        let head = progress.end(packed, &outcome)?;
         let size = self.output.metadata().map(|seen| seen.len()).unwrap_or_default();
         Ok(Report::done(Packed::new(&self.output, size, !self.recipient.is_empty(), head)))
     }
@@ -279,15 +217,14 @@ impl Pack {
 
 impl Unpack {
     fn run(&self, store: &Store, option: &str) -> Result<Report<Unpacked>> {
-        let progress = Progress::new()?;
+        let progress = Bytes::new()?;
         let mut show = |done, all| progress.show(done, all);
         let folder = self.directory.as_deref().unwrap_or(store.root());
         let unpacking =
             Unpacking { folder, name: self.name.as_deref(), identity: self.identity.as_deref(), progress: &mut show };
         let unpacked = bundle::unpack(&self.file, unpacking);
-        progress.bar.finish_and_clear();
         let outcome = format!("nothing of `{}` is left in `{}`", self.file.shown(), folder.shown());
-        let unpacked = progress.interrupt.instead(unpacked, &outcome)?;
+        let unpacked = progress.end(unpacked, &outcome)?;
         Ok(Report::done(Unpacked::new(unpacked, self.directory.is_some(), option)))
     }
 }

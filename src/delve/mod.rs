@@ -33,7 +33,7 @@ use crate::sys::process::{
 use crate::words::quoted;
 
 pub use explain::{Cause, Circumstances, explain};
-pub use port::{Listen, holder};
+pub use port::Listen;
 
 /// The environment variable with options for Delve's `rr replay`.
 pub const FLAGS: &str = "DELVE_RR_REPLAY_FLAGS";

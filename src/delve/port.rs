@@ -66,7 +66,7 @@ impl Listen {
 }
 
 /// The process that listens at a port, if it is visible to us.
-pub fn holder(port: u16) -> Option<String> {
+fn holder(port: u16) -> Option<String> {
     let sockets: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())

@@ -7,6 +7,7 @@
 mod distribution;
 mod kernel;
 mod machine;
+mod named;
 mod processor;
 mod programs;
 mod smoke;
@@ -18,7 +19,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -33,6 +34,7 @@ use processor::Processor;
 
 pub use distribution::Distribution;
 pub use kernel::{BRANCHES, Event, Kernel};
+pub use named::programs;
 pub use programs::{Delve, Recorder, Version, delve, delve_takes_go, delve_takes_rr, oldest_delve_for, recorder};
 pub use smoke::SMOKE_TEST;
 
@@ -49,7 +51,11 @@ pub struct Host {
     root: PathBuf,
     environment: BTreeMap<String, OsString>,
     kernel: Arc<dyn Kernel>,
+    answers: Arc<Mutex<Answers>>,
 }
+
+/// What programs answered: each question is asked once.
+type Answers = BTreeMap<(PathBuf, Vec<String>), Answer>;
 
 impl Host {
     /// The machine that we run on.
@@ -59,13 +65,13 @@ impl Host {
         if let Some(path) = search_path() {
             environment.insert("PATH".into(), path.to_owned());
         }
-        Self { root: "/".into(), environment, kernel: Arc::new(kernel::Here) }
+        Self::at("/", environment, Arc::new(kernel::Here))
     }
 
     /// A host with its files below the folder `root`. `PATH` and all other paths in its environment are relative to
     /// it.
     pub fn at(root: impl Into<PathBuf>, environment: BTreeMap<String, OsString>, kernel: Arc<dyn Kernel>) -> Self {
-        Self { root: root.into(), environment, kernel }
+        Self { root: root.into(), environment, kernel, answers: Arc::default() }
     }
 
     /// The same host with a variable set.
@@ -146,12 +152,23 @@ impl Host {
             .find(executable)
     }
 
-    /// Runs a program of this host, as found by [`Host::program`], in the host's environment.
+    /// Runs a program of this host, as found by [`Host::program`], in the host's environment. The same command line
+    /// runs once, for a host and all its clones.
     ///
     /// # Errors
     /// A program that cannot be started, or that has not ended after half a minute.
     pub fn run(&self, program: &Path, arguments: &[&str]) -> Result<Answer> {
-        self.run_in(&self.own_environment(), program, arguments)
+        let question = (program.to_owned(), arguments.iter().map(|&argument| argument.to_owned()).collect());
+        if let Some(answer) = self.answers().get(&question) {
+            return Ok(answer.clone());
+        }
+        let answer = self.run_in(&self.own_environment(), program, arguments)?;
+        self.answers().insert(question, answer.clone());
+        Ok(answer)
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Like [`Host::run`], with additional variables.
@@ -162,11 +179,12 @@ impl Host {
     }
 
     /// Runs a command line in this host's shell at our terminal, so that sudo can ask for a password. All its output
-    /// goes to stderr.
+    /// goes to stderr. It may install programs, so later questions run again.
     ///
     /// # Errors
     /// A shell that cannot be started.
     pub fn attend(&self, command: &str) -> Result<End> {
+        self.answers().clear();
         attend(Path::new("/bin/sh"), &["-c", command], &self.own_environment())
             .map_err(|error| Error::failed(format!("cannot run `{command}`: {error}")).into())
     }
@@ -294,6 +312,16 @@ impl Finding {
         self.advice.push(line.into());
         self
     }
+}
+
+/// The commands of all findings, each once, in their order.
+pub fn commands(findings: &[Finding]) -> Vec<String> {
+    findings.iter().flat_map(|finding| &finding.fix).fold(Vec::new(), |mut all, command| {
+        if !all.contains(command) {
+            all.push(command.clone());
+        }
+        all
+    })
 }
 
 /// What a host is used for.
@@ -453,11 +481,6 @@ pub fn allow_perf_events(host: &Host) -> Result<Vec<String>, String> {
 /// The command that installs a Delve for this recorder and the Go in PATH.
 pub fn install_delve_for(host: &Host, rr: &Recorder) -> String {
     distribution::install_delve(programs::delve_for(programs::go(host), Some(rr)))
-}
-
-/// The quick checks that `replay` makes before it starts.
-pub fn quick(host: &Host, purpose: Purpose) -> Vec<Finding> {
-    examine(host, &Question { purpose: Some(purpose), ..Question::default() }, false)
 }
 
 impl<'a> Examination<'a> {

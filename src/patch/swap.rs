@@ -141,10 +141,6 @@ impl Folder {
         unlinkat(&self.fd, name, AtFlags::REMOVEDIR).is_ok()
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Syncs the folder's entries.
     pub fn sync(&self) -> Result<()> {
         retry_on_intr(|| rustix::fs::fsync(&self.fd))

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::error::Shown;
 use crate::patch::checkout::Checkout;
+use crate::patch::journal::About;
 use crate::patch::plan::{How, Plan};
 use crate::patch::rules::{CHANGES, Options};
 use crate::patch::unified::Label;
@@ -131,6 +132,26 @@ pub fn options(options: &Options) -> String {
         words.push(format!("--signal {}", value(json!(options.signal))));
     }
     words.join(" ")
+}
+
+/// A commit's message: who made it, of what, and how to be rid of it.
+pub fn message(about: &About, plan: &Plan) -> String {
+    let what = match &about.how {
+        How::Structural { options } => match self::options(options) {
+            given if given.is_empty() => "Options: the defaults".into(),
+            given => format!("Options: {given}"),
+        },
+        How::Classic { patches } => {
+            let line = |label: &Label| format!("Patch: {}, git blob {}", label.name, label.hash);
+            patches.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
+    };
+    format!(
+        "Run Cluster API controllers under rr record\n\nMade by rr-patch {}, {}.\n{what}\nBase: {}\n\n`rr-patch revert` takes it back.\n",
+        about.tool,
+        by(&about.how, plan),
+        about.base.as_deref().unwrap_or("none")
+    )
 }
 
 /// The installer's root of a checkout, as JSON has it.

@@ -16,16 +16,32 @@ use crate::patch::rules::{Options, Site};
 use crate::patch::unified::Label;
 
 /// Which changes are in place, and what was edited since.
-#[derive(Debug, Default, Serialize, JsonSchema)]
-pub struct Status {
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Status {
+    Known(Box<Known>),
+    Unpatched(Unpatched),
+}
+
+/// No change was ever made.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Unpatched {
+    /// Always false.
+    patched: bool,
+    /// The installer's folder.
+    root: String,
+}
+
+/// Changes that a journal knows of, or the sources themselves.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Known {
     /// Whether every file is as `apply` leaves it.
     patched: bool,
-    /// Nothing where no change was ever made.
-    state: Option<Whole>,
+    state: Whole,
     /// The installer's folder.
     root: String,
     /// The version of rr-patch that made the changes.
-    tool: Option<String>,
+    tool: String,
     /// The commit that was checked out when they were made.
     base: Option<String>,
     /// The commit of the changes.
@@ -48,8 +64,6 @@ pub struct Status {
     /// What would make them known.
     #[serde(skip_serializing_if = "Option::is_none")]
     needs: Option<Vec<String>>,
-    /// What to type next.
-    next: Vec<String>,
     #[serde(skip)]
     told: Told,
 }
@@ -132,10 +146,8 @@ struct Originals {
 }
 
 /// Who knows of the changes, with what only the text tells.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum Told {
-    #[default]
-    Nobody,
     Journal {
         by: String,
         /// The lines of how the controllers are recorded, or of the patches.
@@ -150,8 +162,7 @@ enum Told {
 
 impl Status {
     pub fn not_patched(checkout: &Checkout) -> Report<Self> {
-        let next = vec!["rr-patch apply".into()];
-        Report::done(Self { root: root(checkout), next, ..Self::default() })
+        Report::done(Self::Unpatched(Unpatched { patched: false, root: root(checkout) }))
     }
 
     /// What a journal knows; its originals may have been `found` in git.
@@ -169,11 +180,11 @@ impl Status {
             How::Structural { options } => Some(options.command()),
             How::Classic { .. } => None,
         };
-        let status = Self {
+        let known = Known {
             patched: seen.iter().all(|seen| seen.state == State::Patched),
-            state: Some(state),
+            state,
             root: root(checkout),
-            tool: Some(tool.clone()),
+            tool: tool.clone(),
             base: base.clone(),
             commit: commit.clone(),
             changes,
@@ -186,9 +197,11 @@ impl Status {
                 how: lines,
                 elsewhere: commit.as_ref().is_some_and(|commit| !checkout.is_at(commit)),
             },
-            ..Self::default()
+            not_patched: None,
+            why: None,
+            needs: None,
         };
-        Report::in_order(status, state != Whole::Partly)
+        Report::in_order(Self::Known(Box::new(known)), state != Whole::Partly)
     }
 
     /// A tree whose originals are not known: what its sources say of it.
@@ -198,20 +211,24 @@ impl Status {
             Some(options) => recording(options),
             None => format!("options: {}\n", mark.given),
         };
-        let status = Self {
+        let known = Known {
             patched: open.is_empty(),
-            state: Some(if open.is_empty() { Whole::Patched } else { Whole::Partly }),
+            state: if open.is_empty() { Whole::Patched } else { Whole::Partly },
             root: root(checkout),
-            tool: Some(mark.tool.clone()),
+            tool: mark.tool.clone(),
             with: AppliedWith::given(&mark.given),
             command: mark.options.as_ref().map(Options::command),
             not_patched: Some(open.clone()),
             why: Some(why.clone()),
             needs: Some(needs.clone()),
             told: Told::Sources { how },
-            ..Self::default()
+            base: None,
+            commit: None,
+            changes: Vec::new(),
+            files: Vec::new(),
+            originals: None,
         };
-        Report::in_order(status, open.is_empty())
+        Report::in_order(Self::Known(Box::new(known)), open.is_empty())
     }
 }
 
@@ -282,29 +299,35 @@ impl Document for Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let root = plain_name(&self.root);
-        match (&self.told, self.state) {
-            (Told::Journal { by, how, elsewhere }, Some(state)) => {
-                writeln!(f, "{state}: `{root}`, {by}")?;
-                self.of_journal(f, how, *elsewhere)
+        match self {
+            Self::Known(known) => known.fmt(f),
+            Self::Unpatched(Unpatched { root, .. }) => {
+                writeln!(f, "`{}` is not patched: `rr-patch apply` does it", plain_name(root))
             }
-            (Told::Sources { how }, Some(state)) => {
-                writeln!(f, "{state}: `{root}`")?;
-                self.of_sources(f, how)
-            }
-            _ => writeln!(f, "`{root}` is not patched: `rr-patch apply` does it"),
         }
     }
 }
 
-impl Status {
-    fn tool(&self) -> &str {
-        self.tool.as_deref().unwrap_or_default()
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (state, root) = (self.state, plain_name(&self.root));
+        match &self.told {
+            Told::Journal { by, how, elsewhere } => {
+                writeln!(f, "{state}: `{root}`, {by}")?;
+                self.of_journal(f, how, *elsewhere)
+            }
+            Told::Sources { how } => {
+                writeln!(f, "{state}: `{root}`")?;
+                self.of_sources(f, how)
+            }
+        }
     }
+}
 
+impl Known {
     fn of_journal(&self, f: &mut fmt::Formatter<'_>, how: &str, elsewhere: bool) -> fmt::Result {
         let on = self.base.as_ref().map_or(String::new(), |base| format!(" on {}", short(base)));
-        writeln!(f, "by:      rr-patch {}{on}", self.tool())?;
+        writeln!(f, "by:      rr-patch {}{on}", self.tool)?;
         if let Some(Originals { commit, .. }) = &self.originals {
             writeln!(f, "known:   by its sources; `{}` has the originals", short(commit))?;
         }
@@ -341,7 +364,7 @@ impl Status {
     }
 
     fn of_sources(&self, f: &mut fmt::Formatter<'_>, how: &str) -> fmt::Result {
-        write!(f, "by:      rr-patch {}\nknown:   by its sources\n{how}", self.tool())?;
+        write!(f, "by:      rr-patch {}\nknown:   by its sources\n{how}", self.tool)?;
         let open = self.not_patched.as_deref().unwrap_or_default();
         if !open.is_empty() {
             writeln!(f, "\nnot patched:")?;

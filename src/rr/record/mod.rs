@@ -11,6 +11,7 @@
 //!       └─ adopts the orphans of the installer
 //! ```
 
+mod noted;
 mod patience;
 mod room;
 
@@ -30,6 +31,7 @@ use crate::sys::process::{
 };
 use patience::{Patience, Step};
 
+pub use noted::{commit, counts_in_software, flags, install_dir, remote};
 pub use room::{Free, Room};
 
 const INTERRUPT: i32 = 2;

@@ -262,7 +262,7 @@ pub(super) fn source(mapping: &Fields) -> u16 {
 pub(super) const FILE: u16 = 2;
 
 /// The content of the stream `mmaps`.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Mappings {
     /// The files that a replay needs, without duplicates.
     pub files: Vec<Mapped>,

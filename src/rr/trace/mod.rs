@@ -25,6 +25,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
@@ -33,8 +34,9 @@ use jiff::tz::TimeZone;
 use rustix::fs::{FlockOperation, flock};
 
 pub use check::Check;
+use content::Mappings;
 pub use content::{Header, Kept, Mapped, Started, Still};
-pub use portable::{Part, Portable};
+pub use portable::Portable;
 pub use sidecar::{SIDECAR, Sidecar};
 
 use crate::error::{Error, Shown};
@@ -116,6 +118,14 @@ pub struct Trace {
     pub sidecar_problem: Option<String>,
     /// The names of its files, sorted.
     pub files: Vec<String>,
+    decoded: Decoded,
+}
+
+/// What its streams say: each is decoded once, when it is asked for.
+#[derive(Clone, Debug, Default)]
+struct Decoded {
+    started: OnceLock<Option<Started>>,
+    mappings: OnceLock<Mappings>,
 }
 
 /// The recorded program and its executable.
@@ -370,7 +380,20 @@ impl Trace {
         let started = sidecar.as_ref().and_then(|sidecar| noted(&sidecar.started)).unwrap_or(started);
         let ended = sidecar.as_ref().and_then(|sidecar| noted(&sidecar.ended)).or(written);
         let ended = ended.filter(|_| !state.live());
-        Ok(Some(Self { path: path.into(), name, state, size, own, started, ended, sidecar, sidecar_problem, files }))
+        let decoded = Decoded::default();
+        Ok(Some(Self {
+            path: path.into(),
+            name,
+            state,
+            size,
+            own,
+            started,
+            ended,
+            sidecar,
+            sidecar_problem,
+            files,
+            decoded,
+        }))
     }
 
     /// The controller's name: from the sidecar, or else the folder's name without rr's number.
@@ -419,8 +442,26 @@ impl Trace {
     }
 
     /// The files that a replay of a complete trace needs, without the trace's own streams.
-    pub fn mapped(&self) -> Result<Vec<Mapped>> {
-        Ok(content::mapped(&self.path, None)?.files)
+    pub fn mapped(&self) -> Result<&[Mapped]> {
+        Ok(&self.mappings()?.files)
+    }
+
+    fn mappings(&self) -> Result<&Mappings> {
+        if let Some(known) = self.decoded.mappings.get() {
+            return Ok(known);
+        }
+        // Without a program in `tasks` the files can still be told.
+        let started = self.first_program().ok().flatten();
+        let mappings = content::mapped(&self.path, started)?;
+        Ok(self.decoded.mappings.get_or_init(|| mappings))
+    }
+
+    fn first_program(&self) -> Result<Option<&Started>> {
+        if let Some(known) = self.decoded.started.get() {
+            return Ok(known.as_ref());
+        }
+        let started = content::started(&self.path)?;
+        Ok(self.decoded.started.get_or_init(|| started).as_ref())
     }
 
     /// The recorded program. For an incomplete trace, only a file with the name from the trace's name can be found.
@@ -432,19 +473,19 @@ impl Trace {
             let kept = found.map(|(kept, _)| kept);
             return Ok(Program { path: None, arguments: None, end: None, kept, file, still: None });
         }
-        let Some(started) = content::started(&self.path)? else {
+        let Some(started) = self.first_program()? else {
             return Err(Error::failed(format!("`{}` has no recorded program", self.path.shown()))
                 .detail("looked at: its stream `tasks`; found: no started program")
                 .into());
         };
-        let mappings = content::mapped(&self.path, Some(&started))?;
+        let mappings = self.mappings()?;
         let mapped = mappings.image.as_ref().and_then(|(_, number)| number.map(|number| &mappings.files[number]));
         let (kept, still) = (mapped.map(|mapped| mapped.kept), mapped.map(|mapped| mapped.still(&self.path)));
         let image = mappings.image.as_ref().map_or(&started.path, |(path, _)| path);
         // If the trace has no file for it, a debugger opens the original.
         let file = mapped.map_or_else(|| image.clone(), |mapped| mapped.file(&self.path));
         let path = Some(image.clone());
-        let Started { arguments, status, .. } = started;
+        let Started { arguments, status, .. } = started.clone();
         let end = status.map(ExitStatus::from_raw).map(|status| match status.code() {
             Some(code) => End::Code(code),
             None => End::Signal(status.signal().unwrap_or_default()),

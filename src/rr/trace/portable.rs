@@ -51,7 +51,7 @@ impl Trace {
         let (mut warnings, mut parts, mut names) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut taken: BTreeSet<String> = self.files.iter().cloned().collect();
         let mut number = 0;
-        for file in &mapped {
+        for file in mapped {
             let from = file.file(&self.path);
             match file.still(&self.path) {
                 Still::Same => {}
@@ -84,12 +84,6 @@ impl Trace {
         }
         let mmaps = rewritten(&self.path, &names)?;
         Ok(Portable { parts, mmaps, program, warnings })
-    }
-
-    /// The files outside the folder that a replay needs.
-    pub fn outside(&self) -> Result<Vec<PathBuf>> {
-        let mapped = self.mapped()?;
-        Ok(mapped.into_iter().filter(|file| file.kept == Kept::Path).map(|file| file.original).collect())
     }
 }
 

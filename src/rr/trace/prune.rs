@@ -3,22 +3,74 @@
 //! The folder is first renamed to a name that begins with a dot, which neither rr nor rr-patch treats as a trace, and
 //! then removed. If a crash interrupts the removal, the next command completes it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::content::open;
-use super::{Store, Trace};
+use super::{State, Store, Trace};
 use crate::error::{Error, Shown};
 use crate::sys::write::{TEMPORARY, rename_new, sync};
 
 /// The prefix of the folder of a trace that is being removed.
 const REMOVED: &str = "removed-";
+
+impl Store {
+    /// The traces of these names, each once.
+    ///
+    /// # Errors
+    /// A name that is none, a trace that rr still writes to.
+    pub fn to_be_removed(&self, names: &[String]) -> Result<Vec<Trace>> {
+        let mut chosen: Vec<Trace> = Vec::new();
+        for name in names {
+            let trace = self.named(name)?;
+            if trace.state.live() {
+                return Err(Error::refused(format!("`{}` is {}", trace.name, trace.state.word()))
+                    .detail("rr still writes to it")
+                    .hint("end the install, or send SIGTERM to its rr; then the trace is complete")
+                    .into());
+            }
+            if chosen.iter().all(|known| known.path != trace.path) {
+                chosen.push(trace);
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// The traces that cannot be replayed, and with `keep` all but so many of the newest complete ones of each
+    /// controller; of these, only what was started longer ago than `older_than`. And the traces that rr is at.
+    pub fn removable(&self, keep: Option<usize>, older_than: Option<Duration>) -> Result<(Vec<Trace>, Vec<Trace>)> {
+        let old = |trace: &Trace| {
+            let age = SystemTime::now().duration_since(trace.started).unwrap_or_default();
+            older_than.is_none_or(|least| age >= least)
+        };
+        let mut complete: BTreeMap<String, usize> = BTreeMap::new();
+        let (mut chosen, mut live) = (Vec::new(), Vec::new());
+        for trace in self.look()?.traces {
+            match trace.state {
+                State::Starting | State::Recording => live.push(trace),
+                State::Dead | State::Junk if old(&trace) => chosen.push(trace),
+                State::Complete => {
+                    // The newest come first.
+                    let newer = complete.entry(trace.controller().to_owned()).or_default();
+                    *newer += 1;
+                    if keep.is_some_and(|keep| *newer > keep) && old(&trace) {
+                        chosen.push(trace);
+                    }
+                }
+                State::Dead | State::Junk => {}
+            }
+        }
+        Ok((chosen, live))
+    }
+}
 
 impl Trace {
     /// Removes the trace, and returns the number of bytes that this freed.
