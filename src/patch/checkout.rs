@@ -16,6 +16,8 @@ use crate::error::{Error, Shown};
 
 pub use ancestors::Ancestors;
 pub use commit::{Change, Commit, TakenBack, Undone};
+
+pub use crate::words::short;
 use odb::Objects;
 
 mod ancestors;
@@ -640,11 +642,6 @@ fn under_way(repository: &Repository) -> Option<&'static str> {
         RepositoryState::Rebase | RepositoryState::RebaseInteractive | RepositoryState::RebaseMerge => Some("rebase"),
         RepositoryState::ApplyMailbox | RepositoryState::ApplyMailboxOrRebase => Some("am"),
     }
-}
-
-/// A commit's or a blob's name, or a hash, as short as people say it.
-pub fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
 }
 
 /// The checkout whose commit holds a file: its root, the commit, and where `origin` is, without the name
