@@ -23,9 +23,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::binary::{Facts, Installer};
+use crate::binary::{Facts, Finding, Installer};
 use crate::error::{Error, Shown};
 use crate::sys::write;
+use crate::words::short;
 
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE: &str = "https://slsa.dev/provenance/v1";
@@ -319,6 +320,33 @@ impl Statement {
         let lists =
             byproducts.filter(|one| one.uri == PHASES).filter_map(|one| one.annotations.get("phases")?.as_array());
         lists.flatten().filter_map(|phase| Some((phase["name"].as_str()?, phase["seconds"].as_f64()?))).collect()
+    }
+
+    /// Where an installer of that name is not what the statement, in the file `path`, says.
+    pub fn disagreements(&self, path: &Path, name: &str, installer: &Installer) -> Vec<Finding> {
+        let finding = |program: &str, said: &str, found: &str| Finding {
+            program: program.to_owned(),
+            what: format!(
+                "is not what `{}` describes: sha256 {} there, {} here",
+                path.file_name().unwrap_or_default().to_string_lossy(),
+                short(said),
+                short(found)
+            ),
+            remedy: "one of the two is from another build: build again, or copy both together".into(),
+        };
+        let said = self.installer().sha256().unwrap_or_default();
+        if said != installer.facts.sha256 {
+            return vec![finding(name, said, &installer.facts.sha256)];
+        }
+        let mut findings = Vec::new();
+        for entry in &installer.entries {
+            let subject = self.subject.iter().find(|subject| subject.name == entry.name);
+            let said = subject.and_then(|subject| subject.sha256()).unwrap_or("none");
+            if let Some((found, _)) = entry.digest().filter(|(found, _)| *found != said) {
+                findings.push(finding(&entry.name, said, found));
+            }
+        }
+        findings
     }
 
     fn dependency(&self, name: &str) -> Option<&Descriptor> {

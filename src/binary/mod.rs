@@ -32,7 +32,7 @@ pub use elf::hex;
 pub use goinfo::GoInfo;
 pub use installer::{Content, Entry, Installer, Scanned};
 pub use scan::{Patch, hash, hash_file};
-pub use verdict::{Finding, REBUILD, REBUILD_OTHER};
+pub use verdict::{Finding, Kind, REBUILD};
 
 /// The facts about one ELF file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

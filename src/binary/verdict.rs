@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Content, Facts, Installer};
+use super::{Content, Entry, Facts, Installer};
 
 /// One problem of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -54,7 +54,40 @@ impl Facts {
     }
 }
 
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Installer,
+    Controller,
+    /// Another program.
+    Program,
+}
+
 impl Installer {
+    pub fn kind(&self) -> Kind {
+        let package = self.facts.package.as_deref().unwrap_or_default();
+        let embeds = self.entries.iter().any(Entry::controller);
+        if embeds || !self.patch.found.is_empty() || package.ends_with("/cmd/openshift-install") {
+            Kind::Installer
+        } else if package.rsplit('/').next().is_some_and(Entry::is_controller) {
+            Kind::Controller
+        } else {
+            Kind::Program
+        }
+    }
+
+    /// What is not in order of a program of that name, whatever it is.
+    pub fn judged(&self, name: &str) -> Vec<Finding> {
+        let rebuild = match self.kind() {
+            Kind::Installer => return self.findings(name, false),
+            Kind::Controller => REBUILD,
+            Kind::Program => REBUILD_OTHER,
+        };
+        let lacks = self.facts.lacks(rebuild).into_iter();
+        lacks.map(|(what, remedy)| Finding { program: name.to_owned(), what, remedy }).collect()
+    }
+
     /// All problems of the installer, which messages call `name`, and of its controllers. Downloaded programs such as
     /// etcd are not checked. With `unpatched`, the installer need not record.
     pub fn findings(&self, name: &str, unpatched: bool) -> Vec<Finding> {

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 
-use crate::binary::{Content, Entry, Finding, Installer, REBUILD, REBUILD_OTHER, first_bytes};
+use crate::binary::{Entry, Finding, Installer, Kind, REBUILD, first_bytes};
 use crate::error::{Error, Shown};
-use crate::patch::checkout::{Checkout, short};
+use crate::patch::checkout::Checkout;
 use crate::provenance::{self, Statement};
 use crate::ui;
 use crate::ui::document::Report;
-use crate::ui::inspect::{Inspected, Kind, Program, file_name};
+use crate::ui::inspect::{Inspected, Program, file_name};
 
 #[derive(Args, Debug)]
 pub struct Inspect {
@@ -73,27 +73,19 @@ impl Inspect {
 fn inspect(file: &Path, beside: Option<Beside>) -> Result<Report<Inspected>> {
     let name = file_name(file);
     let installer = Installer::read(file)?;
-    let kind = kind(&installer);
-    let mut findings = match kind {
-        Kind::Installer => installer.findings(&name, false),
-        Kind::Controller | Kind::Program => {
-            let rebuild = if kind == Kind::Controller { REBUILD } else { REBUILD_OTHER };
-            let lacks = installer.facts.lacks(rebuild).into_iter();
-            lacks.map(|(what, remedy)| Finding { program: name.clone(), what, remedy }).collect()
-        }
-    };
+    let mut findings = installer.judged(&name);
     let mut beside = match beside {
         None => read_beside(file, &name, &mut findings),
         given => given,
     };
     if let Some(beside) = &mut beside {
-        let disagreements = compare(&name, &installer, beside);
+        let disagreements = beside.statement.disagreements(&beside.path, &name, &installer);
         beside.fits = Some(disagreements.is_empty());
         findings.extend(disagreements);
     }
     let beside = beside.as_ref().map(Beside::shown);
-    let programs = programs(&name, &installer);
-    Ok(Inspected::new(file, kind, Some(&installer.patch), programs, beside.as_ref(), findings))
+    let programs = Program::all(&name, &installer);
+    Ok(Inspected::new(file, installer.kind(), Some(&installer.patch), programs, beside.as_ref(), findings))
 }
 
 /// What the statement itself says, where the installer that it is about is not there.
@@ -116,18 +108,6 @@ fn from_statement(installer: &Path, beside: &Beside) -> Report<Inspected> {
     Inspected::new(installer, Kind::Installer, None, programs, Some(&beside), findings)
 }
 
-fn kind(installer: &Installer) -> Kind {
-    let package = installer.facts.package.as_deref().unwrap_or_default();
-    let embeds = installer.entries.iter().any(Entry::controller);
-    if embeds || !installer.patch.found.is_empty() || package.ends_with("/cmd/openshift-install") {
-        Kind::Installer
-    } else if package.rsplit('/').next().is_some_and(Entry::is_controller) {
-        Kind::Controller
-    } else {
-        Kind::Program
-    }
-}
-
 /// The statement beside a program. One that cannot be read is a finding, none at all is not.
 fn read_beside(file: &Path, name: &str, findings: &mut Vec<Finding>) -> Option<Beside> {
     let path = provenance::path_of(file);
@@ -145,45 +125,4 @@ fn read_beside(file: &Path, name: &str, findings: &mut Vec<Finding>) -> Option<B
             None
         }
     }
-}
-
-/// Where a program is not what its statement says.
-fn compare(name: &str, installer: &Installer, beside: &Beside) -> Vec<Finding> {
-    let finding = |program: &str, said: &str, found: &str| Finding {
-        program: program.to_owned(),
-        what: format!(
-            "is not what `{}` describes: sha256 {} there, {} here",
-            file_name(&beside.path),
-            short(said),
-            short(found)
-        ),
-        remedy: "one of the two is from another build: build again, or copy both together".into(),
-    };
-    let said = beside.statement.installer().sha256().unwrap_or_default();
-    if said != installer.facts.sha256 {
-        return vec![finding(name, said, &installer.facts.sha256)];
-    }
-    let mut findings = Vec::new();
-    for entry in &installer.entries {
-        let subject = beside.statement.subject.iter().find(|subject| subject.name == entry.name);
-        let said = subject.and_then(|subject| subject.sha256()).unwrap_or("none");
-        if let Some((found, _)) = entry.digest().filter(|(found, _)| *found != said) {
-            findings.push(finding(&entry.name, said, found));
-        }
-    }
-    findings
-}
-
-/// An installer and what it embeds.
-fn programs(name: &str, installer: &Installer) -> Vec<Program> {
-    let itself = Program { name: name.to_owned(), built: true, facts: Some(installer.facts.clone()) };
-    let embedded = installer.entries.iter().map(|entry| Program {
-        name: entry.name.clone(),
-        built: entry.controller(),
-        facts: match &entry.content {
-            Content::Program(facts) => Some((**facts).clone()),
-            Content::Other { .. } | Content::Broken(_) => None,
-        },
-    });
-    [itself].into_iter().chain(embedded).collect()
 }

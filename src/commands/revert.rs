@@ -74,7 +74,7 @@ impl Revert {
         let backups: Vec<&str> = undo.backups.iter().map(|(_, backup)| backup.as_str()).collect();
         journal.end(&checkout, &backups)?;
 
-        let reverted = Reverted::of(&checkout, &undo, found.as_ref(), kept);
-        Ok(Report::done(reverted.with_commit(commit.zip(taken_back))))
+        let reverted = Reverted::of(&checkout, &undo, found.as_ref(), kept, commit.zip(taken_back));
+        Ok(Report::done(reverted))
     }
 }

@@ -16,6 +16,8 @@ use crate::error::{Error, Shown};
 
 pub use ancestors::Ancestors;
 pub use commit::{Change, Commit, TakenBack, Undone};
+
+pub use crate::words::short;
 use odb::Objects;
 
 mod ancestors;
@@ -643,11 +645,6 @@ fn under_way(repository: &Repository) -> Option<&'static str> {
         RepositoryState::Rebase | RepositoryState::RebaseInteractive | RepositoryState::RebaseMerge => Some("rebase"),
         RepositoryState::ApplyMailbox | RepositoryState::ApplyMailboxOrRebase => Some("am"),
     }
-}
-
-/// An abbreviated commit id, blob id or hash.
-pub fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
 }
 
 /// The git checkout whose HEAD contains a file: its root, the commit, and the URL of `origin` without login data.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::changes::options;
 use super::document::{Document, Report};
 use super::table::table;
-use crate::binary::{Facts, Finding, Patch};
+use crate::binary::{Content, Entry, Facts, Finding, Installer, Kind, Patch};
 use crate::error::{Shown, plain_name};
 use crate::patch::checkout::short;
 use crate::patch::rules::Options;
@@ -39,16 +39,6 @@ pub struct Inspected {
     /// The file's own name.
     #[serde(skip)]
     name: String,
-}
-
-/// What a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    Installer,
-    Controller,
-    /// Another program.
-    Program,
 }
 
 /// The program itself, or one that it embeds.
@@ -224,6 +214,20 @@ impl Provenance {
 }
 
 impl Program {
+    /// An installer and what it embeds.
+    pub fn all(name: &str, installer: &Installer) -> Vec<Self> {
+        let itself = Self { name: name.to_owned(), built: true, facts: Some(installer.facts.clone()) };
+        let embedded = |entry: &Entry| Self {
+            name: entry.name.clone(),
+            built: entry.controller(),
+            facts: match &entry.content {
+                Content::Program(facts) => Some((**facts).clone()),
+                Content::Other { .. } | Content::Broken(_) => None,
+            },
+        };
+        [itself].into_iter().chain(installer.entries.iter().map(embedded)).collect()
+    }
+
     fn notes(&self) -> Vec<String> {
         let (name, mut notes) = (&self.name, Vec::new());
         let Some(Facts { sources, dwarf: true, .. }) = &self.facts else { return notes };

@@ -14,6 +14,7 @@ pub mod progress;
 pub mod record;
 pub mod replay;
 pub mod revert;
+pub mod stage;
 pub mod status;
 pub mod table;
 pub mod trace;

@@ -17,7 +17,32 @@ use crate::words::count;
 
 /// What `revert` took back.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Reverted {
+#[serde(untagged)]
+pub enum Reverted {
+    Changes(Box<Changes>),
+    Nothing(Nothing),
+}
+
+/// Nothing is patched.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Nothing {
+    outcome: Unchanged,
+    /// The installer's folder.
+    root: String,
+    /// None.
+    files: [File; 0],
+}
+
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Unchanged {
+    /// There was nothing to take back.
+    Unchanged,
+}
+
+/// Changes were taken back.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Changes {
     outcome: Outcome,
     /// The installer's folder.
     root: String,
@@ -34,12 +59,10 @@ pub struct Reverted {
     taken_back: Option<(Commit, TakenBack)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Outcome {
     Reverted,
-    /// There was nothing to take back.
-    Unchanged,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -65,19 +88,17 @@ enum Done {
 impl Reverted {
     /// Nothing is patched.
     pub fn nothing(checkout: &Checkout) -> Self {
-        Self {
-            outcome: Outcome::Unchanged,
-            root: root(checkout),
-            files: Vec::new(),
-            commit_gone: None,
-            kept: Vec::new(),
-            found: None,
-            taken_back: None,
-        }
+        Self::Nothing(Nothing { outcome: Unchanged::Unchanged, root: root(checkout), files: [] })
     }
 
-    /// What was `undo`ne, with originals that may have been `found` in git.
-    pub fn of(checkout: &Checkout, undo: &Undo, found: Option<&Found>, kept: Vec<Kept>) -> Self {
+    /// What was `undo`ne, with originals that may have been `found` in git, and what became of the commit of the changes.
+    pub fn of(
+        checkout: &Checkout,
+        undo: &Undo,
+        found: Option<&Found>,
+        kept: Vec<Kept>,
+        taken_back: Option<(Commit, TakenBack)>,
+    ) -> Self {
         let mut files = Vec::new();
         for rewrite in undo.reverted() {
             let edited = found.iter().flat_map(|found| &found.merged);
@@ -90,14 +111,15 @@ impl Reverted {
             };
             files.push(File { path: rewrite.path.clone(), done, backup, merged });
         }
-        let found = found.map(|found| (found.commit.clone(), found.committed));
-        Self { outcome: Outcome::Reverted, files, kept, found, ..Self::nothing(checkout) }
-    }
-
-    /// With what became of the commit of the changes.
-    pub fn with_commit(self, taken_back: Option<(Commit, TakenBack)>) -> Self {
-        let commit_gone = taken_back.as_ref().map(|(_, taken_back)| taken_back.commit == Undone::Gone);
-        Self { commit_gone, taken_back, ..self }
+        Self::Changes(Box::new(Changes {
+            outcome: Outcome::Reverted,
+            root: root(checkout),
+            files,
+            commit_gone: taken_back.as_ref().map(|(_, taken_back)| taken_back.commit == Undone::Gone),
+            kept,
+            found: found.map(|found| (found.commit.clone(), found.committed)),
+            taken_back,
+        }))
     }
 }
 
@@ -107,10 +129,18 @@ impl Document for Reverted {
 
 impl fmt::Display for Reverted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let root = plain_name(&self.root);
-        if self.outcome == Outcome::Unchanged {
-            return writeln!(f, "`{root}` is not patched; nothing to do");
+        match self {
+            Self::Changes(changes) => changes.fmt(f),
+            Self::Nothing(Nothing { root, .. }) => {
+                writeln!(f, "`{}` is not patched; nothing to do", plain_name(root))
+            }
         }
+    }
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let root = plain_name(&self.root);
         writeln!(f, "reverted `{root}`: {}", count(self.files.len(), "file"))?;
         for File { path, done, backup, merged } in &self.files {
             let word = match done {
