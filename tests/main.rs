@@ -25,6 +25,7 @@ mod doctor;
 mod durability;
 mod end_to_end;
 mod explain;
+mod facts;
 mod house;
 mod log;
 mod objects;

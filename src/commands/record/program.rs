@@ -25,7 +25,7 @@ const COPY_ALL_FILES: &str = "RR_COPY_ALL_FILES";
 
 /// A program that was recorded.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Recorded {
+pub struct RecordedProgram {
     /// The file that ran.
     program: String,
     /// Its arguments.
@@ -57,11 +57,11 @@ struct RecordedTrace {
     size: u64,
 }
 
-impl Document for Recorded {
+impl Document for RecordedProgram {
     const SCHEMA: &'static str = "rr-patch/record-program/1";
 }
 
-impl fmt::Display for Recorded {
+impl fmt::Display for RecordedProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let took = seconds(std::time::Duration::try_from_secs_f64(self.seconds).unwrap_or_default());
         writeln!(f, "`{}` ended with {} after {took}", self.program.shown(), self.end)?;
@@ -91,19 +91,21 @@ impl Record {
             Some(folder) => std::path::absolute(folder).context("there is no current folder")?,
             None => folder_below(&own, "program", SystemTime::now()),
         });
-        let room = self.room(&store)?;
-        let (recorder, mut environment) = self.recorder(None).map_err(|error| match error.downcast::<Error>() {
-            Ok(known) if known.exit == Exit::Failed => known.as_refusal().into(),
-            Ok(known) => known.into(),
-            Err(other) => other,
-        })?;
+        let here = Host::here();
+        let room = self.room(&here, &store)?;
+        let (recorder, mut environment) =
+            self.recorder(&here, None).map_err(|error| match error.downcast::<Error>() {
+                Ok(known) if known.exit == Exit::Failed => known.as_refusal().into(),
+                Ok(known) => known.into(),
+                Err(other) => other,
+            })?;
         environment.entry(COPY_ALL_FILES.into()).or_insert_with(|| "1".into());
         let sidecar = Sidecar {
             tool: format!("rr-patch {}", env!("CARGO_PKG_VERSION")),
             rr_version: recorder.said(),
             software_counters: counts_in_software(&recorder, &environment),
             flags: flags(&recorder, &environment),
-            delve_version: delve(&Host::here()).ok().map(|delve| delve.version.to_string()),
+            delve_version: delve(&here).ok().map(|delve| delve.version.to_string()),
             ..Sidecar::default()
         };
         let mut line = recorder_arguments(&recorder, &environment);
@@ -177,7 +179,7 @@ impl Record {
         store: &Store,
         own: &Store,
         outcome: &Outcome,
-    ) -> Recorded {
+    ) -> RecordedProgram {
         let Outcome { end, asked, stopped, traces, took, .. } = outcome;
         let trace = traces.first();
         let complete = trace.is_some_and(|trace| trace.state == State::Complete);
@@ -199,7 +201,7 @@ impl Record {
             let name = name(trace);
             ["explain", "traces log", "replay"].map(|command| format!("rr-patch {command} {name}")).to_vec()
         });
-        Recorded {
+        RecordedProgram {
             program: program.in_json(),
             arguments: arguments.to_vec(),
             end: end.to_string(),
