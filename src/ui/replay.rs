@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::document::Document;
 use crate::delve::client::Stop;
-use crate::delve::editor::{Change, Configuration, Editor, Moved};
-use crate::delve::{Opening, Ready};
+use crate::delve::editor::{Configuration, Editor, Moved, SettingsEdit};
+use crate::delve::{Ready, ReplayPlan};
 use crate::error::{Shown, plain_name};
 use crate::rr::trace::Trace;
 use crate::words::quoted;
@@ -42,7 +42,7 @@ pub struct Opened {
     stands: Option<Stands>,
     /// The editor whose configuration was written, and what became of it.
     #[serde(skip)]
-    written: Option<(Editor, Change)>,
+    written: Option<(Editor, SettingsEdit)>,
     #[serde(skip)]
     told: Told,
 }
@@ -104,7 +104,7 @@ impl Opened {
     /// Before anything was started; Delve would `listen` there.
     pub fn new(
         trace: &Trace,
-        opening: &Opening,
+        opening: &ReplayPlan,
         moved: Option<&Moved>,
         configuration: Option<&Configuration>,
         listen: Option<&str>,
@@ -142,7 +142,7 @@ impl Opened {
     }
 
     /// With what became of the editor's configuration.
-    pub fn written(self, written: Option<(Editor, Change)>) -> Self {
+    pub fn written(self, written: Option<(Editor, SettingsEdit)>) -> Self {
         Self { written, ..self }
     }
 
@@ -182,9 +182,9 @@ impl Opened {
         };
         let path = plain_name(path);
         match change {
-            Change::Created => writeln!(f, "wrote `{path}`")?,
-            Change::Merged => writeln!(f, "merged into `{path}`: all else in it is as it was")?,
-            Change::None => writeln!(f, "`{path}` holds it already")?,
+            SettingsEdit::Created => writeln!(f, "wrote `{path}`")?,
+            SettingsEdit::Merged => writeln!(f, "merged into `{path}`: all else in it is as it was")?,
+            SettingsEdit::None => writeln!(f, "`{path}` holds it already")?,
         }
         writeln!(f, "  start:   {}", start(editor, name))?;
         let Some(Mapped { here, program }) = &self.moved else { return Ok(()) };

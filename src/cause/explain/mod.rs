@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::cause::credentials;
 use crate::cause::own::{Own, named};
 use crate::cause::source::Sources;
-use crate::delve::Opening;
+use crate::delve::ReplayPlan;
 use crate::delve::client::{Client, Frame, Goroutine, Load, Variable};
 use crate::rr::log::{Form, Log, understand};
 use crate::rr::trace::{Timeline, Trace};
@@ -211,7 +211,7 @@ pub fn end(trace: &Trace, log: &Log, timeline: &Timeline) -> Result<(End, Option
 /// Looks into a trace that is open in Delve.
 pub fn explain(
     trace: &Trace,
-    opening: &Opening,
+    opening: &ReplayPlan,
     client: &mut Client,
     log: &Log,
     timeline: &Timeline,

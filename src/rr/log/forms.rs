@@ -77,7 +77,7 @@ pub enum Form {
 
 /// What a line says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct Output {
     pub form: Form,
     pub level: Option<Level>,
     /// The time that stands in the line.
@@ -94,7 +94,7 @@ pub struct Said {
 }
 
 /// Understands a line.
-pub fn understand(line: &str) -> Said {
+pub fn understand(line: &str) -> Output {
     let line = without_colours(line);
     let line = line.trim_end();
     klog(line)
@@ -133,7 +133,7 @@ pub fn without_colours(line: &str) -> Cow<'_, str> {
 }
 
 /// `Lmmdd hh:mm:ss.uuuuuu threadid file:line] message`
-fn klog(line: &str) -> Option<Said> {
+fn klog(line: &str) -> Option<Output> {
     let level = match line.bytes().next()? {
         b'I' => Level::Info,
         b'W' => Level::Warning,
@@ -151,12 +151,12 @@ fn klog(line: &str) -> Option<Said> {
     if time.split(':').count() != 3 || words.next().is_some() {
         return None;
     }
-    let mut said = Said {
+    let mut said = Output {
         form: Form::Klog,
         level: Some(level),
         stamp: Some(format!("{day} {time}")),
         source: Some(source.to_owned()),
-        ..Said::default()
+        ..Output::default()
     };
     match quoted(rest) {
         Some((message, rest)) => {
@@ -169,7 +169,7 @@ fn klog(line: &str) -> Option<Said> {
 }
 
 /// An object of JSON with a message or a level.
-fn json(line: &str) -> Option<Said> {
+fn json(line: &str) -> Option<Output> {
     let Value::Object(fields) = serde_json::from_str(line.strip_prefix('{').map(|_| line)?).ok()? else { return None };
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let first = |names: &[&str]| names.iter().find_map(|name| fields.get(*name));
@@ -178,7 +178,7 @@ fn json(line: &str) -> Option<Said> {
     if level.is_none() && message.is_none() {
         return None;
     }
-    let mut said = Said {
+    let mut said = Output {
         form: Form::Json,
         level: level.and_then(|level| match level {
             Value::String(word) => Level::of(word),
@@ -191,14 +191,14 @@ fn json(line: &str) -> Option<Said> {
             (Some(file), Value::Number(line)) => format!("{file}:{line}"),
             _ => text(source),
         }),
-        ..Said::default()
+        ..Output::default()
     };
     said.add(fields.iter().map(|(key, value)| (key.clone(), text(value))));
     Some(said)
 }
 
 /// A time, a level, and the other fields between tabs.
-fn console(line: &str) -> Option<Said> {
+fn console(line: &str) -> Option<Output> {
     let mut fields = line.split('\t');
     let stamp = fields.next()?;
     let level = Level::of(fields.next()?.trim())?;
@@ -206,7 +206,7 @@ fn console(line: &str) -> Option<Said> {
         return None;
     }
     let mut rest: Vec<&str> = fields.collect();
-    let mut said = Said { form: Form::Zap, level: Some(level), stamp: Some(stamp.to_owned()), ..Said::default() };
+    let mut said = Output { form: Form::Zap, level: Some(level), stamp: Some(stamp.to_owned()), ..Output::default() };
     if let Some(Ok(Value::Object(pairs))) = rest.last().map(|last| serde_json::from_str(last)) {
         rest.pop();
         said.add(
@@ -234,7 +234,7 @@ fn is_place(word: &str) -> bool {
 }
 
 /// What Go's runtime prints as it ends the program.
-fn runtime(line: &str) -> Option<Said> {
+fn runtime(line: &str) -> Option<Output> {
     let starts = |starts: &[&str]| starts.iter().find_map(|start| line.strip_prefix(start));
     let (level, message) = if let Some(message) = starts(&["panic: ", "fatal error: ", "runtime: out of memory"]) {
         (Some(Level::Fatal), Some(if message.is_empty() { line } else { message }.to_owned()))
@@ -247,11 +247,11 @@ fn runtime(line: &str) -> Option<Said> {
     } else {
         return None;
     };
-    Some(Said { form: Form::Runtime, level, message, ..Said::default() })
+    Some(Output { form: Form::Runtime, level, message, ..Output::default() })
 }
 
 /// `key=value …` with a level or a message among them.
-fn pairs_of(line: &str) -> Option<Said> {
+fn pairs_of(line: &str) -> Option<Output> {
     // Go's package log may have put its time before them.
     let (stamp, rest) = stamp(line).map_or((None, line), |(stamp, rest)| (Some(stamp), rest));
     let pairs: Vec<(String, String)> = Pairs(rest).collect();
@@ -267,13 +267,13 @@ fn pairs_of(line: &str) -> Option<Said> {
     if level.is_none() && message.is_none() {
         return None;
     }
-    let mut said = Said {
+    let mut said = Output {
         form: Form::Pairs,
         level,
         stamp: get(&["time", "ts"]).or(stamp.map(str::to_owned)),
         source: get(&["source", "caller", "file"]),
         message,
-        ..Said::default()
+        ..Output::default()
     };
     said.add(pairs.into_iter());
     if said.level.is_none() && said.error.is_some() {
@@ -294,13 +294,13 @@ fn stamp(line: &str) -> Option<(&str, &str)> {
     (digits(day, '/', 3) && digits(time, ':', 3)).then(|| (stamp, line[stamp.len()..].trim_start()))
 }
 
-fn standard(line: &str) -> Option<Said> {
+fn standard(line: &str) -> Option<Output> {
     let (stamp, rest) = stamp(line)?;
     let (source, message) = match rest.split_once(": ") {
         Some((place, message)) if is_place(place) => (Some(place.to_owned()), message),
         _ => (None, rest),
     };
-    let mut said = Said { form: Form::Log, stamp: Some(stamp.to_owned()), source, ..Said::default() };
+    let mut said = Output { form: Form::Log, stamp: Some(stamp.to_owned()), source, ..Output::default() };
     // klog's letter and level words are put before a message by hand, too.
     let word = message.split([' ', ':']).next().unwrap_or_default().trim_matches(['[', ']']);
     let by_hand = word.len() == 5 && word[1..].bytes().all(|byte| byte.is_ascii_digit());
@@ -314,7 +314,7 @@ fn standard(line: &str) -> Option<Said> {
     Some(said)
 }
 
-impl Said {
+impl Output {
     /// Takes the object, the controller and the error from pairs.
     fn add(&mut self, pairs: impl Iterator<Item = (String, String)>) {
         let pairs: Vec<(String, String)> = pairs.collect();
@@ -417,7 +417,7 @@ mod tests {
     use super::*;
 
     fn fields(line: &str) -> [Option<String>; 6] {
-        let Said { level, stamp, message, object, source, error, .. } = understand(line);
+        let Output { level, stamp, message, object, source, error, .. } = understand(line);
         [level.map(|level| level.word().to_owned()), stamp, message, object, source, error]
     }
 
@@ -504,7 +504,7 @@ mod tests {
         );
         expect("goroutine 7 [chan receive]:", Form::Runtime, ["", "", "", "", "", ""]);
         for line in ["", "hello", "{", "goroutine of ours", "\u{1b}[", "=", "a=", "\"", "E", "\t"] {
-            assert_eq!(understand(line), Said::default(), "{line:?}");
+            assert_eq!(understand(line), Output::default(), "{line:?}");
         }
     }
 

@@ -24,7 +24,7 @@ use crate::rr::replay::counters;
 use crate::rr::trace::{Timeline, Trace};
 use crate::sys::process::{Child, Environment, Stream, for_child};
 
-pub use forms::{Form, Level, Said, understand, unwrapped, without_colours};
+pub use forms::{Form, Level, Output, understand, unwrapped, without_colours};
 
 /// The file beside the trace's own. rr leaves files alone that it does not know.
 const INDEX: &str = "rr-patch-log.jsonl";
