@@ -5,8 +5,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
     apply::Apply, build::Build, check::Check, completions::Completions, demo::Demo, diff::Diff, doctor::Doctor,
-    inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert, schema::PrintSchema, status::Status,
-    traces::Traces,
+    inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert, rules::RulesCommand,
+    schema::PrintSchema, status::Status, traces::Traces,
 };
 use crate::error::Exit;
 use crate::ui::document::{Format, Ui};
@@ -43,6 +43,8 @@ pub enum Command {
     Check(Check),
     /// Say which changes are in place, where, and what was edited since
     Status(Status),
+    /// Write the rules out as files to edit, or try a folder of them on its snippets
+    Rules(RulesCommand),
     /// List, show, remove, pack and unpack what rr has recorded
     Traces(Traces),
     /// Say whether this machine can record and replay, and what to type where it cannot
@@ -73,6 +75,7 @@ impl Cli {
             Command::Diff(diff) => ui.loose(&diff.run()?),
             Command::Check(check) => ui.show(&check.run()?),
             Command::Status(status) => ui.loose(&status.run()?),
+            Command::Rules(rules) => rules.run(ui),
             Command::Traces(traces) => ui.loose(&traces.run()?),
             Command::Doctor(doctor) => ui.loose(&doctor.run()?),
             Command::Record(record) => ui.loose(&record.run(self.format)?),

@@ -53,7 +53,7 @@ impl Apply {
         checkout.refuse_operation_under_way()?;
         let lock = if self.dry_run { None } else { Some(Lock::take(&checkout)?) };
         let mut locked = Locked { checkout: &checkout, lock };
-        let (journal, found) = match Recognised::find(&checkout)? {
+        let (journal, found) = match Recognised::find_with(&checkout, recipe.rules())? {
             None => (None, None),
             Some(Recognised::Applied(applied)) => (Some(applied.journal), applied.found),
             Some(Recognised::Marked(marked)) => return self.on_marked(&checkout, &recipe, &marked),
@@ -252,7 +252,7 @@ impl Apply {
     fn on_marked(&self, checkout: &Checkout, recipe: &Recipe, marked: &Marked) -> Result<Loose> {
         let root = checkout.root().shown();
         let asked_for = match recipe {
-            Recipe::Structural(options) => marked.is(options),
+            Recipe::Structural(options, _) => marked.is(options),
             Recipe::Classic(_) => false,
         };
         if asked_for && marked.open.is_empty() && !self.commit {

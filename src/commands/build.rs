@@ -21,7 +21,7 @@ use crate::patch::hunks::Around;
 use crate::patch::journal::{self, Seen, carries};
 use crate::patch::plan::{How, Plan, Rewrite, diff};
 use crate::patch::recognise::{Marked, Recognised};
-use crate::patch::rules::{Site, source_paths};
+use crate::patch::rules::{Rules, Site};
 use crate::provenance::{self, Artefact, Statement};
 use crate::sys::process::{Environment, Interrupt, for_child};
 use crate::ui::document::Format;
@@ -414,7 +414,7 @@ fn of_marked(checkout: &Checkout, marked: &Marked, refusal: impl Fn(String) -> E
         return Err(marked.open.iter().map(place).fold(error, Error::detail).into());
     }
     let mut rewrites = Vec::new();
-    for path in source_paths() {
+    for path in Rules::built_in()?.source_paths() {
         let after = checkout.read(&path)?;
         rewrites.extend(after.map(|after| Rewrite { path, before: None, after: Some(after) }));
     }

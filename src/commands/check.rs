@@ -17,7 +17,6 @@ use super::{Changes, Where};
 use crate::error::{Error, plain};
 use crate::patch::checkout::{Content, Entry, History, Revision};
 use crate::patch::plan::Recipe;
-use crate::patch::rules::source_paths;
 use crate::patch::unified::PatchFile;
 use crate::sys::process::Interrupt;
 use crate::ui::document::{Document, Report};
@@ -91,7 +90,7 @@ impl Check {
                 .into());
         }
         let paths = match &recipe {
-            Recipe::Structural(_) => source_paths(),
+            Recipe::Structural(_, rules) => rules.source_paths(),
             Recipe::Classic(patches) => patches.iter().flat_map(PatchFile::paths).map(str::to_owned).collect(),
         };
         let mut sets: BTreeMap<Vec<Entry>, usize> = BTreeMap::new();
@@ -160,7 +159,7 @@ fn plan_all(sources: &[Result<Sources>], recipe: &Recipe, interrupt: &Interrupt)
 }
 
 fn plan(set: &Sources, recipe: &Recipe) -> Outcome {
-    let structural = matches!(recipe, Recipe::Structural(_));
+    let structural = matches!(recipe, Recipe::Structural(..));
     match recipe.plan(&|path| Ok(set.get(path).cloned()), None) {
         Ok(plan) => Outcome::Fits { shape: if structural { plan.shape } else { "-".into() } },
         // Not before it was tried: a patch may do without any file that is there.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::check::Checked;
 use super::completions::Script;
 use super::man::Manual;
+use super::rules::{Exported, Tested};
 use crate::error::Error;
 use crate::ui::document::{Document, Failure, Report, schema};
 
@@ -17,8 +18,15 @@ use crate::ui::document::{Document, Failure, Report, schema};
 type Entry = (&'static str, fn() -> Schema);
 
 /// Every document that a command prints.
-const DOCUMENTS: &[Entry] =
-    &[entry::<Checked>(), entry::<Script>(), entry::<Failure>(), entry::<Manual>(), entry::<Schemas>()];
+const DOCUMENTS: &[Entry] = &[
+    entry::<Checked>(),
+    entry::<Script>(),
+    entry::<Failure>(),
+    entry::<Manual>(),
+    entry::<Exported>(),
+    entry::<Tested>(),
+    entry::<Schemas>(),
+];
 
 const fn entry<T: Document>() -> Entry {
     (T::SCHEMA, schema::<T>)

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::Where;
+use super::{RulesOf, Where};
 use crate::error::Shown as _;
 use crate::patch::checkout::Checkout;
 use crate::patch::recognise::{Applied, Marked, Recognised};
@@ -17,6 +17,9 @@ use crate::ui::report::{self, Loose};
 pub struct Status {
     #[command(flatten)]
     pub place: Where,
+
+    #[command(flatten)]
+    pub folder: RulesOf,
 }
 
 const SCHEMA: &str = "rr-patch/status/1";
@@ -24,7 +27,7 @@ const SCHEMA: &str = "rr-patch/status/1";
 impl Status {
     pub fn run(&self) -> Result<Loose> {
         let checkout = self.place.checkout()?;
-        Ok(match Recognised::find(&checkout)? {
+        Ok(match Recognised::find_with(&checkout, self.folder.read()?.as_ref())? {
             None => {
                 let text = format!("`{}` is not patched: `rr-patch apply` does it\n", checkout.root().shown());
                 Loose::new(SCHEMA, text, json!({ "patched": false, "root": checkout.root().in_json() }))

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use crate::error::Error;
 use crate::patch::checkout::{Change, Content};
 use crate::patch::go::GoFile;
 use crate::patch::hunks::{Around, hunks, quoted};
-use crate::patch::rules::{self, Mark, OPTIONAL, Options, PROVIDERS, REQUIRED, Rules, Site};
+use crate::patch::rules::{self, Mark, Options, PROVIDERS, REQUIRED, Rules, Site};
 use crate::patch::unified::{Blobs, Label, PatchFile};
 
 /// One file's change. No `before` is a file to be added, no `after` one to be removed.
@@ -33,7 +34,7 @@ pub struct Plan {
 /// What is to be applied.
 #[derive(Clone, Debug)]
 pub enum Recipe {
-    Structural(Options),
+    Structural(Options, Arc<Rules>),
     /// Classic patches, in their order.
     Classic(Vec<PatchFile>),
 }
@@ -49,8 +50,16 @@ pub enum How {
 impl Recipe {
     pub fn how(&self) -> How {
         match self {
-            Self::Structural(options) => How::Structural { options: options.clone() },
+            Self::Structural(options, _) => How::Structural { options: options.clone() },
             Self::Classic(patches) => How::Classic { patches: patches.iter().map(|one| one.label.clone()).collect() },
+        }
+    }
+
+    /// The rules that it follows, if it does.
+    pub fn rules(&self) -> Option<&Arc<Rules>> {
+        match self {
+            Self::Structural(_, rules) => Some(rules),
+            Self::Classic(_) => None,
         }
     }
 
@@ -58,10 +67,10 @@ impl Recipe {
     /// merged.
     pub fn plan(&self, read: Source, blobs: Option<Blobs>) -> Result<Plan> {
         match self {
-            Self::Structural(options) => structural(read, options, &Mark::new(options)),
+            Self::Structural(options, rules) => structural(read, options, &Mark::new(options), rules),
             Self::Classic(patches) => classic(patches, read, blobs).map_err(|error| match error.downcast::<Error>() {
                 // It costs as much as applying, but only where nothing else is left to try.
-                Ok(error) if Self::Structural(Options::default()).plan(read, None).is_ok() => {
+                Ok(error) if fits_structurally(read) => {
                     error.hint("the structural changes fit here: `rr-patch apply` without a patch makes them").into()
                 }
                 Ok(error) => error.into(),
@@ -69,6 +78,12 @@ impl Recipe {
             }),
         }
     }
+}
+
+/// Whether the changes that rr-patch carries fit.
+fn fits_structurally(read: Source) -> bool {
+    let options = Options::default();
+    Rules::built_in().is_ok_and(|rules| structural(read, &options, &Mark::new(&options), &rules).is_ok())
 }
 
 /// Reads a file of some version of the sources; nothing where there is none.
@@ -79,12 +94,12 @@ pub type Source<'a> = &'a dyn Fn(&str) -> Result<Option<Content>>;
 /// # Errors
 /// A file that is missing, Go that does not parse, a shape that is not understood, a file where one
 /// would be added, a controller that the installer does not have.
-pub fn structural(read: Source, options: &Options, mark: &Mark) -> Result<Plan> {
-    let contents = read_sources(read)?;
+pub fn structural(read: Source, options: &Options, mark: &Mark, rules: &Rules) -> Result<Plan> {
+    let contents = read_sources(read, rules)?;
     let files: Vec<GoFile> =
         contents.iter().map(|(path, content)| GoFile::parse(path, content.bytes.clone())).collect::<Result<_>>()?;
     check_controllers(read, options)?;
-    let patched = rules::apply(Rules::get()?, &files, options, mark)?;
+    let patched = rules::apply(rules, &files, options, mark)?;
 
     let mut rewrites = Vec::new();
     for (path, bytes) in patched.files {
@@ -102,9 +117,9 @@ pub fn structural(read: Source, options: &Options, mark: &Mark) -> Result<Plan> 
 }
 
 /// The files that the rules are for.
-fn read_sources(read: Source) -> Result<Vec<(&'static str, Content)>> {
+fn read_sources<'a>(read: Source, rules: &'a Rules) -> Result<Vec<(&'a str, Content)>> {
     let mut contents = Vec::new();
-    for path in REQUIRED.into_iter().chain(OPTIONAL) {
+    for path in rules.files() {
         match read(path)? {
             Some(content) => contents.push((path, content)),
             None if REQUIRED.contains(&path) => {
@@ -126,7 +141,7 @@ fn check_controllers(read: Source, options: &Options) -> Result<()> {
     }
     let path = PROVIDERS;
     let Some(Ok(providers)) = read(path)?.map(|content| GoFile::parse(path, content.bytes)) else { return Ok(()) };
-    let names = rules::provider_names(&providers)?;
+    let names = rules::provider_names(&providers);
     if names.is_empty() {
         return Ok(());
     }
