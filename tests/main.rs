@@ -22,6 +22,7 @@ mod diff;
 mod doctor;
 mod durability;
 mod end_to_end;
+mod facts;
 mod house;
 mod objects;
 mod patch;
