@@ -27,7 +27,7 @@ use clap::{Args, ValueEnum};
 
 use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
-use crate::patch::plan::Recipe;
+use crate::patch::plan::PatchSource;
 use crate::patch::rules::{Avx512, CHANGES, Options, Rules, Signal, shipped_patch};
 use crate::patch::unified::{LIMIT, PatchFile};
 use crate::words::quoted;
@@ -192,7 +192,7 @@ pub enum Mode {
 impl Changes {
     /// # Errors
     /// Options that contradict each other, a patch that cannot be read or is none.
-    pub fn recipe(&self) -> Result<Recipe> {
+    pub fn recipe(&self) -> Result<PatchSource> {
         let structural = self.mode == Mode::Structural || (self.mode == Mode::Auto && self.patch.is_empty());
         let mut options = self.recording.options();
         if structural {
@@ -203,7 +203,7 @@ impl Changes {
             }
             let rules = self.folder.read()?.map_or_else(Rules::built_in, Ok)?;
             options.rules = rules.digest().map(str::to_owned);
-            return Ok(Recipe::Structural(options, rules));
+            return Ok(PatchSource::Structural(options, rules));
         }
         if self.folder.rules.is_some() {
             return Err(Error::usage("`--rules` is for the structural changes, and not for a patch")
@@ -222,7 +222,7 @@ impl Changes {
             }
             false => self.patch.iter().map(|path| self.read_patch(path)).collect::<Result<_>>()?,
         };
-        Ok(Recipe::Classic(patches))
+        Ok(PatchSource::Classic(patches))
     }
 
     fn read_patch(&self, path: &Path) -> Result<PatchFile> {

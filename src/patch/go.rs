@@ -62,7 +62,7 @@ pub struct Uses {
 
 /// A node of the tree: a piece of the source that has a meaning of its own.
 #[derive(Clone, Copy)]
-pub struct Piece<'file> {
+pub struct SyntaxNode<'file> {
     node: Node<'file>,
     file: &'file GoFile,
 }
@@ -170,8 +170,8 @@ impl GoFile {
     }
 
     /// A node that ast-grep found in this file.
-    pub fn piece<'file>(&'file self, node: &ast_grep_core::Node<'file, GoSource>) -> Piece<'file> {
-        Piece { node: node.get_inner_node().0, file: self }
+    pub fn piece<'file>(&'file self, node: &ast_grep_core::Node<'file, GoSource>) -> SyntaxNode<'file> {
+        SyntaxNode { node: node.get_inner_node().0, file: self }
     }
 
     /// The string literals that a function is called with, without their quotes, in the order of the source.
@@ -190,15 +190,15 @@ impl GoFile {
     }
 
     /// The whole of it.
-    pub fn root(&self) -> Piece<'_> {
-        Piece { node: self.tree.root_node(), file: self }
+    pub fn root(&self) -> SyntaxNode<'_> {
+        SyntaxNode { node: self.tree.root_node(), file: self }
     }
 
     /// The function or method of that name: `Name`, or `Type.Name` whatever the case of the type's
     /// first letter, since one type was exported once and is no longer.
-    pub fn function(&self, name: &str) -> Option<Piece<'_>> {
+    pub fn function(&self, name: &str) -> Option<SyntaxNode<'_>> {
         let (_, number) = self.functions.iter().find(|(found, _)| found.eq_ignore_ascii_case(name))?;
-        Some(Piece { node: self.root().node.child(*number)?, file: self })
+        Some(SyntaxNode { node: self.root().node.child(*number)?, file: self })
     }
 
     fn find_functions(&self) -> Vec<(String, u32)> {
@@ -250,7 +250,7 @@ impl GoFile {
     }
 }
 
-impl<'file> Piece<'file> {
+impl<'file> SyntaxNode<'file> {
     /// Calls `see` for each node of it before those within; those are left out where it says false.
     fn visit(self, see: &mut dyn FnMut(Self) -> bool) {
         let mut cursor = self.node.walk();
@@ -444,7 +444,7 @@ impl<'file> Piece<'file> {
         alone.then_some(first..after)
     }
 
-    /// As [`Piece::whole_lines`], and the comments that stand on the lines directly above.
+    /// As [`SyntaxNode::whole_lines`], and the comments that stand on the lines directly above.
     pub fn whole_lines_with_comments_above(&self) -> Option<Range<usize>> {
         let lines = self.whole_lines()?;
         let mut first = *self;
@@ -558,7 +558,7 @@ mod tests {
         let file = file(source);
         let start = source.find("t := ").unwrap();
         let node = file.tree.root_node().descendant_for_byte_range(start, start + 1).unwrap();
-        let uses = Piece { node, file: &file }.uses_in_scope();
+        let uses = SyntaxNode { node, file: &file }.uses_in_scope();
         let lines = |ranges: &[Range<usize>]| ranges.iter().map(|range| file.line_of(range.start)).collect::<Vec<_>>();
         assert_eq!((lines(&uses.places), lines(&uses.tests)), (vec![4, 5, 8, 11], vec![4, 8]));
     }

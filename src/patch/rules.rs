@@ -32,7 +32,7 @@ use sha2::{Digest, Sha256};
 use crate::binary::hex;
 use crate::error::{Error, Shown as _};
 use crate::patch::edit::{Edit, splice};
-use crate::patch::go::{GoFile, Piece, holds as contains};
+use crate::patch::go::{GoFile, SyntaxNode, holds as contains};
 
 pub use load::Rule;
 pub use support::{MARKED, Mark};
@@ -184,9 +184,9 @@ pub struct Rules {
 /// One match of one rule.
 struct Match<'file> {
     rule: &'file Rule,
-    at: Piece<'file>,
+    at: SyntaxNode<'file>,
     /// What each metavariable stands for.
-    captures: HashMap<String, Piece<'file>>,
+    captures: HashMap<String, SyntaxNode<'file>>,
 }
 
 impl Rules {
@@ -328,7 +328,7 @@ impl Rule {
     }
 
     /// The last function of a file in which it looks; the whole file where it names none.
-    fn function<'file>(&self, file: &'file GoFile) -> Option<Piece<'file>> {
+    fn function<'file>(&self, file: &'file GoFile) -> Option<SyntaxNode<'file>> {
         match self.scope {
             None => Some(file.root()),
             Some(_) => file.grep().children().filter(|node| self.is_inside(node)).last().map(|node| file.piece(&node)),
@@ -379,7 +379,7 @@ fn search<'file>(
 }
 
 /// One place where one rule fits.
-struct Fit<'file> {
+struct RuleMatch<'file> {
     file: &'file GoFile,
     edits: Vec<Edit>,
     /// Where else a name stands whose value never comes.
@@ -401,7 +401,7 @@ pub fn apply(rules: &Rules, sources: &[GoFile], options: &Options, mark: &Mark) 
     let fits = fits(rules, sources)?;
     let mut patched = Patched { files: Vec::new(), sites: Vec::new(), shape: shape(sources) };
     for file in sources {
-        let here: Vec<&Fit> = fits.iter().filter(|fit| fit.file.path() == file.path()).collect();
+        let here: Vec<&RuleMatch> = fits.iter().filter(|fit| fit.file.path() == file.path()).collect();
         if !here.is_empty() {
             rewrite(file, &here, &mut patched)?;
         }
@@ -422,13 +422,16 @@ pub fn unpatched(rules: &Rules, sources: &[GoFile]) -> Result<Vec<Site>> {
     }
     let present = |with: &String| fits.iter().any(|fit| fit.rule().id == *with);
     let open = fits.iter().filter(|fit| fit.repeated.is_none() && fit.rule().with.as_ref().is_none_or(present));
-    let site =
-        |fit: &Fit| Site { change: fit.rule().change.clone(), path: fit.file.path().into(), line: fit.one.at.line() };
+    let site = |fit: &RuleMatch| Site {
+        change: fit.rule().change.clone(),
+        path: fit.file.path().into(),
+        line: fit.one.at.line(),
+    };
     Ok(open.map(site).collect())
 }
 
 /// Every place that changes.
-fn fits<'file>(rules: &'file Rules, sources: &'file [GoFile]) -> Result<Vec<Fit<'file>>> {
+fn fits<'file>(rules: &'file Rules, sources: &'file [GoFile]) -> Result<Vec<RuleMatch<'file>>> {
     let (mut fits, mut forbidden) = (Vec::new(), Vec::new());
     let mut places: HashMap<&str, usize> = HashMap::new();
     for file in sources {
@@ -465,7 +468,7 @@ fn fits<'file>(rules: &'file Rules, sources: &'file [GoFile]) -> Result<Vec<Fit<
 const MOST_PLACES: usize = 12;
 
 /// Makes the changes of one file.
-fn rewrite(file: &GoFile, fits: &[&Fit], patched: &mut Patched) -> Result<()> {
+fn rewrite(file: &GoFile, fits: &[&RuleMatch], patched: &mut Patched) -> Result<()> {
     let edits: Vec<Edit> = fits.iter().flat_map(|fit| fit.edits.iter().cloned()).collect();
     let (bytes, placed) =
         splice(file.bytes(), &edits).map_err(|error| error.detail(format!("in `{}`", file.path())))?;
@@ -507,14 +510,14 @@ pub fn provider_names(providers: &GoFile) -> Vec<String> {
     names
 }
 
-impl<'file> Fit<'file> {
+impl<'file> RuleMatch<'file> {
     fn rule(&self) -> &'file Rule {
         self.one.rule
     }
 }
 
 /// What a match would do; nothing if a name that its text needs is not there.
-fn fit<'file>(file: &'file GoFile, one: Match<'file>) -> Result<Option<Fit<'file>>> {
+fn fit<'file>(file: &'file GoFile, one: Match<'file>) -> Result<Option<RuleMatch<'file>>> {
     let rule = one.rule;
     let (mut edits, mut uses, mut dead, mut repeated) = (Vec::new(), Vec::new(), Vec::new(), None);
     if let Some(add) = &rule.add {
@@ -539,13 +542,13 @@ fn fit<'file>(file: &'file GoFile, one: Match<'file>) -> Result<Option<Fit<'file
         let Some(text) = fill(fix, &one) else { return Ok(None) };
         edits.push(Edit { range: one.at.range(), text: laid_out(&text, false, &one.at, file) });
     }
-    dead.extend(rule.dead.as_ref().and_then(|name| one.captures.get(name)).map(Piece::range));
+    dead.extend(rule.dead.as_ref().and_then(|name| one.captures.get(name)).map(SyntaxNode::range));
     if let Some(name) = rule.never.as_ref().and_then(|never| one.captures.get(never)) {
         let found = name.uses_in_scope();
         dead.extend(found.tests);
         uses = found.places;
     }
-    Ok(Some(Fit { file, edits, uses, dead, repeated, one }))
+    Ok(Some(RuleMatch { file, edits, uses, dead, repeated, one }))
 }
 
 fn base(path: &str) -> &str {
@@ -554,7 +557,7 @@ fn base(path: &str) -> &str {
 
 /// Puts names of the source in place of metavariables; nothing if one of them is not there.
 fn fill(text: &str, one: &Match) -> Option<String> {
-    substitute(text, |name| one.captures.get(name).map(Piece::text))
+    substitute(text, |name| one.captures.get(name).map(SyntaxNode::text))
 }
 
 /// Puts values in place of `$name`, in one pass: a value may hold a dollar sign. Nothing if a name has
@@ -572,7 +575,7 @@ fn substitute(text: &str, value: impl Fn(&str) -> Option<String>) -> Option<Stri
 }
 
 /// A text with the indentation and the line ends of the file; `lines` if it stands on lines of its own.
-fn laid_out(text: &str, lines: bool, piece: &Piece, file: &GoFile) -> Vec<u8> {
+fn laid_out(text: &str, lines: bool, piece: &SyntaxNode, file: &GoFile) -> Vec<u8> {
     let (indentation, line_end) = (piece.indentation(), file.line_end());
     let mut out = Vec::new();
     for (n, line) in text.split('\n').enumerate() {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tree_sitter::{Query, QueryCursor, StreamingIterator};
 
-use super::{GoFile, Piece};
+use super::{GoFile, SyntaxNode};
 use crate::error::Error;
 
 /// A query over Go source.
@@ -11,7 +11,7 @@ pub struct Pattern(Query);
 
 /// One match: captured nodes by capture name, in the order of the source, an outer one before those in it.
 pub struct Match<'file> {
-    pub captures: Vec<(&'file str, Piece<'file>)>,
+    pub captures: Vec<(&'file str, SyntaxNode<'file>)>,
 }
 
 impl Pattern {
@@ -24,14 +24,17 @@ impl Pattern {
 
 impl GoFile {
     /// All matches of `pattern` in a piece of the file, in the order of the source.
-    pub fn matches<'file>(&'file self, pattern: &'file Pattern, within: Piece<'file>) -> Vec<Match<'file>> {
+    pub fn matches<'file>(&'file self, pattern: &'file Pattern, within: SyntaxNode<'file>) -> Vec<Match<'file>> {
         let names = pattern.0.capture_names();
         let mut cursor = QueryCursor::new();
         let mut found = cursor.matches(&pattern.0, within.node, self.bytes.as_slice());
         let mut all = Vec::new();
         while let Some(one) = found.next() {
-            let captures =
-                one.captures().iter().map(|c| (names[c.index as usize], Piece { node: c.node, file: self })).collect();
+            let captures = one
+                .captures()
+                .iter()
+                .map(|c| (names[c.index as usize], SyntaxNode { node: c.node, file: self }))
+                .collect();
             all.push(Match { captures });
         }
         all

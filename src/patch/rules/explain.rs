@@ -4,22 +4,22 @@ use std::collections::HashMap;
 
 use super::dead::{Dead, around, outermost};
 use super::load::Times;
-use super::{Fit, MOST_PLACES, Match, Rules, base};
+use super::{MOST_PLACES, Match, RuleMatch, Rules, base};
 use crate::error::Error;
 use crate::patch::go::{GoFile, holds as contains};
 
 /// A place that is not understood: where, what was looked for, what was found.
-pub struct Misfit {
+pub struct Mismatch {
     at: String,
     looked_for: String,
     found: String,
 }
 
 /// `places` is how many there are for each site, those counted that were not looked at.
-pub fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit], places: &HashMap<&str, usize>) -> Vec<Misfit> {
+pub fn misfits(rules: &Rules, sources: &[GoFile], fits: &[RuleMatch], places: &HashMap<&str, usize>) -> Vec<Mismatch> {
     let mut trouble = Vec::new();
     for rule in rules.iter().filter(|rule| rule.times != Times::Never) {
-        let here: Vec<&Fit> = fits.iter().filter(|fit| fit.rule().id == rule.id).collect();
+        let here: Vec<&RuleMatch> = fits.iter().filter(|fit| fit.rule().id == rule.id).collect();
         // The last of the files that exists: where a shape moved a function out, it is there.
         let mut files = rule.files.iter().filter_map(|path| sources.iter().find(|file| file.path() == path));
         let Some(file) = files.next_back() else { continue };
@@ -54,7 +54,7 @@ pub fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit], places: &HashMap
                 }
             }
             (Some(_), count) => {
-                let line = |fit: &&Fit| {
+                let line = |fit: &&RuleMatch| {
                     let line = fit.one.at.line();
                     format!("\n{}:{line}: `{}`", fit.file.path(), fit.file.line(line).trim())
                 };
@@ -62,7 +62,7 @@ pub fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit], places: &HashMap
                 format!("{count} such places:{}{more}", here.iter().map(line).collect::<String>())
             }
         };
-        trouble.push(Misfit {
+        trouble.push(Mismatch {
             at: format!("{}:{}", file.path(), function.map_or(1, |function| function.line())),
             looked_for: looked_for(),
             found,
@@ -72,12 +72,12 @@ pub fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit], places: &HashMap
 }
 
 /// A use of a name whose value never comes that nothing is known of.
-fn leftover(fit: &Fit, looked_for: String) -> Option<Misfit> {
+fn leftover(fit: &RuleMatch, looked_for: String) -> Option<Mismatch> {
     let dead = outermost(fit.dead.clone());
     let left = fit.uses.iter().find(|range| around(&dead, range.start).is_none())?;
     let line = fit.file.line_of(left.start);
     let name = String::from_utf8_lossy(&fit.file.bytes()[left.clone()]);
-    Some(Misfit {
+    Some(Mismatch {
         at: format!("{}:{line}", fit.file.path()),
         looked_for: format!("{looked_for}, and no other use of `{name}`"),
         found: format!("`{}`", fit.file.line(line).trim()),
@@ -85,19 +85,19 @@ fn leftover(fit: &Fit, looked_for: String) -> Option<Misfit> {
 }
 
 /// Sources that are patched already: most changes only add lines, and would fit a second time.
-fn repetition(fit: &Fit, looked_for: String) -> Option<Misfit> {
+fn repetition(fit: &RuleMatch, looked_for: String) -> Option<Mismatch> {
     let text = fit.repeated.as_ref()?;
-    Some(Misfit {
+    Some(Mismatch {
         at: format!("{}:{}", fit.file.path(), fit.one.at.line()),
         looked_for: format!("{looked_for}, not patched yet"),
         found: format!("`{text}` is there already"),
     })
 }
 
-fn missing_imports(fit: &Fit, imports: &[String], looked_for: String) -> Vec<Misfit> {
+fn missing_imports(fit: &RuleMatch, imports: &[String], looked_for: String) -> Vec<Mismatch> {
     let missing = imports.iter().filter(|path| !fit.file.imports(path));
     missing
-        .map(|path| Misfit {
+        .map(|path| Mismatch {
             at: format!("{}:1", fit.file.path()),
             looked_for: format!("an import of `{path}` under its own name, for what follows {looked_for}"),
             found: "none".into(),
@@ -106,13 +106,13 @@ fn missing_imports(fit: &Fit, imports: &[String], looked_for: String) -> Vec<Mis
 }
 
 /// What must not be there once all changes are made, unless it is dead.
-pub fn left_behind(file: &GoFile, one: &Match, fits: &[Fit], dead: &Dead) -> Option<Misfit> {
+pub fn left_behind(file: &GoFile, one: &Match, fits: &[RuleMatch], dead: &Dead) -> Option<Mismatch> {
     let at = one.at.range().start;
     let mut edits = fits.iter().filter(|fit| fit.file.path() == file.path()).flat_map(|fit| &fit.edits);
     if dead.holds(file, at) || edits.any(|edit| edit.range.contains(&at)) {
         return None;
     }
-    Some(Misfit {
+    Some(Mismatch {
         at: format!("{}:{}", file.path(), one.at.line()),
         looked_for: format!(
             "no {} left in `{}`, as `{}` promises",
@@ -124,9 +124,9 @@ pub fn left_behind(file: &GoFile, one: &Match, fits: &[Fit], dead: &Dead) -> Opt
     })
 }
 
-pub fn not_understood(trouble: Vec<Misfit>, sources: &[GoFile]) -> Error {
+pub fn not_understood(trouble: Vec<Mismatch>, sources: &[GoFile]) -> Error {
     let mut error = Error::refused("this shape of the installer's sources is not understood");
-    for Misfit { at, looked_for, found } in trouble {
+    for Mismatch { at, looked_for, found } in trouble {
         error = error.detail(format!("`{at}`\nlooked for: {looked_for}\nfound: {found}"));
     }
     let has = |needle: &[u8]| sources.iter().any(|file| contains(file.bytes(), needle));
