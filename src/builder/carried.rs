@@ -8,7 +8,7 @@ use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
 use crate::patch::hunks::Around;
 use crate::patch::journal::{Seen, carries};
-use crate::patch::plan::{How, Plan, Rewrite, diff};
+use crate::patch::plan::{AppliedWith, Plan, Rewrite, diff};
 use crate::patch::recognise::{Marked, Recognised};
 use crate::patch::rules::{Site, source_paths};
 
@@ -44,8 +44,8 @@ pub fn patch(checkout: &Checkout) -> Result<Patch> {
     let plan = Plan { rewrites: seen.iter().map(now).collect(), ..journal.plan.clone() };
     let sha256 = hash(&diff(checkout.below_top(), &plan, Around::Lines(3))?);
     let options = match &journal.about.how {
-        How::Structural { options } => json!(options),
-        classic @ How::Classic { .. } => json!(classic),
+        AppliedWith::Structural { options } => json!(options),
+        classic @ AppliedWith::Classic { .. } => json!(classic),
     };
     Ok(Patch { sha256, options })
 }

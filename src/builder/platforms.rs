@@ -21,7 +21,7 @@ use anyhow::{Context, Result};
 
 use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
-use crate::patch::go::{GoFile, Match, Pattern, Piece, holds};
+use crate::patch::go::{GoFile, Match, Pattern, SyntaxNode, holds};
 
 /// The folder whose Go files say it.
 const SOURCES: &str = "pkg/clusterapi";
@@ -205,7 +205,7 @@ fn name_of(checkout: &Checkout, value: &str) -> Result<String> {
     Ok(package.to_owned())
 }
 
-fn capture<'file>(found: &Match<'file>, name: &str) -> Option<Piece<'file>> {
+fn capture<'file>(found: &Match<'file>, name: &str) -> Option<SyntaxNode<'file>> {
     found.captures.iter().find(|(captured, _)| *captured == name).map(|(_, piece)| *piece)
 }
 

@@ -110,7 +110,7 @@ impl Build {
         let checkout = self.place.checkout()?;
         let request = self.request()?;
         // No apply or revert may be halfway while the build begins; from then on its own lock holds them off.
-        let changing = journal::Lock::take(&checkout)?;
+        let changing = journal::JournalLock::take(&checkout)?;
         let patch = if self.unpatched { None } else { Some(patch(&checkout)?) };
         let nothing = "nothing was removed or built";
         let prepared = interrupt.instead(Prepared::new(&checkout, &request), nothing)?;
