@@ -5,8 +5,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
     apply::Apply, build::Build, check::Check, completions::Completions, demo::Demo, diff::Diff, doctor::Doctor,
-    explain::Explain, inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert, schema::PrintSchema,
-    status::Status, traces::Traces,
+    explain::Explain, inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert, rules::RulesCommand,
+    schema::PrintSchema, status::Status, traces::Traces,
 };
 use crate::error::Exit;
 use crate::ui::document::{Format, Ui};
@@ -43,6 +43,8 @@ pub enum Command {
     Check(Check),
     /// Say which changes are in place, where, and what was edited since
     Status(Status),
+    /// Write the rules out as files to edit, or try a folder of them on its snippets
+    Rules(RulesCommand),
     /// List, show, remove, pack and unpack what rr has recorded
     Traces(Traces),
     /// Say whether this machine can record and replay, and what to type where it cannot
@@ -82,6 +84,7 @@ impl Cli {
             Command::Diff(diff) => ui.show(&diff.run()?),
             Command::Check(check) => ui.show(&check.run()?),
             Command::Status(status) => ui.show(&status.run()?),
+            Command::Rules(rules) => rules.run(ui),
             Command::Traces(traces) => traces.run(ui),
             Command::Doctor(doctor) => ui.show(&doctor.run()?),
             Command::Record(record) => ui.show(&record.run(self.format)?),

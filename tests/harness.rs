@@ -353,7 +353,8 @@ pub fn command(program: &str) -> Command {
 }
 
 /// What a test may need that not every machine has: the names that [`skip`] and `RR_PATCH_REQUIRE` take.
-pub const NEEDS: [&str; 15] = [
+pub const NEEDS: [&str; 16] = [
+    "ast-grep",    // the program, in PATH or named by AST_GREP
     "cc",          // the C compiler that Go asks for
     "chown",       // files can be given to another user
     "dlv",         // a Delve that go install builds, and a kernel that lets it work

@@ -383,7 +383,8 @@ fn facts_of_a_damaged_program_are_an_error_or_no_debug_information_and_never_a_p
             }
         }
     }
-    assert!(seen > 20, "{seen}");
+    // Of 120 places; a program of Go 1.24 has 18 that matter, one of Go 1.26 has more.
+    assert!(seen > 10, "{seen}");
 }
 
 #[test]

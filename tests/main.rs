@@ -45,6 +45,7 @@ mod recorder;
 mod refusals;
 mod replay;
 mod revert;
+mod rules;
 mod saves;
 mod setup;
 mod shapes;

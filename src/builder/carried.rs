@@ -10,7 +10,7 @@ use crate::patch::hunks::Around;
 use crate::patch::journal::{Seen, carries};
 use crate::patch::plan::{AppliedWith, Plan, Rewrite, diff};
 use crate::patch::recognise::{Marked, Recognised};
-use crate::patch::rules::{Site, source_paths};
+use crate::patch::rules::{Rules, Site};
 
 /// What the checkout carries.
 pub struct Patch {
@@ -58,7 +58,7 @@ fn of_marked(checkout: &Checkout, marked: &Marked, refusal: impl Fn(String) -> E
         return Err(marked.open.iter().map(place).fold(error, Error::detail).into());
     }
     let mut rewrites = Vec::new();
-    for path in source_paths() {
+    for path in Rules::built_in()?.source_paths() {
         let after = checkout.read(&path)?;
         rewrites.extend(after.map(|after| Rewrite { path, before: None, after: Some(after) }));
     }

@@ -9,7 +9,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cause::explain::{AppliedWith, Explanation, Group, ShownFrame, Suspect, explain};
+use crate::cause::explain::{How, Explanation, Group, ShownFrame, Suspect, explain};
 use crate::delve::client::Client;
 use crate::delve::{Listen, Ready, prepare};
 use crate::doctor::Host;
@@ -92,12 +92,12 @@ impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Explanation { trace, end, suspects, errors, goroutines, limits, next } = &self.0;
         let how = match end.how {
-            AppliedWith::Exit => "ended by itself",
-            AppliedWith::Panic => "panicked",
-            AppliedWith::Fatal => "was ended by a fatal error of Go's runtime",
-            AppliedWith::Signal => "was ended by a signal",
-            AppliedWith::Stopped => "was stopped from outside",
-            AppliedWith::Deadlock => "was ended by Go's runtime: every goroutine waited",
+            How::Exit => "ended by itself",
+            How::Panic => "panicked",
+            How::Fatal => "was ended by a fatal error of Go's runtime",
+            How::Signal => "was ended by a signal",
+            How::Stopped => "was stopped from outside",
+            How::Deadlock => "was ended by Go's runtime: every goroutine waited",
         };
         let code = end.code.map_or(String::new(), |code| format!(", exit status {code}"));
         let signal = end.signal.map_or(String::new(), |signal| format!(", signal {signal}"));

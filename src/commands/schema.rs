@@ -11,6 +11,7 @@ use super::completions::Script;
 use super::explain::Explained;
 use super::man::Manual;
 use super::record::RecordedProgram;
+use super::rules::{Exported, Tested};
 use super::traces::LogLine;
 use crate::error::Error;
 use crate::ui::apply::Applied;
@@ -50,6 +51,8 @@ const DOCUMENTS: &[Entry] = &[
     entry::<RecordedProgram>(),
     entry::<Opened>(),
     entry::<Reverted>(),
+    entry::<Exported>(),
+    entry::<Tested>(),
     entry::<Schemas>(),
     entry::<Status>(),
     entry::<Trace>(),

@@ -142,6 +142,7 @@ fn options_in_code(main: &str, unix: &str) -> Option<Options> {
             Some("true") => Signal::Rr,
             _ => Signal::Group,
         },
+        rules: None,
     })
 }
 
@@ -189,6 +190,7 @@ mod tests {
             bind_to_cpu: None,
             avx512: Avx512::Keep,
             signal: Signal::Rr,
+            rules: None,
         }
     }
 
@@ -199,7 +201,7 @@ mod tests {
 
     #[test]
     fn an_added_file_says_who_made_it_and_with_which_options() {
-        for options in [Options::default(), given()] {
+        for options in [Options::default(), given(), Options { rules: Some("sha256:0".into()), ..given() }] {
             let mark = Mark::new(&options);
             for (path, text) in render(&options, &mark, true) {
                 let mut lines = text.lines();
