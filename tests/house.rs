@@ -473,6 +473,8 @@ fn tests_that_end_early_are_counted_as_skipped() {
         "defects::trace(",
         "= stack_at(",
         "= log(",
+        "= run(",
+        "= self::run(",
         "rr_patch_while_busy(",
         "record_on_a_disk_of(",
     ];

@@ -53,3 +53,4 @@ mod status;
 mod streams;
 mod traces;
 mod upgrade;
+mod visits;

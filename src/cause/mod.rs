@@ -5,3 +5,4 @@ pub mod explain;
 pub mod own;
 pub mod place;
 pub mod source;
+pub mod visits;

@@ -9,7 +9,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cause::explain::{How, Explanation, Group, ShownFrame, Suspect, explain};
+use crate::cause::explain::{Explanation, Group, How, ShownFrame, Suspect, explain};
 use crate::delve::client::Client;
 use crate::delve::{Listen, Ready, prepare};
 use crate::doctor::Host;

@@ -1,6 +1,7 @@
 //! `rr-patch traces`: list, show, prune, pack and unpack what rr has recorded.
 
 mod log;
+mod visits;
 
 use std::io::{self, IsTerminal, Write as _};
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use crate::ui::traces::Pruned;
 use crate::words::quoted;
 
 pub use log::{LogLine, ShowLog};
+pub use visits::{Calls, ShowCalls, ShowWrites, Writes};
 
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = false)]
@@ -40,6 +42,10 @@ pub enum What {
     Show(Show),
     /// Show what a recorded program wrote, each line with its event, time and level
     Log(ShowLog),
+    /// Show who wrote some memory, the newest write first
+    Writes(ShowWrites),
+    /// Show every call of a function with its arguments and results
+    Calls(ShowCalls),
     /// Remove traces that cannot be replayed, or those that are named
     Prune(Prune),
     /// Pack complete traces, with all that a replay and a debugger need, into one file for another host
@@ -150,6 +156,8 @@ impl Traces {
                 ui.show(&Report::done(ui::trace::Trace::of(&store.find(&show.trace)?, &self.option())))
             }
             Some(What::Log(log)) => log.run(&store, ui).map(|()| Exit::Done),
+            Some(What::Writes(writes)) => ui.show(&writes.run(&store)?),
+            Some(What::Calls(calls)) => ui.show(&calls.run(&store)?),
             Some(What::Prune(prune)) => ui.show(&prune.run(&store)?),
             Some(What::Pack(pack)) => ui.show(&pack.run(&store)?),
             Some(What::Unpack(unpack)) => ui.show(&unpack.run(&store, &self.option())?),

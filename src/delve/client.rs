@@ -48,8 +48,16 @@ pub struct Variable {
     pub value: String,
     pub length: i64,
     pub unreadable: String,
+    /// Whether it is what a function returns.
+    pub result: bool,
     pub children: Vec<Variable>,
 }
+
+/// Delve's `VariableReturnArgument`.
+const RESULT: u64 = 16;
+
+/// What is shown for a value that is not there.
+pub const UNREADABLE: &str = "(unreadable)";
 
 /// Go's `reflect.Kind`, as Delve numbers it.
 pub mod kind {
@@ -73,6 +81,7 @@ impl Variable {
             value: text("value"),
             length: value["len"].as_i64().unwrap_or_default(),
             unreadable: text("unreadable"),
+            result: value["flags"].as_u64().unwrap_or_default() & RESULT != 0,
             children: list(&value["children"]).iter().map(Self::of).collect(),
         }
     }
@@ -96,7 +105,7 @@ impl Variable {
     /// As Go would write it, in a line.
     pub fn shown(&self) -> String {
         if !self.unreadable.is_empty() {
-            return "(unreadable)".into();
+            return UNREADABLE.into();
         }
         match self.kind {
             kind::STRING => format!("{:?}", self.value),
@@ -104,7 +113,10 @@ impl Variable {
                 Some(child) if child.address != 0 && child.of != "void" => format!("&{}", child.shown()),
                 _ => "nil".into(),
             },
-            kind::INTERFACE => self.children.first().map_or("nil".into(), Self::shown),
+            kind::INTERFACE => match self.children.first() {
+                Some(child) if child.of != "void" => child.shown(),
+                _ => "nil".into(),
+            },
             kind::STRUCT => {
                 let fields = self.children.iter().map(|field| format!("{}: {}", field.name, field.shown()));
                 format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
@@ -293,6 +305,20 @@ impl Client {
         let breakpoint = json!({ "functionName": function, "name": name, "Cond": condition.unwrap_or_default() });
         let made = self.call("CreateBreakpoint", json!({ "Breakpoint": breakpoint })).ok()?;
         made["Breakpoint"]["id"].as_i64()
+    }
+
+    /// Makes breakpoints where a function returns; their names begin with `r`.
+    pub fn break_at_returns(&mut self, function: &str) -> Vec<i64> {
+        let Ok(answer) = self.call("FunctionReturnLocations", json!({ "FnName": function })) else { return Vec::new() };
+        let addresses: Vec<u64> = list(&answer["Addrs"]).iter().filter_map(Value::as_u64).collect();
+        let mut made = Vec::new();
+        for address in addresses {
+            self.number += 1;
+            let breakpoint = json!({ "addr": address, "name": format!("r{}", self.number) });
+            let answer = self.call("CreateBreakpoint", json!({ "Breakpoint": breakpoint }));
+            made.extend(answer.ok().and_then(|answer| answer["Breakpoint"]["id"].as_i64()));
+        }
+        made
     }
 
     /// Makes a breakpoint in a line; nothing where the program has no code there.

@@ -315,7 +315,9 @@ impl Case<'_> {
             variables: match self.own.is(frame) {
                 false => Vec::new(),
                 true => {
+                    // What the compiler made for itself tells nobody anything.
                     let all = frame.arguments.iter().chain(&frame.locals);
+                    let all = all.filter(|variable| !variable.name.starts_with(['.', '~']));
                     all.map(|variable| {
                         let value: String = self.shown_value(variable).chars().take(300).collect();
                         format!("{} = {value}", variable.name)
@@ -417,7 +419,9 @@ fn hidden(variable: &Variable) -> String {
         kind::POINTER if variable.children.iter().any(|child| child.address != 0) => {
             format!("&{}", variable.children.first().map(hidden).unwrap_or_default())
         }
-        kind::INTERFACE if !variable.children.is_empty() => variable.children.first().map(hidden).unwrap_or_default(),
+        kind::INTERFACE if variable.children.iter().any(|child| child.of != "void") => {
+            variable.children.first().map(hidden).unwrap_or_default()
+        }
         kind::MAP => {
             let pairs = variable.children.chunks(2).map(|pair| match pair {
                 [key, value] if credentials::is_telling(&key.value) && has_text(value) => {
