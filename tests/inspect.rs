@@ -236,7 +236,7 @@ fn inspect_says_that_an_installer_does_not_record_or_only_in_part() {
         "`rr-patch apply`",
     ]);
     tree.rr_patch(&["apply"]).exits(0);
-    tree.edit("pkg/clusterapi/system.go", "process.AwaitAll()", "");
+    tree.edit("pkg/clusterapi/system.go", "process.AwaitAll(&c.supervisor)", "");
     let run = inspect(&installer_with(&tree, &[])).exits(4);
     run.prints(&["does not record", "carries only a part of rr-patch's change: it lacks AwaitAll\n"]);
 }

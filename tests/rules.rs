@@ -112,7 +112,7 @@ fn ast_grep_tests_the_rules_that_are_written_out() {
     let Some(program) = ast_grep() else { return };
     let tree = Tree::bare("installer");
     tree.rr_patch(&["rules", "export", "out"]).exits(0);
-    run(&program, &tree.path("out"), &["test"]).exits(0).prints(&["test result: ok. 15 passed; 0 failed"]);
+    run(&program, &tree.path("out"), &["test"]).exits(0).prints(&["test result: ok. 17 passed; 0 failed"]);
 }
 
 #[test]
@@ -272,6 +272,14 @@ fn what_is_wrong_with_a_rule_is_refused_with_file_line_and_column() {
     }
     let error = parsed(&format!("{RULE}---\n{RULE}")).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("two rules are called `exit`"), "{error}");
+}
+
+#[test]
+fn the_rules_that_rr_patch_carries_pass_every_check_of_a_folder() {
+    for folder in ["patches", "patches/earlier/0.1"] {
+        let rules = Rules::read(&home().join(folder), &CHANGES.map(|(name, _)| name)).unwrap();
+        assert!(rules.iter().count() >= 15, "{folder}");
+    }
 }
 
 #[test]

@@ -104,12 +104,7 @@ impl GoFile {
         let mut parser = Parser::new();
         parser.set_language(&tree_sitter_go::LANGUAGE.into())?;
         let mut tree = parser.parse(&bytes, old);
-        let has_error = |tree: &Option<Tree>| tree.as_ref().is_some_and(|tree| tree.root_node().has_error());
-        // An error that an edit took away may stay in a tree that is used again.
-        if old.is_some() && has_error(&tree) {
-            tree = parser.parse(&bytes, None);
-        }
-        let has_error = has_error(&tree);
+        let has_error = tree.as_ref().is_some_and(|tree| tree.root_node().has_error());
         let respelled = if has_error { builtins::respelled(&mut parser, &bytes) } else { None };
         let tree_of_bytes = respelled.is_none();
         if let Some(other) = respelled {
@@ -364,16 +359,21 @@ impl<'file> SyntaxNode<'file> {
             })
     }
 
-    /// The statement that it is or lies in: what stands in a list of statements, or at the top of the file.
+    /// The statement or field that it is or lies in: what stands in a list of those, or at the top of the file.
     pub fn statement(&self) -> Self {
         let mut here = *self;
         for around in self.ancestors() {
-            if matches!(around.node.kind(), "statement_list" | "block" | "source_file") {
+            if matches!(around.node.kind(), "statement_list" | "block" | "field_declaration_list" | "source_file") {
                 break;
             }
             here = around;
         }
         here
+    }
+
+    /// The declaration at the top of the file that it is or lies in.
+    pub fn declaration(&self) -> Self {
+        self.ancestors().into_iter().rev().nth(1).unwrap_or(*self)
     }
 
     /// Where else this identifier's name stands within its scope: the `if` whose header declares it, or else

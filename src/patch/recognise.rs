@@ -56,6 +56,8 @@ pub struct Found {
 #[derive(Debug)]
 pub struct Marked {
     pub mark: Mark,
+    /// Whether the added file is the one that this build adds, or that of a folder of rules.
+    pub current: bool,
     /// Places that apply would still change. If there are any, the tree is only partly patched.
     pub open: Vec<Site>,
     /// Why the originals are not known, and how to make them available.
@@ -143,7 +145,7 @@ impl Marked {
 
     /// Whether this build makes the same changes with these options.
     pub fn is(&self, options: &Options) -> bool {
-        self.mark.tool == env!("CARGO_PKG_VERSION") && self.mark.options.as_ref() == Some(options)
+        self.current && self.mark.tool == env!("CARGO_PKG_VERSION") && self.mark.options.as_ref() == Some(options)
     }
 }
 
@@ -181,7 +183,7 @@ fn read_mark(checkout: &Checkout) -> Option<Mark> {
 
 fn by_sources(checkout: &Checkout, mark: Mark, given: Option<&Arc<Rules>>) -> Result<Recognised> {
     let rules = match mark.options.as_ref().and_then(|options| options.rules.as_deref()) {
-        None => Some(Rules::built_in()?),
+        None => Some(made_by(checkout, &mark)?),
         Some(digest) => given.filter(|given| given.digest() == Some(digest)).cloned(),
     };
     let mut now = BTreeMap::new();
@@ -211,10 +213,22 @@ fn by_sources(checkout: &Checkout, mark: Mark, given: Option<&Arc<Rules>>) -> Re
         Err(Unknown { why, needs, nearest }) => {
             // Another version, and other rules, may change other places.
             let same = mark.tool == env!("CARGO_PKG_VERSION");
+            let current = rules.as_ref().is_some_and(|rules| rules.is_current());
             let open = rules.filter(|_| same).map(|rules| open_places(&now, &rules)).transpose()?.unwrap_or_default();
-            Recognised::Marked(Box::new(Marked { mark, open, why, needs, nearest }))
+            Recognised::Marked(Box::new(Marked { mark, current, open, why, needs, nearest }))
         }
     })
+}
+
+/// The rules that patched a tree, by its added file; the current ones if no known rules made that file.
+fn made_by(checkout: &Checkout, mark: &Mark) -> Result<Arc<Rules>> {
+    let current = Rules::built_in()?;
+    let (Some(options), Some(marked)) = (&mark.options, checkout.read(MARKED)?) else { return Ok(current) };
+    if current.made(&marked.bytes, options, mark) {
+        return Ok(current);
+    }
+    let earlier = Rules::earlier()?;
+    Ok(earlier.into_iter().find(|rules| rules.made(&marked.bytes, options, mark)).unwrap_or(current))
 }
 
 /// The places that are not patched. Sources with syntax errors are left to the compiler.

@@ -179,6 +179,8 @@ pub struct Patched {
 pub struct Rules {
     rules: Vec<Rule>,
     digest: Option<String>,
+    /// The folder below `patches/` that holds the files which come with the changes.
+    support: &'static str,
 }
 
 /// One match of one rule.
@@ -195,18 +197,32 @@ impl Rules {
         static RULES: OnceLock<Arc<Rules>> = OnceLock::new();
         match RULES.get() {
             Some(rules) => Ok(Arc::clone(rules)),
-            None => {
-                let files =
-                    PATCHES.get_dir("rules").into_iter().flat_map(Dir::files).filter(|file| is_rule(file.path()));
-                let text = |file: &include_dir::File| {
-                    let path = Path::new("patches").join(file.path()).shown();
-                    Some((path, file.contents_utf8()?.to_owned()))
-                };
-                let files: Vec<(String, String)> = files.filter_map(text).collect();
-                let rules = Self::parse(&files, &CHANGES.map(|(name, _)| name))?;
-                Ok(Arc::clone(RULES.get_or_init(|| Arc::new(rules))))
-            }
+            None => Self::carried("rules", "support").map(|rules| Arc::clone(RULES.get_or_init(|| rules))),
         }
+    }
+
+    /// The rules by which earlier versions made the changes that they left in a tree, the newest first.
+    pub fn earlier() -> Result<Vec<Arc<Self>>> {
+        const ALL: [(&str, &str); 1] = [("earlier/0.1/rules", "earlier/0.1/support")];
+        ALL.iter().map(|(rules, support)| Self::carried(rules, support)).collect()
+    }
+
+    fn carried(rules: &str, support: &'static str) -> Result<Arc<Self>> {
+        let files = PATCHES.get_dir(rules).into_iter().flat_map(Dir::files).filter(|file| is_rule(file.path()));
+        let text = |file: &include_dir::File| {
+            let path = Path::new("patches").join(file.path()).shown();
+            Some((path, file.contents_utf8()?.to_owned()))
+        };
+        let files: Vec<(String, String)> = files.filter_map(text).collect();
+        let rules = Self::load(&files, &CHANGES.map(|(name, _)| name), true)?;
+        Ok(Arc::new(Self { support, ..rules }))
+    }
+
+    /// Whether the file [`MARKED`] of a tree is the one that comes with these rules.
+    pub fn made(&self, marked: &[u8], options: &Options, mark: &Mark) -> bool {
+        let lines = |bytes: &[u8]| bytes.iter().copied().filter(|&byte| byte != b'\r').collect::<Vec<u8>>();
+        let added = support::render(self.support, options, mark, false);
+        added.iter().any(|(path, text)| path == MARKED && text.as_bytes() == lines(marked))
     }
 
     /// The rules of a folder: each `.yml` of the folder `rules` in it. `changes` are the names of the changes to which
@@ -248,9 +264,13 @@ impl Rules {
     /// # Errors
     /// A document that is no rule: with its file, line and column.
     pub fn parse(files: &[(String, String)], changes: &[&str]) -> Result<Self> {
+        Self::load(files, changes, false)
+    }
+
+    fn load(files: &[(String, String)], changes: &[&str], tried: bool) -> Result<Self> {
         let mut rules = Vec::new();
         for (name, text) in files {
-            rules.extend(load::rules(name, text, changes)?);
+            rules.extend(load::rules(name, text, changes, tried)?);
         }
         load::refuse_duplicates(&rules)?;
         if let Some(rule) =
@@ -264,7 +284,7 @@ impl Rules {
             .into());
         }
         rules.sort_by_key(|rule| changes.iter().position(|change| *change == rule.change));
-        Ok(Self { rules, digest: None })
+        Ok(Self { rules, digest: None, support: "support" })
     }
 
     /// What tells a folder's rules from others: the SHA-256 of its files' names and bytes. Nothing for those that
@@ -292,6 +312,11 @@ impl Rules {
     pub fn source_paths(&self) -> Vec<String> {
         let read = self.files().into_iter().chain([PROVIDERS]).map(str::to_owned);
         read.chain(support::paths()).collect()
+    }
+
+    /// Whether these are not the rules of an earlier version.
+    pub fn is_current(&self) -> bool {
+        self.support == "support"
     }
 
     /// Whether a file is added by the changes, and not read to plan them.
@@ -407,7 +432,7 @@ pub fn apply(rules: &Rules, sources: &[GoFile], options: &Options, mark: &Mark) 
         }
     }
     let windows = sources.iter().any(|file| file.path() == OPTIONAL[1]);
-    add_support(support::render(options, mark, windows), &mut patched);
+    add_support(support::render(rules.support, options, mark, windows), &mut patched);
     patched.sites.sort_by_key(|site| CHANGES.iter().position(|(name, _)| *name == site.change));
     Ok(patched)
 }
@@ -533,7 +558,7 @@ fn fit<'file>(file: &'file GoFile, one: Match<'file>) -> Result<Option<RuleMatch
         let place = place.ok_or_else(crowded)?;
         let Some(text) = fill(&add.text, &one) else { return Ok(None) };
         let first = text.trim_start().lines().next().unwrap_or_default();
-        if at.function().is_some_and(|function| contains(function.bytes(), first.as_bytes())) {
+        if contains(at.declaration().bytes(), first.as_bytes()) {
             repeated = Some(first.to_owned());
         }
         edits.push(Edit { range: place..place, text: laid_out(&text, true, &at, file) });

@@ -130,7 +130,7 @@ pub fn not_understood(trouble: Vec<Mismatch>, sources: &[GoFile]) -> Error {
         error = error.detail(format!("`{at}`\nlooked for: {looked_for}\nfound: {found}"));
     }
     let has = |needle: &[u8]| sources.iter().any(|file| contains(file.bytes(), needle));
-    if has(b"CancelRunWith(") || has(b".logWhileWaiting(") {
+    if has(b"process.Supervisor") || has(b"CancelRunWith(") || has(b".logWhileWaiting(") {
         error.hint("rr-patch's changes are in these files, but not in its journal: get the originals back with `git checkout -- pkg/clusterapi`")
     } else if has(b"syscall.Kill(-") || has(b"\"record\",") {
         error.hint(
