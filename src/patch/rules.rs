@@ -177,7 +177,7 @@ pub struct Patched {
 /// A set of rules: those that this build carries, or those of a folder.
 #[derive(Debug)]
 pub struct Rules {
-    rules: Vec<Rule>,
+    all: Vec<Rule>,
     digest: Option<String>,
     /// The folder below `patches/` that holds the files which come with the changes.
     support: &'static str,
@@ -284,7 +284,7 @@ impl Rules {
             .into());
         }
         rules.sort_by_key(|rule| changes.iter().position(|change| *change == rule.change));
-        Ok(Self { rules, digest: None, support: "support" })
+        Ok(Self { all: rules, digest: None, support: "support" })
     }
 
     /// What tells a folder's rules from others: the SHA-256 of its files' names and bytes. Nothing for those that
@@ -294,13 +294,13 @@ impl Rules {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.iter()
+        self.all.iter()
     }
 
     /// The files that the rules are for, and what [`REQUIRED`] and [`OPTIONAL`] name.
     pub fn files(&self) -> Vec<&str> {
         let mut files: Vec<&str> = REQUIRED.into_iter().chain(OPTIONAL).collect();
-        for file in self.rules.iter().flat_map(|rule| &rule.files) {
+        for file in self.all.iter().flat_map(|rule| &rule.files) {
             if !files.contains(&file.as_str()) {
                 files.push(file);
             }
@@ -327,7 +327,7 @@ impl Rules {
     /// All matches in a file, in the order of the source.
     fn matches<'file>(&'file self, file: &'file GoFile) -> Vec<Match<'file>> {
         let here: Vec<&Rule> =
-            self.rules.iter().filter(|rule| rule.files.iter().any(|path| path == file.path())).collect();
+            self.all.iter().filter(|rule| rule.files.iter().any(|path| path == file.path())).collect();
         let whole: Vec<&Rule> = here.iter().copied().filter(|rule| rule.scope.is_none()).collect();
         let mut all = search(file, &file.grep(), &whole);
         for node in file.grep().children() {
