@@ -5,7 +5,7 @@
 //! | patch | path → Checkout → GoFile → rules or a unified patch → Plan → Journal → files |
 //! | build | Checkout → prerequisites → stale outputs removed → make, build.sh → what came out, opened → provenance |
 //! | record | installer → rr under a supervisor → traces closed → store → bundle |
-//! | debug | trace → Delve at an event → stack, variables, editor |
+//! | debug | trace → log → Delve at an event → stack, variables, suspects, editor |
 //!
 //! A module uses only those below it in this list; so do the modules that a floor lists in its own `mod.rs`.
 //! Each package has one home. `tests/house.rs` keeps all of that.

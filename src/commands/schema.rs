@@ -12,7 +12,7 @@ use super::explain::Explained;
 use super::man::Manual;
 use super::record::RecordedProgram;
 use super::rules::{Exported, Tested};
-use super::traces::{Calls, LogLine, Writes};
+use super::traces::{CallsFound, LogLine, WritesFound};
 use crate::error::Error;
 use crate::ui::apply::Applied;
 use crate::ui::build::Built;
@@ -48,8 +48,8 @@ const DOCUMENTS: &[Entry] = &[
     entry::<LogLine>(),
     entry::<Manual>(),
     entry::<Recorded>(),
-    entry::<Calls>(),
-    entry::<Writes>(),
+    entry::<CallsFound>(),
+    entry::<WritesFound>(),
     entry::<RecordedProgram>(),
     entry::<Opened>(),
     entry::<Reverted>(),

@@ -21,7 +21,7 @@ use crate::ui::traces::Pruned;
 use crate::words::quoted;
 
 pub use log::{LogLine, ShowLog};
-pub use visits::{Calls, ShowCalls, ShowWrites, Writes};
+pub use visits::{CallsFound, ShowCalls, ShowWrites, WritesFound};
 
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = false)]

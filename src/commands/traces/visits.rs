@@ -62,7 +62,7 @@ pub struct ShowCalls {
 
 /// The writes of some memory.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Writes {
+pub struct WritesFound {
     trace: String,
     expression: String,
     /// The event that it was looked back from.
@@ -77,7 +77,7 @@ pub struct Writes {
 
 /// The calls of a function.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Calls {
+pub struct CallsFound {
     trace: String,
     function: String,
     /// In the order of time.
@@ -86,15 +86,15 @@ pub struct Calls {
     next: Vec<String>,
 }
 
-impl Document for Writes {
+impl Document for WritesFound {
     const SCHEMA: &'static str = "rr-patch/writes/1";
 }
 
-impl Document for Calls {
+impl Document for CallsFound {
     const SCHEMA: &'static str = "rr-patch/calls/1";
 }
 
-impl fmt::Display for Writes {
+impl fmt::Display for WritesFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let found = count(self.writes.len(), "write");
         writeln!(f, "{found} of `{}` before event {}, the newest first", self.expression, self.event)?;
@@ -112,7 +112,7 @@ impl fmt::Display for Writes {
     }
 }
 
-impl fmt::Display for Calls {
+impl fmt::Display for CallsFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} of `{}`", count(self.calls.len(), "call"), self.function)?;
         for Called { event, goroutine, caller, file, line, arguments, results, log } in &self.calls {
@@ -157,7 +157,7 @@ fn open(store: &Store, name: &str) -> Result<(Trace, ReplayPlan, Log)> {
 }
 
 impl ShowWrites {
-    pub fn run(&self, store: &Store) -> Result<Report<Writes>> {
+    pub fn run(&self, store: &Store) -> Result<Report<WritesFound>> {
         let (trace, opening, log) = open(store, &self.trace)?;
         let known = self.at.find(&Host::here(), &trace, &mut say)?;
         let own = Own { module: opening.program.as_ref().and_then(|facts| facts.module.clone()) };
@@ -173,16 +173,16 @@ impl ShowWrites {
         let next = writes.first().map(|write| format!("rr-patch replay {name} --at {}", write.event));
         let next = next.into_iter().collect();
         let expression = self.expression.clone();
-        Ok(Report::done(Writes { trace: trace.name, expression, event, writes, note, next }))
+        Ok(Report::done(WritesFound { trace: trace.name, expression, event, writes, note, next }))
     }
 }
 
 impl ShowCalls {
-    pub fn run(&self, store: &Store) -> Result<Report<Calls>> {
+    pub fn run(&self, store: &Store) -> Result<Report<CallsFound>> {
         let (trace, opening, log) = open(store, &self.trace)?;
         let calls = ask(&opening, |client| calls(client, &self.function, &self.print, &log, self.values))?;
         let name = crate::words::quoted(&self.trace);
         let next = calls.last().map(|call| format!("rr-patch replay {name} --at {}", call.event)).into_iter().collect();
-        Ok(Report::done(Calls { trace: trace.name, function: self.function.clone(), calls, next }))
+        Ok(Report::done(CallsFound { trace: trace.name, function: self.function.clone(), calls, next }))
     }
 }
