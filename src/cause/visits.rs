@@ -85,7 +85,7 @@ pub fn memory(client: &mut Client, stop: &Stop, expression: &str, own: &dyn Fn(u
     let mut said = None;
     for frame in frames {
         match client.eval(stop.goroutine, frame, expression, Load::LITTLE) {
-            Ok(variable) => return of_variable(client, &variable, expression),
+            Ok(variable) => return of_variable(client, (stop.goroutine, frame), &variable, expression),
             Err(error) => said = said.or(Some(error)),
         }
     }
@@ -94,7 +94,7 @@ pub fn memory(client: &mut Client, stop: &Stop, expression: &str, own: &dyn Fn(u
     Err(error.hint("`--at LINE` names a moment at which it is known").into())
 }
 
-fn of_variable(client: &mut Client, variable: &Variable, expression: &str) -> Result<Memory> {
+fn of_variable(client: &mut Client, scope: (i64, usize), variable: &Variable, expression: &str) -> Result<Memory> {
     let made = |address: u64, size: u64, kind: &str, note: Option<String>| Memory {
         expression: format!("*(*{kind})({address:#x})"),
         address,
@@ -108,7 +108,7 @@ fn of_variable(client: &mut Client, variable: &Variable, expression: &str) -> Re
     });
     let in_map = element.filter(|_| {
         let base = expression.rsplit_once('[').map_or("", |(base, _)| base);
-        client.eval(-1, 0, base, Load::LITTLE).is_ok_and(|base| base.kind == kind::MAP)
+        client.eval(scope.0, scope.1, base, Load::LITTLE).is_ok_and(|base| base.kind == kind::MAP)
     });
     if place <= 0x1000 || (0xbeef << 48..0xbef0 << 48).contains(&place) {
         return Err(Error::usage(format!("`{}` is in no memory that can be watched", plain_name(expression))).into());
