@@ -356,13 +356,22 @@ impl Client {
         Ok(list(&answer["Goroutines"]).iter().map(goroutine).collect())
     }
 
-    /// The frames of a goroutine, the innermost first.
+    /// The frames of a goroutine, the innermost first; of the current thread for 0. Without debug information there are
+    /// no variables in them, whatever is to be loaded.
     pub fn stack(&mut self, goroutine: i64, load: Option<Load>) -> Result<Vec<Frame>> {
-        let mut question = json!({ "Id": goroutine, "Depth": 60, "Full": load.is_some() });
+        let id = if goroutine == 0 { -1 } else { goroutine };
+        let plain = json!({ "Id": id, "Depth": 60, "Full": false });
+        let mut question = plain.clone();
         if let Some(load) = load {
-            question["Cfg"] = load.config();
+            (question["Full"], question["Cfg"]) = (true.into(), load.config());
         }
-        Ok(list(&self.call("Stacktrace", question)?["Locations"]).iter().map(Frame::of).collect())
+        let answer = match self.call("Stacktrace", question) {
+            Err(error) if load.is_some() && error.to_string().contains("no debug information") => {
+                self.call("Stacktrace", plain)?
+            }
+            answer => answer?,
+        };
+        Ok(list(&answer["Locations"]).iter().map(Frame::of).collect())
     }
 
     pub fn eval(&mut self, goroutine: i64, frame: usize, expression: &str, load: Load) -> Result<Variable> {

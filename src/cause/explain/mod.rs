@@ -451,3 +451,54 @@ fn has_text(variable: &Variable) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delve::client::kind;
+
+    fn text(name: &str, value: &str) -> Variable {
+        let length = i64::try_from(value.len()).unwrap();
+        Variable {
+            name: name.into(),
+            kind: kind::STRING,
+            of: "string".into(),
+            value: value.into(),
+            length,
+            ..Variable::default()
+        }
+    }
+
+    fn with(kind: u64, name: &str, of: &str, children: Vec<Variable>) -> Variable {
+        let length = i64::try_from(children.len()).unwrap();
+        Variable { name: name.into(), kind, of: of.into(), address: 1, length, children, ..Variable::default() }
+    }
+
+    #[test]
+    fn values_that_look_like_credentials_are_cut_by_name_type_key_and_pattern() {
+        let secret = "hunter2";
+        let planted = [
+            text("password", secret),
+            text("AccessToken", secret),
+            text("url", "https://admin:hunter2@vcenter/sdk"),
+            text("line", "login password=hunter2"),
+            with(kind::STRUCT, "config", "main.config", vec![text("user", "me"), text("Password", secret)]),
+            with(kind::STRUCT, "c", "main.Credentials", vec![text("a", secret)]),
+            with(
+                kind::POINTER,
+                "p",
+                "*main.config",
+                vec![Variable { address: 1, ..with(kind::STRUCT, "", "main.config", vec![text("apiKey", secret)]) }],
+            ),
+            with(kind::MAP, "m", "map[string]string", vec![text("", "password"), text("", secret)]),
+            with(kind::SLICE, "s", "[]string", vec![text("", "--token=hunter2")]),
+            with(kind::SLICE, "secret", "[]uint8", vec![text("", secret)]),
+            with(kind::INTERFACE, "e", "error", vec![text("", "401: token hunter2 token=hunter2").clone()]),
+        ];
+        for variable in &planted[..10] {
+            assert!(!hidden(variable).contains(secret), "{}", hidden(variable));
+        }
+        assert!(hidden(&planted[10]).contains("token=[cut]"), "{}", hidden(&planted[10]));
+        assert_eq!(hidden(&text("name", "worker-0")), "\"worker-0\"");
+    }
+}
