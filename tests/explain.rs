@@ -50,6 +50,18 @@ fn explain_names_the_suspects_of_the_seeded_defects_and_how_each_ended() {
 }
 
 #[test]
+fn explain_writes_a_page_of_html_that_loads_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    let Some(run) = defects::run("deferred-cancel", &["explain", "--html", page.to_str().unwrap()]) else { return };
+    run.exits(0).says(&["wrote `"]);
+    let text = std::fs::read_to_string(&page).unwrap();
+    assert!(text.starts_with("<!doctype html>") && text.contains("<code>main.connect</code>"), "{text}");
+    assert!(!["<script", "<link", "<img", "src=", "href=", "@import", "url("].iter().any(|word| text.contains(word)));
+    assert!(text.contains("&quot;describe failed&quot;"), "{text}");
+}
+
+#[test]
 fn explain_prints_suspects_errors_and_goroutines_as_text() {
     let Some(run) = defects::run("lock-kept", &["explain"]) else { return };
     run.exits(0).prints(&[

@@ -1,5 +1,7 @@
 //! `rr-patch explain`: how a recorded program ended, what it said last, who waits for whom, and who is to blame.
 
+mod html;
+
 use std::fmt;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -13,9 +15,10 @@ use crate::cause::explain::{Explanation, Group, How, ShownFrame, Suspect, explai
 use crate::delve::client::Client;
 use crate::delve::{Listen, Ready, prepare};
 use crate::doctor::Host;
-use crate::error::plain;
+use crate::error::{Shown, plain};
 use crate::rr::log::Log;
 use crate::rr::trace::Store;
+use crate::sys::write::replace;
 use crate::ui::document::{Document, Report};
 use crate::words::count;
 
@@ -28,6 +31,10 @@ pub struct Explain {
     /// The folder with the traces [default: rr's own]
     #[arg(long, value_name = "DIR")]
     pub trace_dir: Option<PathBuf>,
+
+    /// Write one page of HTML that loads nothing into this file, too
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 
     /// Show values that look like credentials, too
     #[arg(long)]
@@ -74,9 +81,35 @@ impl Explain {
             served?;
         }
         match result {
-            Some(explanation) => Ok(Report::done(Explained(explanation?))),
+            Some(explanation) => {
+                let explained = Explained(explanation?);
+                if let Some(file) = &self.html {
+                    let page = html::page(&explained.0, explained.head().trim_end());
+                    replace(file, page.as_bytes(), 0o600)?;
+                    say(&format!("wrote `{}`", file.shown()));
+                }
+                Ok(Report::done(explained))
+            }
             None => Err(crate::error::Error::interrupted("interrupted: nothing was found out yet").into()),
         }
+    }
+}
+
+impl Explained {
+    /// How the program ended, in a line.
+    fn head(&self) -> String {
+        let Explanation { trace, end, .. } = &self.0;
+        let how = match end.how {
+            How::Exit => "ended by itself",
+            How::Panic => "panicked",
+            How::Fatal => "was ended by a fatal error of Go's runtime",
+            How::Signal => "was ended by a signal",
+            How::Stopped => "was stopped from outside",
+            How::Deadlock => "was ended by Go's runtime: every goroutine waited",
+        };
+        let code = end.code.map_or(String::new(), |code| format!(", exit status {code}"));
+        let signal = end.signal.map_or(String::new(), |signal| format!(", signal {signal}"));
+        format!("`{trace}` {how}{code}{signal}")
     }
 }
 
@@ -90,18 +123,8 @@ fn frames(f: &mut fmt::Formatter<'_>, stack: &[ShownFrame]) -> fmt::Result {
 
 impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Explanation { trace, end, suspects, errors, goroutines, limits, next } = &self.0;
-        let how = match end.how {
-            How::Exit => "ended by itself",
-            How::Panic => "panicked",
-            How::Fatal => "was ended by a fatal error of Go's runtime",
-            How::Signal => "was ended by a signal",
-            How::Stopped => "was stopped from outside",
-            How::Deadlock => "was ended by Go's runtime: every goroutine waited",
-        };
-        let code = end.code.map_or(String::new(), |code| format!(", exit status {code}"));
-        let signal = end.signal.map_or(String::new(), |signal| format!(", signal {signal}"));
-        writeln!(f, "`{trace}` {how}{code}{signal}")?;
+        let Explanation { end, suspects, errors, goroutines, limits, next, .. } = &self.0;
+        writeln!(f, "{}", self.head())?;
         end.message.iter().try_for_each(|message| writeln!(f, "  {message}"))?;
         writeln!(f, "\nsuspects")?;
         if suspects.is_empty() {
