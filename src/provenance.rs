@@ -4,13 +4,13 @@
 //! ```text
 //! subject                  the installer, then what is embedded in it; what each says of itself
 //! buildDefinition          what was asked for: options, platforms, arguments, environment
-//!   resolvedDependencies   the commit, and the patch set on top of it
+//!   resolvedDependencies   the commit, the patch set on top of it, the rules that made that
 //! runDetails               who built it, when, and in which phases
 //! ```
 //!
 //! The fields and their types are those of slsa.dev/spec/v1.0/provenance and of in-toto's attestation
 //! framework, spec/v1. Nothing is signed: the file says what it says as far as its writer is trusted.
-//! The three URNs below are ours, and resolve to nothing; in-toto allows that.
+//! The four URNs below are ours, and resolve to nothing; in-toto allows that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -35,10 +35,14 @@ const BUILD: &str = "urn:rr-patch:build:v1";
 const BUILDER: &str = "urn:rr-patch:builder:local:v1";
 /// A list of phases, each with a name, a start and seconds.
 const PHASES: &str = "urn:rr-patch:phases:v1";
+/// A folder beside the installer and the overlaid sources in it.
+const OVERLAY: &str = "urn:rr-patch:overlay:v1";
 
-/// How the two inputs are called.
+/// How the inputs are called.
 const SOURCE: &str = "installer";
+const PATCHED_COMMIT: &str = "patched-commit";
 const PATCH_SET: &str = "patch-set";
+const RULES: &str = "rules";
 
 /// The variables that change what is built. No other one is ever written down: an environment holds
 /// secrets. `SKIP_ENVTEST` and the like go by their beginning.
@@ -70,14 +74,22 @@ const LARGEST: u64 = 16 << 20;
 /// What is known of a build that went through.
 #[derive(Clone, Debug)]
 pub struct Built<'a> {
-    /// The commit that the checkout is on.
+    /// The commit of the installer that was built, without a commit of the changes on top of it.
     pub base: Option<String>,
+    /// The commit that the checkout is on, where that is one of the changes or stands on one.
+    pub patched_commit: Option<String>,
+    /// The branch of the commit that was built.
+    pub branch: Option<String>,
     /// Where that commit can be had, as git's configuration says it.
     pub remote: Option<String>,
     /// The SHA-256 of the patch set; none for a build of an unpatched checkout.
     pub patch: Option<String>,
+    /// The SHA-256 of the rules that made the changes; none for a build of an unpatched checkout, or of a classic patch.
+    pub rules: Option<String>,
     /// What `rr-patch apply` was told.
     pub options: Value,
+    /// The sources that were read from an overlay, where there was one.
+    pub overlay: Option<&'a Kept>,
     /// The infrastructure platforms that were asked for; none for all.
     pub platforms: &'a [String],
     /// The arguments for build.sh.
@@ -121,6 +133,26 @@ impl Artefact {
         }
         all
     }
+}
+
+/// A file of the sources that was read from an overlay, and not from the checkout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overlaid {
+    /// From the installer's root, and from the folder that keeps it.
+    pub path: String,
+    pub sha256: String,
+    /// The checkout has no such file.
+    pub added: bool,
+}
+
+/// The overlaid sources of an installer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The folder that keeps them; in a statement its name, since it lies beside the installer.
+    pub folder: PathBuf,
+    /// Where the debug information says they are: the installer's root when it was built.
+    pub root: String,
+    pub files: Vec<Overlaid>,
 }
 
 /// A part of the build.
@@ -224,6 +256,13 @@ pub fn path_of(installer: &Path) -> PathBuf {
     path.into()
 }
 
+/// Where the overlaid sources of an installer are kept: beside it, under their names in the checkout.
+pub fn sources_of(installer: &Path) -> PathBuf {
+    let mut path = installer.as_os_str().to_owned();
+    path.push(".rr-patch.sources");
+    path.into()
+}
+
 /// The statement about a build, as JSON.
 pub fn statement(built: &Built) -> Value {
     json!(Statement::new(built))
@@ -246,6 +285,12 @@ impl Statement {
             media_type: (*media_type).into(),
             ..Descriptor::hashed(name, "sha256", sha256)
         }));
+        byproducts.extend(built.overlay.map(|kept| Descriptor {
+            name: "overlay".into(),
+            uri: OVERLAY.into(),
+            annotations: object(json!({ "folder": file_name(&kept.folder), "root": kept.root, "files": kept.files })),
+            ..Descriptor::default()
+        }));
         Self {
             kind: STATEMENT.into(),
             subject: subjects(&built.artefacts),
@@ -258,6 +303,7 @@ impl Statement {
                         "platforms": built.platforms,
                         "arguments": built.arguments,
                         "environment": telling(built.environment),
+                        "overlay": built.overlay.is_some(),
                     })),
                     internal_parameters: object(json!({ "tool": built.tool, "go": built.go })),
                     resolved_dependencies: dependencies(built),
@@ -295,6 +341,28 @@ impl Statement {
     /// Where that commit is from.
     pub fn source(&self) -> Option<&str> {
         self.dependency(SOURCE).map(|source| source.uri.as_str()).filter(|uri| !uri.is_empty())
+    }
+
+    /// The branch of that commit.
+    pub fn branch(&self) -> Option<&str> {
+        self.dependency(SOURCE)?.annotations.get("branch")?.as_str()
+    }
+
+    /// The commit of the changes on top of it, or one that stands on that.
+    pub fn patched_commit(&self) -> Option<&str> {
+        self.dependency(PATCHED_COMMIT)?.digest.get("gitCommit").map(String::as_str)
+    }
+
+    /// The hash of the rules that made the changes.
+    pub fn rules(&self) -> Option<&str> {
+        self.dependency(RULES)?.sha256()
+    }
+
+    /// The overlaid sources; their folder is beside the installer.
+    pub fn overlay(&self) -> Option<Kept> {
+        let all = &self.predicate.run_details.byproducts;
+        let annotations = all.iter().find(|one| one.uri == OVERLAY)?.annotations.clone();
+        serde_json::from_value(Value::Object(annotations)).ok()
     }
 
     /// The patch set's hash; none if an unpatched checkout was built.
@@ -387,10 +455,14 @@ fn subjects(artefacts: &[Artefact]) -> Vec<Descriptor> {
 fn dependencies(built: &Built) -> Vec<Descriptor> {
     let source = built.base.as_ref().map(|commit| Descriptor {
         uri: built.remote.as_ref().and_then(|remote| source_uri(remote, commit)).unwrap_or_default(),
+        annotations: built.branch.iter().map(|branch| ("branch".to_owned(), json!(branch))).collect(),
         ..Descriptor::hashed(SOURCE, "gitCommit", commit)
     });
     let patch = built.patch.as_ref().map(|sha256| Descriptor::hashed(PATCH_SET, "sha256", sha256));
-    source.into_iter().chain(patch).collect()
+    let on_top = built.patched_commit.as_ref();
+    let on_top = on_top.map(|commit| Descriptor::hashed(PATCHED_COMMIT, "gitCommit", commit));
+    let rules = built.rules.as_ref().map(|sha256| Descriptor::hashed(RULES, "sha256", sha256));
+    source.into_iter().chain(on_top).chain(patch).chain(rules).collect()
 }
 
 /// The variables that matter to the build, out of all.

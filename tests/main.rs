@@ -24,6 +24,7 @@ mod durability;
 mod end_to_end;
 mod house;
 mod objects;
+mod overlay;
 mod patch;
 mod patch_formats;
 mod patch_fuzz;

@@ -3,6 +3,7 @@
 //! ```text
 //! checkout ── needs, toolchain, platforms ──▶ what has to be built, and is all there for it?
 //!          ── controllers, clean ──────────▶ remove what an earlier build left that misleads make, go or zip
+//!          ── overlay ─────────────────────▶ patched sources that the checkout does not hold, if so asked
 //!          ── make, build.sh ──────────────▶ phases (what they print), sample (their processes), view
 //!          ── proof ───────────────────────▶ the installer and its controllers, opened
 //! ```
@@ -14,6 +15,7 @@ mod clean;
 mod controllers;
 mod linking;
 mod needs;
+pub mod overlay;
 mod phases;
 mod platforms;
 mod prepare;

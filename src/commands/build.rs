@@ -12,16 +12,16 @@ use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::Where;
+use super::{Recording, Where};
 use crate::binary::{Facts, hash, hash_file};
-use crate::builder::{Built, Link, Page, Phase, Prepared, Removed, Request, Terraform, View};
+use crate::builder::{Built, Link, Page, Phase, Prepared, Removed, Request, Terraform, View, overlay};
 use crate::error::{Error, Shown, plain};
-use crate::patch::checkout::Checkout;
+use crate::patch::checkout::{Checkout, Commit};
 use crate::patch::hunks::Around;
-use crate::patch::journal::{self, Seen, carries};
+use crate::patch::journal::{self, About, Seen, carries};
 use crate::patch::plan::{How, Plan, Rewrite, diff};
-use crate::patch::recognise::{Marked, Recognised};
-use crate::patch::rules::{Site, source_paths};
+use crate::patch::recognise::{Applied, Found, Marked, Recognised};
+use crate::patch::rules::{Options, Site, digest, source_paths};
 use crate::provenance::{self, Artefact, Statement};
 use crate::sys::process::{Environment, Interrupt, for_child};
 use crate::ui::document::Format;
@@ -82,6 +82,17 @@ pub struct Build {
     #[arg(long, short)]
     pub verbose: bool,
 
+    /// Build a recording installer, and write nothing to the checkout: Go reads the patched sources from elsewhere
+    #[arg(long, conflicts_with = "unpatched")]
+    pub overlay: bool,
+
+    #[command(flatten, next_help_heading = "How to record, with --overlay")]
+    pub recording: Recording,
+
+    /// The branch that is checked out, for the provenance of a build with a detached HEAD
+    #[arg(long, value_name = "NAME")]
+    pub branch: Option<String>,
+
     /// Build a checkout that is not patched
     #[arg(long)]
     pub unpatched: bool,
@@ -118,14 +129,20 @@ impl Build {
     pub fn run(&self, format: Format) -> Result<Loose> {
         let interrupt = Interrupt::hold()?;
         let checkout = self.place.checkout()?;
-        let request = self.request()?;
+        let mut request = self.request()?;
         // No apply or revert may be halfway while the build begins; from then on its own lock holds them off.
         let changing = journal::Lock::take(&checkout)?;
-        let patch = if self.unpatched { None } else { Some(patch(&checkout)?) };
+        let patch = match (self.unpatched, self.overlay) {
+            (true, _) => None,
+            (false, false) => Some(patch(&checkout)?),
+            (false, true) => {
+                let plan = request.overlay.insert(overlay::plan(&checkout, &self.recording.options())?);
+                Some(Patch::of(&checkout, plan, json!(self.recording.options()))?)
+            }
+        };
         let nothing = "nothing was removed or built";
         let prepared = interrupt.instead(Prepared::new(&checkout, &request), nothing)?;
         interrupt.check(nothing)?;
-        drop(changing);
         for note in &prepared.notes {
             eprintln!("note: {}", plain(note));
         }
@@ -137,6 +154,7 @@ impl Build {
             });
             return Ok(Loose::new(SCHEMA, text, data));
         }
+        drop(changing);
         for Removed { path, why } in &prepared.removed {
             eprintln!("removed: {}: {}", path.shown(), plain(why));
         }
@@ -171,12 +189,17 @@ impl Build {
             started: built.began + Duration::from_secs_f64(phase.began),
             seconds: phase.seconds,
         };
-        let (patch, options) = patch.map_or((None, json!(null)), |patch| (Some(patch.sha256), patch.options));
+        let Patch { sha256, options, rules, commit } = patch.unwrap_or_default();
+        let from = commit.as_ref().and_then(|commit| commit.from.as_deref()?.strip_prefix("refs/heads/"));
         let statement = Statement::new(&provenance::Built {
-            base: checkout.head().map(str::to_owned),
+            base: commit.as_ref().map(|commit| commit.parent.clone()).or_else(|| checkout.head().map(str::to_owned)),
+            patched_commit: commit.as_ref().and_then(|_| checkout.head().map(str::to_owned)),
+            branch: self.branch.clone().or_else(|| from.map(str::to_owned)).or_else(|| checkout.branch()),
             remote: checkout.remote(),
-            patch,
+            patch: sha256,
+            rules,
             options,
+            overlay: built.overlay.as_ref(),
             platforms: &self.platform,
             arguments: &self.arguments,
             environment: &environment,
@@ -194,6 +217,11 @@ impl Build {
     }
 
     fn request(&self) -> Result<Request> {
+        if !self.overlay && self.recording.options() != Options::default() {
+            return Err(Error::usage("how to record is chosen by `rr-patch apply`, or with `--overlay`")
+                .hint("leave it out, or add `--overlay`")
+                .into());
+        }
         let mut environment: Environment = self.env.iter().cloned().collect();
         if let Some(output) = &self.output {
             // build.sh runs in the checkout; the user may not.
@@ -217,6 +245,7 @@ impl Build {
             jobs: self.jobs.map(usize::from),
             link: self.link,
             patched: !self.unpatched,
+            overlay: None,
             clean: self.clean,
             command: std::env::args().collect::<Vec<_>>().join(" "),
         })
@@ -292,6 +321,9 @@ fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched:
     if let Some(statement) = statement {
         let _ = writeln!(text, "where it comes from: {}", statement.shown());
     }
+    if let Some(kept) = &built.overlay {
+        let _ = writeln!(text, "patched sources, which the checkout does not have: {}", kept.folder.shown());
+    }
     if let Some(page) = page {
         let _ = writeln!(text, "timings: {}", page.shown());
     }
@@ -317,7 +349,7 @@ fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched:
         "phases": built.phases, "processor_seconds": built.cpu, "peak_memory": built.peak_memory, "jobs": built.jobs,
         "go": built.go, "programs": programs, "removed": built.removed, "left_out": built.aside,
         "platforms": built.serves, "without": built.lacks, "control_plane": !lacks_control_plane, "timings": page.map(Path::in_json), "next": next,
-        "terraform": built.terraform,
+        "terraform": built.terraform, "overlay": built.overlay.as_ref().map(|kept| kept.folder.in_json()),
         "provenance": statement.map(Path::in_json),
     });
     Loose::new(SCHEMA, text, data)
@@ -369,10 +401,22 @@ fn write_page(built: &Built, file: Option<&Path>) -> Result<PathBuf> {
 }
 
 /// What the checkout carries.
+#[derive(Default)]
 struct Patch {
     /// Of the difference that `rr-patch diff` would print, edits made since included.
-    sha256: String,
+    sha256: Option<String>,
     options: serde_json::Value,
+    /// Of the rules that this build carries, where they made the changes.
+    rules: Option<String>,
+    /// The commit of the changes, where they are one.
+    commit: Option<Commit>,
+}
+
+impl Patch {
+    fn of(checkout: &Checkout, plan: &Plan, options: serde_json::Value) -> Result<Self> {
+        let sha256 = hash(&diff(checkout.below_top(), plan, Around::Lines(3))?);
+        Ok(Self { sha256: Some(sha256), options, rules: Some(digest()), commit: None })
+    }
 }
 
 /// # Errors
@@ -381,8 +425,8 @@ fn patch(checkout: &Checkout) -> Result<Patch> {
     let refusal = |message: String| {
         Error::refused(message).hint("`rr-patch apply` patches it; `rr-patch build --unpatched` builds it as it is")
     };
-    let journal = match Recognised::find(checkout)? {
-        Some(Recognised::Applied(applied)) => applied.journal,
+    let Applied { journal, found } = match Recognised::find(checkout)? {
+        Some(Recognised::Applied(applied)) => *applied,
         Some(Recognised::Marked(marked)) => return of_marked(checkout, &marked, refusal),
         None => {
             let root = checkout.root().shown();
@@ -398,12 +442,28 @@ fn patch(checkout: &Checkout) -> Result<Patch> {
     }
     let now = |seen: &Seen| Rewrite { after: seen.current.clone(), ..seen.rewrite.clone() };
     let plan = Plan { rewrites: seen.iter().map(now).collect(), ..journal.plan.clone() };
-    let sha256 = hash(&diff(checkout.below_top(), &plan, Around::Lines(3))?);
+    let structural = matches!(&journal.about.how, How::Structural { .. });
     let options = match &journal.about.how {
         How::Structural { options } => json!(options),
         classic @ How::Classic { .. } => json!(classic),
     };
-    Ok(Patch { sha256, options })
+    let patch = Patch::of(checkout, &plan, options)?;
+    // Rules of another version are not known here.
+    let ours = structural && journal.about.tool == env!("CARGO_PKG_VERSION");
+    Ok(Patch {
+        rules: patch.rules.filter(|_| ours),
+        commit: commit_of(checkout, &journal.about, found.as_ref()),
+        ..patch
+    })
+}
+
+/// The commit of the changes that is checked out, or stands below what is.
+fn commit_of(checkout: &Checkout, about: &About, found: Option<&Found>) -> Option<Commit> {
+    let head = checkout.head()?.to_owned();
+    let of_journal = about.commit.clone().filter(|commit| checkout.stands_on(commit));
+    let of_git = found.filter(|found| found.committed && found.commit != head);
+    of_journal
+        .or_else(|| of_git.map(|found| Commit { id: head, parent: found.commit.clone(), branch: None, from: None }))
 }
 
 /// A checkout whose originals are not known: its patch set is its sources, whole.
@@ -419,6 +479,7 @@ fn of_marked(checkout: &Checkout, marked: &Marked, refusal: impl Fn(String) -> E
         rewrites.extend(after.map(|after| Rewrite { path, before: None, after: Some(after) }));
     }
     let plan = Plan { rewrites, sites: Vec::new(), shape: String::new() };
-    let sha256 = hash(&diff(checkout.below_top(), &plan, Around::Lines(3))?);
-    Ok(Patch { sha256, options: marked.mark.given.clone() })
+    let patch = Patch::of(checkout, &plan, marked.mark.given.clone())?;
+    let ours = marked.mark.tool == env!("CARGO_PKG_VERSION");
+    Ok(Patch { rules: patch.rules.filter(|_| ours), ..patch })
 }

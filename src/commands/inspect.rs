@@ -11,7 +11,7 @@ use crate::binary::{Content, Entry, Facts, Finding, Installer, Patch, REBUILD, R
 use crate::error::{Error, Shown};
 use crate::patch::checkout::{Checkout, short};
 use crate::patch::rules::Options;
-use crate::provenance::{self, Statement};
+use crate::provenance::{self, Kept, Statement};
 use crate::ui::report::{Loose, options};
 use crate::words::count;
 
@@ -357,8 +357,19 @@ impl Said<'_> {
                 let by = statement.version("rr-patch").unwrap_or("?");
                 lines.push(("built", format!("by rr-patch {by} at {started}; `{}` {fits}", file_name(path))));
                 lines.extend(statement.source().map(|source| ("source", source.to_owned())));
+                lines.extend(statement.branch().map(|branch| ("branch", branch.to_owned())));
                 let patched = statement.patch().map_or("unpatched".into(), |hash| format!("set {}", short(hash)));
-                lines.push(("patch", patched));
+                let rules = statement.rules().map_or(String::new(), |hash| format!(", by the rules {}", short(hash)));
+                let commit = statement.patched_commit();
+                let commit = commit.map_or(String::new(), |commit| format!(", in commit {}", short(commit)));
+                lines.push(("patch", format!("{patched}{rules}{commit}")));
+                lines.extend(statement.overlay().map(|Kept { folder, files, .. }| {
+                    let files = count(files.len(), "file");
+                    (
+                        "overlaid",
+                        format!("{files} that the commit does not have, kept in `{}` beside it", folder.shown()),
+                    )
+                }));
                 lines.push(("options", said_options(statement.parameter("options"))));
                 let platforms = words(statement.parameter("platforms"));
                 lines.push(("platforms", if platforms.is_empty() { "all".into() } else { platforms }));
@@ -399,6 +410,13 @@ impl Said<'_> {
                 ));
             }
         }
+        if let Some(Kept { folder, root, files }) = self.beside.as_ref().and_then(|beside| beside.statement.overlay()) {
+            let pairs = files.iter().map(|file| {
+                let from = Path::new(&root).join(&file.path).shown();
+                format!("\n  config substitute-path {from} {}", folder.join(&file.path).shown())
+            });
+            notes.push(format!("in Delve, beside the installer:{}", pairs.collect::<String>()));
+        }
         notes
     }
 
@@ -415,7 +433,9 @@ impl Said<'_> {
             let (started, finished) = statement.times();
             json!({
                 "path": path.in_json(), "fits": fits, "tool": statement.version("rr-patch"), "source": statement.source(),
-                "commit": statement.base(), "patch": statement.patch(), "started": started, "finished": finished,
+                "commit": statement.base(), "branch": statement.branch(), "patched_commit": statement.patched_commit(),
+                "overlay": statement.overlay(),
+                "patch": statement.patch(), "rules": statement.rules(), "started": started, "finished": finished,
                 "options": statement.parameter("options"), "platforms": statement.parameter("platforms"),
                 "arguments": statement.parameter("arguments"), "environment": statement.parameter("environment"),
                 "phases": statement.phases().iter().map(|(name, seconds)| json!({ "name": name, "seconds": seconds })).collect::<Vec<_>>(),

@@ -43,8 +43,10 @@ use crate::error::Error;
 use crate::patch::edit::{Edit, splice};
 use crate::patch::go::{GoFile, Match, Pattern, Piece, holds as contains, like, occurrences};
 
+pub use digest::digest;
 pub use support::{MARKED, Mark};
 
+mod digest;
 mod support;
 
 use dead::{Dead, around, outermost};
