@@ -1,14 +1,14 @@
 //! The command line, and the one match on it.
 
 use anyhow::Result;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    apply::Apply, build::Build, check::Check, completions::Completions, demo::Demo, diff::Diff, doctor::Doctor,
-    inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert, schema::PrintSchema, status::Status,
-    traces::Traces,
+    apply::Apply, build::Build, check::Check, ci::Ci, ci::Step, completions::Completions, demo::Demo, diff::Diff,
+    doctor::Doctor, inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert, schema::PrintSchema,
+    status::Status, traces::Traces,
 };
-use crate::error::Exit;
+use crate::error::{Error, Exit};
 use crate::ui::document::{Format, Ui};
 
 /// Patch an OpenShift installer so that its Cluster API controllers run under `rr record`.
@@ -19,8 +19,26 @@ pub struct Cli {
     pub command: Command,
 
     /// How to print the result
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub format: Output,
+}
+
+/// How to print a result: what every command knows, and what `ci matrix` alone does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+    /// `ci matrix`: annotations and outputs of a workflow
+    #[value(hide = true)]
+    Github,
+}
+
+impl Output {
+    pub fn format(self) -> Format {
+        if self == Self::Json { Format::Json } else { Format::Text }
+    }
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, or nothing to do; 1 could not; 2 usage; 3 refused, nothing was written;
@@ -41,6 +59,8 @@ pub enum Command {
     Diff(Diff),
     /// Say which revisions of a repository can be patched, without checking any out
     Check(Check),
+    /// Build recording installers of many branches on a CI engine
+    Ci(Ci),
     /// Say which changes are in place, where, and what was edited since
     Status(Status),
     /// List, show, remove, pack and unpack what rr has recorded
@@ -64,20 +84,34 @@ pub enum Command {
 impl Cli {
     /// Runs the command, prints its result, and gives the exit code.
     pub fn run(&self) -> Result<Exit> {
-        let ui = Ui { format: self.format };
+        let for_github = self.format == Output::Github;
+        if for_github && !matches!(&self.command, Command::Ci(Ci { command: Step::Matrix(_) })) {
+            let error = Error::usage("`--format github` is for `rr-patch ci matrix`");
+            return Err(error.hint("`--format json` gives every result as a document").into());
+        }
+        let format = self.format.format();
+        let ui = Ui { format };
         match &self.command {
             Command::Apply(apply) => ui.loose(&apply.run()?),
             Command::Revert(revert) => ui.loose(&revert.run()?),
-            Command::Build(build) => ui.loose(&build.run(self.format)?),
+            Command::Build(build) => ui.loose(&build.run(format)?),
             Command::Inspect(inspect) => ui.loose(&inspect.run()?),
             Command::Diff(diff) => ui.loose(&diff.run()?),
             Command::Check(check) => ui.show(&check.run()?),
+            Command::Ci(ci) => match &ci.command {
+                Step::Matrix(matrix) => ui.show(&matrix.run(for_github)?),
+                Step::Build(build) => ui.show(&build.run()?),
+                Step::Github(github) => ui.show(&github.run()?),
+                Step::Gitlab(gitlab) => ui.show(&gitlab.run()?),
+                Step::Tekton(tekton) => ui.show(&tekton.run()?),
+                Step::Prow(prow) => ui.show(&prow.run()?),
+            },
             Command::Status(status) => ui.loose(&status.run()?),
             Command::Traces(traces) => ui.loose(&traces.run()?),
             Command::Doctor(doctor) => ui.loose(&doctor.run()?),
-            Command::Record(record) => ui.loose(&record.run(self.format)?),
-            Command::Replay(replay) => ui.loose(&replay.run(self.format)?),
-            Command::Demo(demo) => ui.loose(&demo.run(self.format)?),
+            Command::Record(record) => ui.loose(&record.run(format)?),
+            Command::Replay(replay) => ui.loose(&replay.run(format)?),
+            Command::Demo(demo) => ui.loose(&demo.run(format)?),
             Command::Completions(completions) => ui.show(&completions.run(&mut Self::command())),
             Command::Man(man) => ui.show(&man.run(Self::command())?),
             Command::Schema(schema) => ui.show(&schema.run()?),

@@ -412,6 +412,8 @@ fn tests_that_end_early_are_counted_as_skipped() {
         "skip(&[",
         "= delve::delve() else",
         "= delve() else",
+        "= checkers::",
+        "= documents(&place",
         "delve::where_it_replays(",
         "rr_patch_while_busy(",
         "record_on_a_disk_of(",

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
 use super::check::Checked;
+use super::ci::{Made, Planned, RowBuilt};
 use super::completions::Script;
 use super::man::Manual;
 use crate::error::Error;
@@ -17,8 +18,16 @@ use crate::ui::document::{Document, Failure, Report, schema};
 type Entry = (&'static str, fn() -> Schema);
 
 /// Every document that a command prints.
-const DOCUMENTS: &[Entry] =
-    &[entry::<Checked>(), entry::<Script>(), entry::<Failure>(), entry::<Manual>(), entry::<Schemas>()];
+const DOCUMENTS: &[Entry] = &[
+    entry::<Checked>(),
+    entry::<RowBuilt>(),
+    entry::<Planned>(),
+    entry::<Made>(),
+    entry::<Script>(),
+    entry::<Failure>(),
+    entry::<Manual>(),
+    entry::<Schemas>(),
+];
 
 const fn entry<T: Document>() -> Entry {
     (T::SCHEMA, schema::<T>)

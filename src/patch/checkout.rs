@@ -17,11 +17,13 @@ use crate::error::{Error, Shown};
 pub use ancestors::Ancestors;
 pub use commit::{Change, Commit, TakenBack, Undone};
 use odb::Objects;
+pub use tree::Revised;
 
 mod ancestors;
 mod commit;
 mod index;
 mod odb;
+mod tree;
 
 /// The folder by which an installer is known.
 const MARK: &str = "pkg/clusterapi";
