@@ -12,6 +12,9 @@ use rr_patch::binary::{self, Facts};
 use rr_patch::provenance::{self, Artefact, Built, Kept, Overlaid, Phase, Statement, statement};
 use serde_json::{Value, json};
 
+use crate::checkers;
+use crate::harness::command;
+
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 fn schema() -> jsonschema::Validator {
@@ -101,6 +104,35 @@ fn statement_of_a_build_is_valid_by_the_specifications() {
     assert_eq!(run["metadata"]["startedOn"], "2026-01-01T00:00:00Z");
     assert_eq!(run["metadata"]["finishedOn"], "2026-01-01T00:01:01Z");
     assert_eq!(document["subject"][2]["annotations"], json!({ "size": 4711, "embeddedIn": "openshift-install" }));
+}
+
+#[test]
+fn statements_are_valid_by_the_code_of_the_specifications_authors() {
+    let Some(checker) = checkers::checker("intoto") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (environment, nothing) = (environment(), BTreeMap::new());
+    let known = built(&environment, &[]);
+    let little = Built {
+        base: None,
+        patched_commit: None,
+        patch: None,
+        rules: None,
+        overlay: None,
+        phases: vec![],
+        byproducts: vec![],
+        environment: &nothing,
+        ..known.clone()
+    };
+    let mut wrong = statement(&known);
+    wrong["predicate"]["buildDefinition"]["buildType"] = json!("");
+    for (name, document, valid) in
+        [("known", statement(&known), true), ("little", statement(&little), true), ("wrong", wrong, false)]
+    {
+        let file = folder.path().join(name);
+        fs::write(&file, document.to_string()).unwrap();
+        let run = command(checker.to_str().unwrap()).arg(&file).output().unwrap();
+        assert_eq!(run.status.success(), valid, "{name}: {}", String::from_utf8_lossy(&run.stderr));
+    }
 }
 
 #[test]
