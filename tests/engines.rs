@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::checkers;
 use crate::ci::{files, fork, is_complete};
-use crate::harness::{Run, Tree, command, write_program};
+use crate::harness::{Run, Tree, command, copy, write_program};
 use crate::recorder::{self, Trace, traces};
 
 /// Actions that a workflow uses, and what stands in for each. `STORE` is the folder that all of them share.
@@ -294,6 +294,46 @@ fn github_workflow_builds_every_branch_that_fits_under_act_and_only_what_is_new_
     expected.push("rr-patch".into());
     expected.sort();
     assert_eq!(names, expected);
+}
+
+#[test]
+fn the_action_builds_the_checkout_of_a_job_under_act_whatever_its_branch_is_called() {
+    let Some(act) = checkers::act() else { return };
+    let place = Place::new();
+    let repository = place.path("repository");
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/installer"), &repository);
+    let write = |name: &str, text: &str| {
+        fs::create_dir_all(repository.join(name).parent().unwrap()).unwrap();
+        fs::write(repository.join(name), text).unwrap();
+    };
+    write(
+        "the-action/action.yml",
+        &fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("action.yml")).unwrap(),
+    );
+    let workflow = "on: workflow_dispatch
+jobs:
+  build:
+    runs-on: ubuntu-latest
+    steps:
+      # act has its own for this one.
+      - uses: actions/checkout@v4
+      - id: action
+        uses: ./the-action
+        with: { platform: aws, branch: 'x$(touch${IFS}pwned);y', output: 'out put' }
+      - env: { INSTALLER: '${{ steps.action.outputs.installer }}' }
+        run: cp -R \"$(dirname \"$INSTALLER\")\" \"$STORE/built\"
+";
+    write(".github/workflows/x.yml", workflow);
+    place.commit();
+    let mut act = place.engine(&act);
+    act.args(["workflow_dispatch", "-P", "ubuntu-latest=-self-hosted", "--container-daemon-socket", "-"]);
+    let run = Run::of(act.arg("--env").arg(format!("STORE={}", place.path("store").display())).output().unwrap());
+    run.exits(0);
+    let built = place.path("store/built");
+    let mut inspect = command(env!("CARGO_BIN_EXE_rr-patch"));
+    let said = Run::of(inspect.arg("inspect").arg(built.join("openshift-install")).output().unwrap()).exits(0);
+    said.prints(&["is a recording installer", "overlaid:", "branch:    x$(touch${IFS}pwned);y"]);
+    assert!(built.join("openshift-install.timings.html").is_file());
 }
 
 #[test]

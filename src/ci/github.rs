@@ -75,7 +75,7 @@ pub fn outputs(matrix: &Matrix) -> String {
     let jobs = matrix.rows.iter().map(|row| {
         json!({
             "row": row.encoded(), "name": row.name, "key": row.key, "restore": key_prefix(&row.key),
-            "go": if row.go.is_empty() { "stable" } else { row.go.as_str() },
+            "go": row.release().unwrap_or_else(|| "stable".into()),
         })
     });
     let include = json!({ "include": jobs.collect::<Vec<_>>() });

@@ -16,15 +16,14 @@ const TEMPLATE: &str = include_str!("prow.yml");
 /// as it is, and an encoded row holds none.
 fn dockerfile(pipeline: &Pipeline, rows: &[&Row]) -> String {
     let env = |name: &str, value: &str| format!("ENV {name}='{value}'\n");
-    let mut text = "FROM docker.io/library/rust:1.89 AS tool\n".to_owned();
+    let mut text = "FROM docker.io/library/rust:1.89-bookworm AS tool\n".to_owned();
     text.push_str(&env("RR_PATCH_TOOL", &pipeline.tool));
     text.push_str(&env("RR_PATCH_REVISION", &pipeline.revision));
     text.push_str(
         "RUN cargo install --quiet --locked --no-track --git \"$RR_PATCH_TOOL\" --rev \"$RR_PATCH_REVISION\" --root /tool rr-patch\n",
     );
-    let go = rows.first().map_or("1", |row| row.go.as_str());
-    let go = go.split('.').take(2).collect::<Vec<_>>().join(".");
-    text.push_str(&format!("FROM docker.io/library/golang:{} AS build\n", if go.is_empty() { "1" } else { &go }));
+    let go = rows.first().and_then(|row| row.release()).unwrap_or_else(|| "1".into());
+    text.push_str(&format!("FROM docker.io/library/golang:{go} AS build\n"));
     text.push_str("RUN apt-get update && apt-get install -y --no-install-recommends curl git make zip\n");
     text.push_str("COPY --from=tool /tool/bin/rr-patch /usr/local/bin/rr-patch\n");
     text.push_str("WORKDIR /go/src/github.com/openshift/installer\nCOPY . .\n");

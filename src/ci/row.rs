@@ -70,6 +70,14 @@ impl Row {
         Ok(row)
     }
 
+    /// The release of Go to build with, like `1.25`: its newest patch, since go.mod names the oldest that will do, and
+    /// 1.24.0 is one whose overlay is broken. Nothing where go.mod says nothing.
+    pub fn release(&self) -> Option<String> {
+        let mut parts = self.go.split('.').map(|part| part.bytes().take_while(u8::is_ascii_digit).count());
+        let (major, minor) = (parts.next().filter(|digits| *digits > 0)?, parts.next().filter(|digits| *digits > 0)?);
+        Some(self.go[..major + 1 + minor].to_owned())
+    }
+
     /// The options of the recording.
     pub fn options(&self) -> Result<Options, Error> {
         serde_json::from_value(self.options.clone()).map_err(|error| {
@@ -149,6 +157,13 @@ pub(super) mod tests {
             assert!(text.is_ascii());
             assert_eq!(Row::decode(&text).unwrap(), row);
         }
+    }
+
+    #[test]
+    fn release_of_go_is_the_newest_patch_of_the_one_that_is_asked_for() {
+        let release = |go: &str| Row { go: go.into(), ..row("main") }.release();
+        assert_eq!(["1.24.0", "1.25", "1.26rc1"].map(release), ["1.24", "1.25", "1.26"].map(|it| Some(it.to_owned())));
+        assert_eq!(["", "x", "1"].map(release), [None, None, None]);
     }
 
     #[test]
