@@ -1,31 +1,32 @@
-//! What went wrong, as a kind with an exit code, and what to do about it.
+//! Errors: their exit code, their details, and hints for the user.
 //!
-//! Most failures travel as plain `anyhow` errors and end with [`Exit::Failed`]. An [`Error`] is
-//! made where the code matters: above all where something is refused before anything was written.
+//! Most failures are plain `anyhow` errors and result in [`Exit::Failed`]. An [`Error`] is used where the exit code
+//! matters, mainly for refusals before anything was written.
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
-/// The exit codes of every command.
+/// The exit codes of all commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Done, or nothing to do.
+    /// Success, or nothing to do.
     Done = 0,
-    /// Could not: io, a missing program, a failed build.
+    /// A failure: an I/O error, a missing program, a failed build.
     Failed = 1,
-    /// The command line is not understood.
+    /// An invalid command line.
     Usage = 2,
     /// The tree is not as expected; nothing was written.
     Refused = 3,
-    /// Ran, and found something that is not in order.
+    /// The command ran and found a problem.
     Found = 4,
-    /// Ended by Ctrl-C or SIGTERM, after what was begun was closed or taken back. As a shell says it of SIGINT.
+    /// Ended by Ctrl-C or SIGTERM, after unfinished work was completed or rolled back. The number is the shell's code
+    /// for SIGINT.
     Interrupted = 130,
 }
 
-/// One failure: a line of what, where it was seen, and what to type.
+/// A failure: the message, details such as the place, and hints that say what to type.
 #[derive(Debug)]
 pub struct Error {
     pub exit: Exit,
@@ -40,17 +41,17 @@ impl Error {
         Self::new(Exit::Refused, message)
     }
 
-    /// A failure of something that was tried.
+    /// A failure of an operation that was started.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new(Exit::Failed, message)
     }
 
-    /// An end that was asked for by a signal: the message says by which, and what became of what was begun.
+    /// An end requested by a signal. The message names the signal and the outcome of the interrupted work.
     pub fn interrupted(message: impl Into<String>) -> Self {
         Self::new(Exit::Interrupted, message)
     }
 
-    /// A command line that says what cannot be done.
+    /// A command line that cannot be executed.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
     }
@@ -59,24 +60,24 @@ impl Error {
         Self { exit, message: message.into(), details: Vec::new(), hints: Vec::new() }
     }
 
-    /// The same as a refusal, where nothing was written yet.
+    /// Converts the error to a refusal, if nothing was written yet.
     pub fn as_refusal(self) -> Self {
         Self { exit: Exit::Refused, ..self }
     }
 
-    /// The same as a failure, where something was written after all. An interruption stays one.
+    /// Converts the error to a failure, if something was written. An interruption is not converted.
     pub fn as_failure(self) -> Self {
         let exit = if self.exit == Exit::Interrupted { self.exit } else { Exit::Failed };
         Self { exit, ..self }
     }
 
-    /// Adds an indented line under the message: where, what was expected, what was found.
+    /// Adds an indented line under the message: the place, the expected value, the found value.
     pub fn detail(mut self, line: impl Into<String>) -> Self {
         self.details.push(line.into());
         self
     }
 
-    /// Asks whether another name was meant, if one is a typing error away.
+    /// Suggests the name in `names` that is nearest to `word`, if it looks like a typing error.
     pub fn did_you_mean<'a>(self, word: &str, names: impl IntoIterator<Item = &'a str>) -> Self {
         match similar(word, names) {
             Some(name) => self.hint(format!("did you mean `{name}`?")),
@@ -84,13 +85,13 @@ impl Error {
         }
     }
 
-    /// Adds a line of what to do.
+    /// Adds a hint: what the user can do.
     pub fn hint(mut self, line: impl Into<String>) -> Self {
         self.hints.push(line.into());
         self
     }
 
-    /// The lines of what to do.
+    /// The hints.
     pub fn hints(&self) -> &[String] {
         &self.hints
     }
@@ -101,8 +102,8 @@ impl Error {
     }
 }
 
-/// The name that is nearest to a word, if few letters differ: one in three, and no more than three. Two letters
-/// that changed places count once: `asw`.
+/// The name that is nearest to a word, if few letters differ: at most one in three, and at most three. Two transposed
+/// letters count as one difference, as in `asw`.
 fn similar<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let measured = names.into_iter().map(|name| (strsim::damerau_levenshtein(word, name), name));
     let near = measured.filter(|(distance, name)| *distance <= (name.chars().count() / 3).clamp(1, 3));
@@ -117,8 +118,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The whole failure as it is printed: `error:`, details, `hint:`, and whether anything was written. An end
-/// that was asked for is none.
+/// The whole error as it is printed: `error:`, details, `hint:`, and whether anything was written. An interruption is
+/// not printed as an error.
 pub fn render(error: &anyhow::Error) -> String {
     let heading = if exit(error) == Exit::Interrupted { "" } else { "error: " };
     let mut text = format!("{heading}{error:#}\n");
@@ -137,17 +138,18 @@ pub fn render(error: &anyhow::Error) -> String {
             text.push_str("nothing was written\n");
         }
     }
-    // Names in a message are escaped where it is made; quoted lines of a patch keep what only turns text.
+    // Names are already escaped when a message is made. Quoted lines of a patch may keep characters that only affect
+    // text direction.
     escaped(&text, |c| c.is_control() && !['\n', '\t'].contains(&c))
 }
 
-/// A text without what would move a terminal's cursor, colour what follows, or turn its direction: lines of patches
-/// are in it.
+/// Escapes the characters that move a terminal's cursor, change its colours or change the text direction. The text
+/// may contain lines of patches.
 pub fn plain(text: &str) -> String {
     escaped(text, |c| is_active(c) && !['\n', '\t'].contains(&c))
 }
 
-/// A name on one line, without anything that a terminal would act on.
+/// Escapes a name, so that it is on one line and has no characters that a terminal interprets.
 pub fn plain_name(name: &str) -> String {
     escaped(name, is_active)
 }
@@ -162,12 +164,12 @@ fn escaped(text: &str, escape: impl Fn(char) -> bool) -> String {
     })
 }
 
-/// Whether a terminal acts on a character: C0, DEL, C1, and what sets the direction of text.
+/// Whether a terminal interprets a character: C0, DEL, C1, and characters that set the text direction.
 pub fn is_active(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A text with bytes that are not UTF-8 as [`plain`] has it; such a byte is `\xff`.
+/// Like [`plain`], for text with bytes that are not UTF-8; such a byte becomes `\xff`.
 pub fn plain_bytes(text: &[u8]) -> String {
     plain(&with_escaped_bytes(text))
 }
@@ -181,13 +183,15 @@ fn with_escaped_bytes(text: &[u8]) -> String {
     out
 }
 
-/// A path, or another name of the system, as we print it. A path that is text and holds nothing that a terminal acts on is printed as it is. In any
-/// other the odd bytes are escaped, for the reader: no program finds the file by it.
+/// Formats a path or another name of the system for output. It is unchanged if it is UTF-8 without characters that a
+/// terminal interprets. Otherwise those bytes are escaped; the result is for reading only and does not work as a
+/// path.
 pub trait Shown {
-    /// On one line: a byte that is not UTF-8 as `\xff`, what a terminal acts on as `\n` or `\u{1b}`.
+    /// On one line: a byte that is not UTF-8 becomes `\xff`, a character that a terminal interprets becomes `\n` or
+    /// `\u{1b}`.
     fn shown(&self) -> String;
 
-    /// For JSON, which escapes characters by itself: only a byte that is not UTF-8 is escaped, as `\xff`.
+    /// For JSON, which escapes characters itself: only a byte that is not UTF-8 is escaped, as `\xff`.
     fn in_json(&self) -> String;
 }
 
@@ -201,7 +205,7 @@ impl<T: AsRef<OsStr> + ?Sized> Shown for T {
     }
 }
 
-/// The exit code that an error asks for.
+/// The exit code for an error.
 pub fn exit(error: &anyhow::Error) -> Exit {
     error.downcast_ref::<Error>().map_or(Exit::Failed, |known| known.exit)
 }

@@ -1,16 +1,16 @@
-//! Where a built installer comes from: an in-toto statement (v1) with SLSA provenance (v1) as its
-//! predicate, in a file beside the installer.
+//! The provenance of an installer: an in-toto statement (v1) with SLSA provenance (v1) as its predicate, in a file
+//! beside the installer.
 //!
 //! ```text
-//! subject                  the installer, then what is embedded in it; what each says of itself
-//! buildDefinition          what was asked for: options, platforms, arguments, environment
-//!   resolvedDependencies   the commit, the patch set on top of it, the rules that made that
-//! runDetails               who built it, when, and in which phases
+//! subject                  the installer and its embedded programs, with the facts about each
+//! buildDefinition          the request: options, platforms, arguments, environment
+//!   resolvedDependencies   the commit, the patch set on top of it, and the rules that made the patch set
+//! runDetails               the builder, the times, and the phases
 //! ```
 //!
-//! The fields and their types are those of slsa.dev/spec/v1.0/provenance and of in-toto's attestation
-//! framework, spec/v1. Nothing is signed: the file says what it says as far as its writer is trusted.
-//! The four URNs below are ours, and resolve to nothing; in-toto allows that.
+//! The fields and their types follow slsa.dev/spec/v1.0/provenance and in-toto's attestation framework, spec/v1.
+//! Nothing is signed, so the file is as trustworthy as its writer. The four URNs below are our own and cannot be
+//! resolved; in-toto allows that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -20,32 +20,34 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::binary::{Facts, Installer};
+use crate::binary::{Facts, Finding, Installer};
 use crate::error::{Error, Shown};
 use crate::sys::write;
+use crate::words::short;
 
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE: &str = "https://slsa.dev/provenance/v1";
-/// A run of the checkout's `hack/build.sh` by `rr-patch build`.
+/// The build type: a run of the checkout's `hack/build.sh` by `rr-patch build`.
 const BUILD: &str = "urn:rr-patch:build:v1";
-/// The host on which somebody ran it. Nothing is known of how far that can be trusted.
+/// The builder: a user's own host. How trustworthy it is, is unknown.
 const BUILDER: &str = "urn:rr-patch:builder:local:v1";
-/// A list of phases, each with a name, a start and seconds.
+/// The media type of the phases: a list with a name, a start and seconds for each.
 const PHASES: &str = "urn:rr-patch:phases:v1";
 /// A folder beside the installer and the overlaid sources in it.
 const OVERLAY: &str = "urn:rr-patch:overlay:v1";
 
-/// How the inputs are called.
+/// The name of the dependency that is the commit.
 const SOURCE: &str = "installer";
 const PATCHED_COMMIT: &str = "patched-commit";
 const PATCH_SET: &str = "patch-set";
 const RULES: &str = "rules";
 
-/// The variables that change what is built. No other one is ever written down: an environment holds
-/// secrets. `SKIP_ENVTEST` and the like go by their beginning.
+/// The variables that affect the build. Other variables are never stored, because an environment contains secrets.
+/// Some, such as `SKIP_ENVTEST`, are matched by their prefix.
 const TELLING: [&str; 18] = [
     "BUILD_VERSION",
     "CC",
@@ -68,59 +70,59 @@ const TELLING: [&str; 18] = [
 ];
 const SKIP: &str = "SKIP_";
 
-/// No statement of ours is larger.
+/// The largest statement that is read.
 const LARGEST: u64 = 16 << 20;
 
-/// What is known of a build that went through.
+/// The facts about a successful build.
 #[derive(Clone, Debug)]
 pub struct Built<'a> {
-    /// The commit of the installer that was built, without a commit of the changes on top of it.
+    /// The commit of the installer that was built, below the commit that `apply --commit` made.
     pub base: Option<String>,
-    /// The commit that the checkout is on, where that is one of the changes or stands on one.
+    /// The commit that was checked out, if it is the commit that `apply --commit` made, or a descendant of it.
     pub patched_commit: Option<String>,
     /// The branch of the commit that was built.
     pub branch: Option<String>,
-    /// Where that commit can be had, as git's configuration says it.
+    /// The URL of the remote of that commit, from git's configuration.
     pub remote: Option<String>,
-    /// The SHA-256 of the patch set; none for a build of an unpatched checkout.
+    /// The SHA-256 of the patch set; `None` for an unpatched checkout.
     pub patch: Option<String>,
-    /// The SHA-256 of the rules that made the changes; none for a build of an unpatched checkout, or of a classic patch.
+    /// The SHA-256 of the rules that made the changes; `None` for an unpatched checkout or a classic patch.
     pub rules: Option<String>,
-    /// What `rr-patch apply` was told.
+    /// The options of `rr-patch apply`.
     pub options: Value,
-    /// The sources that were read from an overlay, where there was one.
+    /// The sources that were read from an overlay, if there was one.
     pub overlay: Option<&'a Kept>,
-    /// The infrastructure platforms that were asked for; none for all.
+    /// The requested infrastructure platforms; empty means all.
     pub platforms: &'a [String],
     /// The arguments for build.sh.
     pub arguments: &'a [String],
-    /// The environment of the build. What does not matter to it is left out here, not by the caller.
+    /// The environment of the build. This module removes the variables that do not affect it, so the caller need not.
     pub environment: &'a BTreeMap<String, String>,
     /// The version of rr-patch.
     pub tool: &'a str,
-    /// The version of Go, as `go1.26.8`.
+    /// The version of Go, for example `go1.26.8`.
     pub go: Option<String>,
-    /// The installer first.
+    /// The built files; the installer is the first.
     pub artefacts: Vec<Artefact>,
     pub phases: Vec<Phase>,
-    /// Other files that the build left, such as its log: name, media type, SHA-256.
+    /// Other files of the build, such as its log: name, media type, SHA-256.
     pub byproducts: Vec<(String, &'static str, String)>,
     pub started: SystemTime,
     pub finished: SystemTime,
 }
 
-/// A file that was built, or that is embedded in one.
+/// A built file, or a file embedded in it.
 #[derive(Clone, Debug)]
 pub struct Artefact {
     pub name: String,
     pub sha256: String,
     pub size: u64,
-    /// What it says of itself, if it is a program.
+    /// The facts about it, if it is a program.
     pub facts: Option<Facts>,
 }
 
 impl Artefact {
-    /// The installer at `path`, and what is embedded in it.
+    /// The installer at `path`, and its embedded files.
     pub fn all(path: &Path, installer: &Installer) -> Vec<Self> {
         let Facts { sha256, size, .. } = &installer.facts;
         let facts = Some(installer.facts.clone());
@@ -136,7 +138,7 @@ impl Artefact {
 }
 
 /// A file of the sources that was read from an overlay, and not from the checkout.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Overlaid {
     /// From the installer's root, and from the folder that keeps it.
     pub path: String,
@@ -146,7 +148,7 @@ pub struct Overlaid {
 }
 
 /// The overlaid sources of an installer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Kept {
     /// The folder that keeps them; in a statement its name, since it lies beside the installer.
     pub folder: PathBuf,
@@ -163,7 +165,7 @@ pub struct Phase {
     pub seconds: f64,
 }
 
-/// The statement as it is in the file.
+/// The statement, as stored in the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Statement {
     #[serde(rename = "_type")]
@@ -217,7 +219,7 @@ struct Metadata {
     finished_on: String,
 }
 
-/// in-toto's ResourceDescriptor: a file, or something else that has a name.
+/// in-toto's ResourceDescriptor: a file or another named resource.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Descriptor {
@@ -238,7 +240,7 @@ impl Descriptor {
         self.digest.get("sha256").map(String::as_str)
     }
 
-    /// What the program said of itself when it was built.
+    /// The facts about the program from the time of the build.
     pub fn facts(&self) -> Option<Facts> {
         serde_json::from_value(self.annotations.get("facts")?.clone()).ok()
     }
@@ -249,23 +251,18 @@ impl Descriptor {
     }
 }
 
-/// Where the statement about an installer is: beside it.
+/// The path of the statement about an installer: beside it.
 pub fn path_of(installer: &Path) -> PathBuf {
     let mut path = installer.as_os_str().to_owned();
     path.push(".rr-patch.json");
     path.into()
 }
 
-/// Where the overlaid sources of an installer are kept: beside it, under their names in the checkout.
+/// The folder that keeps the overlaid sources of an installer: beside it, under their names in the checkout.
 pub fn sources_of(installer: &Path) -> PathBuf {
     let mut path = installer.as_os_str().to_owned();
     path.push(".rr-patch.sources");
     path.into()
-}
-
-/// The statement about a build, as JSON.
-pub fn statement(built: &Built) -> Value {
-    json!(Statement::new(built))
 }
 
 impl Statement {
@@ -321,15 +318,15 @@ impl Statement {
         }
     }
 
-    /// Writes it, whole or not at all.
+    /// Writes the statement atomically.
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = format!("{:#}\n", json!(self));
         write::replace(path, text.as_bytes(), 0o644)
     }
 
-    /// The installer's own entry.
+    /// The subject for the installer itself.
     pub fn installer(&self) -> &Descriptor {
-        // `read` takes no statement without one, and `new` is given one.
+        // `read` refuses a statement without a subject, and `new` always gets one.
         &self.subject[0]
     }
 
@@ -338,7 +335,7 @@ impl Statement {
         self.dependency(SOURCE)?.digest.get("gitCommit").map(String::as_str)
     }
 
-    /// Where that commit is from.
+    /// The URI of that commit.
     pub fn source(&self) -> Option<&str> {
         self.dependency(SOURCE).map(|source| source.uri.as_str()).filter(|uri| !uri.is_empty())
     }
@@ -348,7 +345,7 @@ impl Statement {
         self.dependency(SOURCE)?.annotations.get("branch")?.as_str()
     }
 
-    /// The commit of the changes on top of it, or one that stands on that.
+    /// The commit of the changes on top of it, or a descendant of that.
     pub fn patched_commit(&self) -> Option<&str> {
         self.dependency(PATCHED_COMMIT)?.digest.get("gitCommit").map(String::as_str)
     }
@@ -365,22 +362,22 @@ impl Statement {
         serde_json::from_value(Value::Object(annotations)).ok()
     }
 
-    /// The patch set's hash; none if an unpatched checkout was built.
+    /// The hash of the patch set; `None` if an unpatched checkout was built.
     pub fn patch(&self) -> Option<&str> {
         self.dependency(PATCH_SET)?.sha256()
     }
 
-    /// What was asked for: `options`, `platforms`, `arguments` or `environment`.
+    /// A part of the request: `options`, `platforms`, `arguments` or `environment`.
     pub fn parameter(&self, name: &str) -> &Value {
         self.predicate.build_definition.external_parameters.get(name).unwrap_or(&Value::Null)
     }
 
-    /// The versions of `rr-patch` and `go`.
+    /// The version of `rr-patch` or `go`.
     pub fn version(&self, program: &str) -> Option<&str> {
         self.predicate.run_details.builder.version.get(program).map(String::as_str)
     }
 
-    /// When it began and when it was done.
+    /// The start and the end of the build.
     pub fn times(&self) -> (&str, &str) {
         let Metadata { started_on, finished_on, .. } = &self.predicate.run_details.metadata;
         (started_on, finished_on)
@@ -394,6 +391,33 @@ impl Statement {
         lists.flatten().filter_map(|phase| Some((phase["name"].as_str()?, phase["seconds"].as_f64()?))).collect()
     }
 
+    /// Where an installer of that name is not what the statement, in the file `path`, says.
+    pub fn disagreements(&self, path: &Path, name: &str, installer: &Installer) -> Vec<Finding> {
+        let finding = |program: &str, said: &str, found: &str| Finding {
+            program: program.to_owned(),
+            what: format!(
+                "is not what `{}` describes: sha256 {} there, {} here",
+                path.file_name().unwrap_or_default().to_string_lossy(),
+                short(said),
+                short(found)
+            ),
+            remedy: "one of the two is from another build: build again, or copy both together".into(),
+        };
+        let said = self.installer().sha256().unwrap_or_default();
+        if said != installer.facts.sha256 {
+            return vec![finding(name, said, &installer.facts.sha256)];
+        }
+        let mut findings = Vec::new();
+        for entry in &installer.entries {
+            let subject = self.subject.iter().find(|subject| subject.name == entry.name);
+            let said = subject.and_then(|subject| subject.sha256()).unwrap_or("none");
+            if let Some((found, _)) = entry.digest().filter(|(found, _)| *found != said) {
+                findings.push(finding(&entry.name, said, found));
+            }
+        }
+        findings
+    }
+
     fn dependency(&self, name: &str) -> Option<&Descriptor> {
         self.predicate.build_definition.resolved_dependencies.iter().find(|one| one.name == name)
     }
@@ -402,14 +426,14 @@ impl Statement {
 /// Reads the statement in a file.
 ///
 /// # Errors
-/// A refusal where it is none of ours.
+/// A refusal if rr-patch did not write it.
 pub fn read(path: &Path) -> Result<Statement> {
     let file = File::open(path).with_context(|| format!("cannot open `{}`", path.shown()))?;
     let mut bytes = Vec::new();
     let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
     read.with_context(|| format!("cannot read `{}`", path.shown()))?;
     parse(&bytes).map_err(|why| {
-        Error::refused(format!("`{}` is no statement of `rr-patch build`", path.shown()))
+        Error::refused(format!("`{}` is not a statement of `rr-patch build`", path.shown()))
             .detail(format!("expected: an in-toto statement `{STATEMENT}` with a predicate `{PREDICATE}`"))
             .detail(format!("found: {why}"))
             .hint("`rr-patch inspect INSTALLER` reads an installer that has no such file beside it")
@@ -436,7 +460,7 @@ fn parse(bytes: &[u8]) -> Result<Statement, String> {
     }
 }
 
-/// The artefacts, each under a name of its own, and what each says of itself.
+/// The artefacts with unique names, and the facts about each.
 fn subjects(artefacts: &[Artefact]) -> Vec<Descriptor> {
     let mut names = BTreeSet::new();
     let mut subjects: Vec<Descriptor> = Vec::with_capacity(artefacts.len());
@@ -465,14 +489,14 @@ fn dependencies(built: &Built) -> Vec<Descriptor> {
     source.into_iter().chain(on_top).chain(patch).chain(rules).collect()
 }
 
-/// The variables that matter to the build, out of all.
+/// Selects the variables that affect the build.
 fn telling(environment: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
     let mut told: BTreeMap<&str, &str> = environment
         .iter()
         .filter(|(name, _)| TELLING.contains(&name.as_str()) || name.starts_with(SKIP))
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
-    // A make variable may come this way too, beside others that are nobody's business.
+    // MAKEFLAGS can also set such a make variable, beside others that must not be stored.
     let words = environment.get("MAKEFLAGS").into_iter().flat_map(|flags| flags.split_whitespace());
     for (name, value) in words.filter_map(|word| word.split_once('=')).filter(|(name, _)| *name == "PROVSUBDIRS") {
         told.entry(name).or_insert(value);
@@ -480,13 +504,12 @@ fn telling(environment: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
     told
 }
 
-/// Where a commit is from, in the form that SPDX gives such places: `git+https://…@commit`. What lets
-/// somebody in, a user's name or a token, is left out.
+/// The URI of a commit in SPDX's format: `git+https://…@commit`. User names and tokens are removed.
 fn source_uri(remote: &str, commit: &str) -> Option<String> {
     let (scheme, rest) = match remote.split_once("://") {
         Some((scheme, rest)) => (scheme.to_lowercase(), rest.to_owned()),
         None if remote.starts_with('/') => ("file".into(), remote.to_owned()),
-        // host:path, as ssh takes it; a path of this host has a slash first.
+        // host:path, as ssh accepts it. A path on this host has a slash before any colon.
         None => {
             let (host, path) = remote.split_once(':').filter(|(host, _)| !host.contains('/'))?;
             ("ssh".into(), format!("{host}/{}", path.trim_start_matches('/')))
@@ -500,7 +523,7 @@ fn source_uri(remote: &str, commit: &str) -> Option<String> {
     (uri.chars().filter(|&c| c != '@').all(plain) && uri.matches('@').count() == 1).then_some(uri)
 }
 
-/// A time in UTC, in whole seconds, as both specifications want it.
+/// A time in UTC, in whole seconds, as both specifications require.
 fn time(at: SystemTime) -> String {
     Timestamp::try_from(at).map_or_else(|_| String::new(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

@@ -1,4 +1,4 @@
-//! The only words for durations, sizes, counts and what is typed into a shell.
+//! Formats durations, sizes, counts and shell words. Other modules use only these functions.
 
 use std::time::Duration;
 
@@ -13,17 +13,22 @@ pub fn seconds(took: Duration) -> String {
     }
 }
 
-/// A number of bytes: `7 B`, `1.5 GiB`.
+/// A number of bytes, for example `7 B` or `1.5 GiB`.
 pub fn bytes(number: u64) -> String {
     ByteSize(number).to_string()
 }
 
-/// `1 file`, `2 files`.
+/// A count with its noun: `1 file`, `2 files`.
 pub fn count(number: usize, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
-/// A word for a shell.
+/// An abbreviated commit id, blob id or hash.
+pub fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+/// A word quoted for a shell.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }

@@ -727,7 +727,7 @@ fn apply_takes_everything_back_when_a_file_cannot_be_replaced() {
         let before = tree.snapshot();
         let Some(run) = tree.rr_patch_while_busy(busy, &["apply"]) else { return };
         run.exits(1)
-            .says(&[&format!("error: cannot write `{}`", tree.path(busy).display()), "all changes were taken back"]);
+            .says(&[&format!("error: cannot write `{}`", tree.path(busy).display()), "all changes were rolled back"]);
         assert!(tree.snapshot() == before);
         assert!(!tree.path(STATE).exists() && !tree.path(".rr-patch").exists());
         tree.rr_patch(&["apply"]).exits(0).prints(&["patched `"]);
@@ -798,7 +798,7 @@ fn apply_and_revert_refuse_while_another_rr_patch_holds_the_lock() {
         let patched = tree.path(JOURNAL).exists();
         let says = [
             &format!("error: another rr-patch is changing `{}`\n", tree.root().display()),
-            "hint: wait for it to end; the lock goes with its process\n",
+            "hint: wait for it to end; the lock is released when its process ends\n",
         ];
         tree.refuses(&["apply"]).says(&says);
         if patched {

@@ -372,7 +372,11 @@ fn build_is_refused_while_the_processes_of_a_killed_one_still_run() {
     kill("KILL", first.id());
     first.wait().unwrap();
     let run = tree.rr_patch(&["build"]).refuses();
-    let run = run.says(&["an earlier build of", "still runs, though its rr-patch is gone", "hint: wait for it to end"]);
+    let run = run.says(&[
+        "an earlier build of",
+        "is still running, although its rr-patch has ended",
+        "hint: wait for it to end",
+    ]);
     let group: i32 = run.stderr.split("`kill -- -").nth(1).unwrap().split('`').next().unwrap().parse().unwrap();
     let ended = std::process::Command::new("sh").args(["-c", &format!("kill -s KILL -- -{group}")]).status().unwrap();
     assert!(ended.success());

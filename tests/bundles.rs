@@ -288,7 +288,7 @@ fn traces_unpack_puts_a_bundle_into_the_store_where_the_other_commands_find_it()
     run.prints(&[&format!("rr-patch replay {name}\n"), "a replay needs such an rr, and -W"]);
     site.run(&["show", "the-controller"]).exits(0).prints(&[&format!("{name}: complete, it can be replayed")]);
     let run = site.unpack(&site.bundle(), &[]).refuses();
-    run.says(&["/rr/aws` is there already", "--name NAME"]);
+    run.says(&["/rr/aws` exists already", "--name NAME"]);
     site.unpack(&site.bundle(), &["--name", "again"]).exits(0);
     for name in ["..", "a/b", ".hidden", "latest-trace", ""] {
         site.unpack(&site.bundle(), &["--name", name]).exits(2).says(&["cannot be a folder's name"]);
@@ -337,8 +337,8 @@ fn traces_pack_refuses_what_is_not_complete_and_keeps_an_earlier_file() {
     streams::dead(&dead, "dead");
     streams::junk(&site.store.join("junk-0"));
     let pack = |name: &str| site.run(&["pack", name, "-o", site.bundle().to_str().unwrap()]);
-    pack("dead-0").refuses().says(&["`dead-0` is dead: there is nothing to pack", "rr was killed or died"]);
-    pack("junk-0").refuses().says(&["`junk-0` is junk", "rr gave up as it started"]);
+    pack("dead-0").refuses().says(&["`dead-0` is dead: there is nothing to pack", "rr was killed or crashed"]);
+    pack("junk-0").refuses().says(&["`junk-0` is junk", "rr failed at its start"]);
     let marker = File::open(dead.join("incomplete")).unwrap();
     flock(&marker, FlockOperation::NonBlockingLockExclusive).unwrap();
     pack("dead-0").refuses().says(&["`dead-0` is recording", "rr is still recording it"]);
@@ -410,44 +410,44 @@ fn hostile(good: &[Entry]) -> Vec<(&'static str, Vec<Entry>)> {
     let mut below = with(file("sources/a/b", b"x"));
     below.insert(1, file("sources/a", b"x"));
     vec![
-        ("no part of a bundle", with(file("/tmp/evil", b"x"))),
-        ("no part of a bundle", with(file("../evil", b"x"))),
-        ("no part of a bundle", with(file("sources/../../evil", b"x"))),
-        ("no part of a bundle", with(file(&trace("../evil"), b"x"))),
-        ("no part of a bundle", with(file("sources//evil", b"x"))),
-        ("no part of a bundle", with(file("sources/./evil", b"x"))),
-        ("no part of a bundle", with(file("sources", b"x"))),
-        ("no part of a bundle", with(file("evil", b"x"))),
-        ("no part of a bundle", with(file("other-0/version", b"x"))),
-        ("no part of a bundle", with(file(&trace(".hidden"), b"x"))),
-        ("no part of a bundle", with(file(&trace("a/b"), b"x"))),
-        ("no part of a bundle", with(file("", b"x"))),
-        ("no plain file", with(special(tar::EntryType::Symlink, "sources/link"))),
-        ("no plain file", with(special(tar::EntryType::Link, "sources/link"))),
-        ("no plain file", with(special(tar::EntryType::Char, "sources/device"))),
-        ("no plain file", with(special(tar::EntryType::Block, "sources/device"))),
-        ("no plain file", with(special(tar::EntryType::Fifo, "sources/pipe"))),
-        ("no plain file", with(special(tar::EntryType::Directory, "sources/folder/"))),
-        ("no plain file", with(special(tar::EntryType::XHeader, "sources/attributes"))),
-        ("no plain file", with(special(tar::EntryType::GNULongLink, "sources/long"))),
+        ("does not belong in a bundle", with(file("/tmp/evil", b"x"))),
+        ("does not belong in a bundle", with(file("../evil", b"x"))),
+        ("does not belong in a bundle", with(file("sources/../../evil", b"x"))),
+        ("does not belong in a bundle", with(file(&trace("../evil"), b"x"))),
+        ("does not belong in a bundle", with(file("sources//evil", b"x"))),
+        ("does not belong in a bundle", with(file("sources/./evil", b"x"))),
+        ("does not belong in a bundle", with(file("sources", b"x"))),
+        ("does not belong in a bundle", with(file("evil", b"x"))),
+        ("does not belong in a bundle", with(file("other-0/version", b"x"))),
+        ("does not belong in a bundle", with(file(&trace(".hidden"), b"x"))),
+        ("does not belong in a bundle", with(file(&trace("a/b"), b"x"))),
+        ("does not belong in a bundle", with(file("", b"x"))),
+        ("not a plain file", with(special(tar::EntryType::Symlink, "sources/link"))),
+        ("not a plain file", with(special(tar::EntryType::Link, "sources/link"))),
+        ("not a plain file", with(special(tar::EntryType::Char, "sources/device"))),
+        ("not a plain file", with(special(tar::EntryType::Block, "sources/device"))),
+        ("not a plain file", with(special(tar::EntryType::Fifo, "sources/pipe"))),
+        ("not a plain file", with(special(tar::EntryType::Directory, "sources/folder/"))),
+        ("not a plain file", with(special(tar::EntryType::XHeader, "sources/attributes"))),
+        ("not a plain file", with(special(tar::EntryType::GNULongLink, "sources/long"))),
         ("twice", with(file(&trace("version"), b"85\n"))),
         ("twice", below),
-        ("no plain file", with(Entry { claims: Some(1 << 40), ..special(tar::EntryType::GNULongName, "long") })),
-        ("does not fit here", with(Entry { claims: Some(1 << 60), ..file("sources/huge", b"x") })),
+        ("not a plain file", with(Entry { claims: Some(1 << 40), ..special(tar::EntryType::GNULongName, "long") })),
+        ("does not fit on this disk", with(Entry { claims: Some(1 << 60), ..file("sources/huge", b"x") })),
         ("is damaged", with(Entry { claims: Some(1 << 30), ..file("sources/large", b"x") })),
         ("begins with", reversed),
         ("begins with", good[1..].to_vec()),
-        ("goes on after its manifest", twice),
+        ("has an entry after its manifest", twice),
         ("its manifest is missing", good[..good.len() - 1].to_vec()),
-        ("of another version", head("/schema", json!("rr-patch/bundle/9"))),
-        ("cannot be a folder", head("/traces/0/name", json!("../evil"))),
-        ("cannot be a folder", head("/traces/0/name", json!(".evil"))),
-        ("cannot be a folder", head("/traces/0/name", json!("sources"))),
+        ("has another version", head("/schema", json!("rr-patch/bundle/9"))),
+        ("a trace with an invalid name", head("/traces/0/name", json!("../evil"))),
+        ("a trace with an invalid name", head("/traces/0/name", json!(".evil"))),
+        ("a trace with an invalid name", head("/traces/0/name", json!("sources"))),
         ("names no trace", head("/traces", json!([]))),
-        ("no part of a bundle", head("/traces/0/name", json!("another-0"))),
-        ("a head that is none", changed(HEAD, &|entry| entry.bytes = b"[]".to_vec())),
+        ("does not belong in a bundle", head("/traces/0/name", json!("another-0"))),
+        ("an invalid head", changed(HEAD, &|entry| entry.bytes = b"[]".to_vec())),
         ("needs `/etc/passwd` from outside", changed(&trace("mmaps"), &|entry| entry.bytes = mapping("/etc/passwd"))),
-        ("outside of it", changed(&trace("mmaps"), &|entry| entry.bytes = mapping("../../../etc/passwd"))),
+        ("from outside the bundle", changed(&trace("mmaps"), &|entry| entry.bytes = mapping("../../../etc/passwd"))),
         ("from outside", changed(&trace("mmaps"), &|entry| entry.bytes = mapping("mmap_pack_9_gone"))),
         ("which is damaged", changed(&trace("mmaps"), &|entry| entry.bytes = vec![9; 64])),
         ("which is junk", changed(&trace("tasks"), &|entry| entry.bytes.clear())),
@@ -498,15 +498,15 @@ fn traces_unpack_notices_every_byte_that_is_not_as_it_was_packed() {
     let mut changed = forged.clone();
     changed[3].bytes[0] ^= 1;
     write(&changed);
-    refused("is not what was packed");
+    refused("differs from what was packed");
     let mut fewer = forged.clone();
     fewer.remove(2);
     write(&fewer);
-    refused("holds less than its manifest names");
+    refused("has fewer entries than its manifest names");
     let mut more = forged.clone();
     more.insert(1, file("sources/more.go", b""));
     write(&more);
-    refused("holds more than its head says");
+    refused("has more entries than its head says");
     // What zstd itself tells, wherever it is cut off, and what comes after the end.
     write(&forged);
     let whole = fs::read(&broken).unwrap();
@@ -516,11 +516,11 @@ fn traces_unpack_notices_every_byte_that_is_not_as_it_was_packed() {
     }
     let more = [whole.clone(), zstd::encode_all(&b"more"[..], 1).unwrap()].concat();
     fs::write(&broken, more).unwrap();
-    refused("goes on after its end");
+    refused("has data after its end");
     for (bytes, said) in [
-        (&b""[..], "is no bundle"),
-        (b"PK\x03\x04", "is no bundle"),
-        (b"-----BEGIN AGE ENCRYPTED FILE-----\n", "in letters"),
+        (&b""[..], "is not a bundle"),
+        (b"PK\x03\x04", "is not a bundle"),
+        (b"-----BEGIN AGE ENCRYPTED FILE-----\n", "in ASCII form"),
     ] {
         fs::write(&broken, bytes).unwrap();
         refused(said);
@@ -613,7 +613,7 @@ fn traces_prune_leaves_a_trace_alone_that_is_being_packed() {
     let arguments = ["pack", "aws", "-o", bundle.to_str().unwrap(), "--level", "12"];
     let (mut child, _) = stopped(|| (), &site, &arguments, &root, ".rr-patch-pack-");
     let run = site.run(&["prune", "--yes", "--keep", "0"]).exits(4);
-    run.prints(&["is in use: its lock is held", "removed 0 traces"]);
+    run.prints(&["is in use: rr is recording it, or another", "removed 0 traces"]);
     kill("CONT", child.id());
     assert!(child.wait().unwrap().success());
     site.run(&["prune", "--yes", "--keep", "0"]).exits(0).prints(&["removed 1 trace"]);

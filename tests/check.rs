@@ -144,15 +144,15 @@ fn check_and_diff_find_a_remote_branch_by_its_own_name() {
 fn check_refuses_unknown_revisions_and_asks_which_was_meant() {
     let tree = repository();
     let run = tree.rr_patch(&["check", "--rev", "strnage"]).refuses();
-    run.says(&["`strnage` is no revision of", "hint: did you mean `strange`?\n"]);
+    run.says(&["`strnage` is not a revision of", "hint: did you mean `strange`?\n"]);
     let run = tree.rr_patch(&["check", "--rev", "nowhere"]).refuses();
     assert!(!run.stderr.contains("did you mean"), "{}", run.stderr);
     tree.rr_patch(&["check", "--rev", "nowhere"])
         .refuses()
-        .says(&["`nowhere` is no revision of", "hint: `git rev-parse`"]);
+        .says(&["`nowhere` is not a revision of", "hint: `git rev-parse`"]);
     tree.rr_patch(&["check", "--refs", "nothing-like-it"]).refuses().says(&["no revision was found"]);
     let folder = tempfile::tempdir().unwrap();
-    check_in(folder.path(), &["--all"]).refuses().says(&["is in no git repository"]);
+    check_in(folder.path(), &["--all"]).refuses().says(&["is not in a git repository"]);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn check_says_in_words_that_a_sha256_repository_is_not_read() {
     let tree = Tree::bare("installer");
     tree.git(&["init", "--quiet", "--object-format=sha256"]);
     tree.commit("all");
-    tree.rr_patch(&["check", "--rev", "HEAD"]).refuses().says(&["knows only SHA-1 repositories"]);
+    tree.rr_patch(&["check", "--rev", "HEAD"]).refuses().says(&["supports only SHA-1 repositories"]);
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn check_patch_answers_for_any_patch_and_looks_only_at_its_files() {
     let report = tree.rr_patch(&[&["check", "--all", "--format", "json"], &patch[..]].concat()).exits(4).json();
     assert_eq!((&row(&report, "old")["ok"], &row(&report, "main")["ok"]), (&true.into(), &false.into()));
     let details = row(&report, "main")["details"][0].as_str().unwrap();
-    assert_eq!(details, format!("`{SYSTEM}` is there already, where line 1 of the patch wants to put a file"));
+    assert_eq!(details, format!("`{SYSTEM}` exists already, but line 1 of the patch adds it"));
 
     // On top of each other; and one that is no patch at all.
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/patches/rr-debugging.patch");

@@ -72,7 +72,7 @@ fn apply_in_a_sparse_checkout_refuses_a_patch_of_a_file_that_is_not_checked_out(
     let patch = format!("--- a/hack/build.sh\n+++ b/hack/build.sh\n@@ -1 +1,2 @@\n {first}\n+# more\n");
     std::fs::write(tree.beside("the.patch"), patch).unwrap();
     let run = tree.refuses(&["apply", "../sparse", "--patch", "../the.patch"]);
-    run.says(&["`hack/build.sh` is not there, which line 1 of the patch wants to change\n"]);
+    run.says(&["`hack/build.sh` does not exist, but line 1 of the patch changes it\n"]);
     tree.git(&["-C", "../sparse", "sparse-checkout", "add", "hack"]);
     tree.rr_patch(&["apply", "../sparse", "--patch", "../the.patch"]).exits(0);
 }
@@ -132,7 +132,7 @@ fn apply_says_in_words_that_a_sha256_repository_is_not_read() {
     for arguments in MODES.into_iter().chain([&["diff"][..], &["status"], &["revert"], &["apply", "--dry-run"]]) {
         tree.refuses(arguments).says(&[
             "error: the git repository of `",
-            "hint: rr-patch's git library knows only SHA-1 repositories; in a copy without `.git` the patch can be made all the same\n",
+            "hint: rr-patch's git library supports only SHA-1 repositories; rr-patch also works in a copy without `.git`\n",
         ]);
     }
     // As the hint says.

@@ -185,7 +185,7 @@ fn apply_refuses_to_commit_edits_that_were_there_before() {
 fn apply_refuses_a_branch_that_cannot_be_made() {
     let tree = Tree::new("installer");
     tree.git(&["branch", "taken"]);
-    tree.refuses(&["apply", "--commit", "--branch", "taken"]).says(&["error: there is a branch `taken` already\n"]);
+    tree.refuses(&["apply", "--commit", "--branch", "taken"]).says(&["error: the branch `taken` exists already\n"]);
     tree.refuses(&["apply", "--commit", "--branch", "no..pe"]).says(&["`no..pe` cannot be the name of a branch\n"]);
     tree.rr_patch(&["apply", "--branch", "x"]).exits(2).says(&["--commit"]);
 }
@@ -193,11 +193,11 @@ fn apply_refuses_a_branch_that_cannot_be_made() {
 #[test]
 fn apply_refuses_to_commit_where_git_cannot() {
     let bare = Tree::bare("installer");
-    bare.refuses(&["apply", "--commit"]).says(&["is in no git repository: there is nothing to commit to\n"]);
+    bare.refuses(&["apply", "--commit"]).says(&["is not in a git repository: there is nothing to commit to\n"]);
 
     let unborn = Tree::bare("installer");
     unborn.git(&["init", "--quiet"]);
-    unborn.refuses(&["apply", "--commit"]).says(&["error: nothing is checked out to commit to: "]);
+    unborn.refuses(&["apply", "--commit"]).says(&["error: there is no commit to build on: "]);
 
     let tree = Tree::new("installer");
     let mut nobody = tree.tool();
@@ -377,8 +377,7 @@ fn locks_that_a_killed_rr_patch_left_are_removed_and_those_of_git_are_not() {
         tree.write(lock, "");
         let path = tree.path(lock);
         let shown = path.display();
-        tree.refuses(&["revert"])
-            .says(&[&format!("error: git's lock `{shown}` is there\n"), &format!("`rm {shown}`\n")]);
+        tree.refuses(&["revert"]).says(&[&format!("error: git's lock `{shown}` exists\n"), &format!("`rm {shown}`\n")]);
         fs::remove_file(path).unwrap();
     }
     tree.rr_patch(&["revert"]).exits(0);
@@ -391,7 +390,7 @@ fn apply_can_be_repeated_after_a_lock_of_git() {
     let before = everything(&tree);
     tree.write(".git/index.lock", "");
     let lock = tree.path(".git/index.lock");
-    tree.refuses(&["apply", "--commit"]).says(&[&format!("git's lock `{0}` is there\n", lock.display())]);
+    tree.refuses(&["apply", "--commit"]).says(&[&format!("git's lock `{0}` exists\n", lock.display())]);
     fs::remove_file(lock).unwrap();
 
     // These locks are met after the files are patched, and everything else is as before.
@@ -404,7 +403,7 @@ fn apply_can_be_repeated_after_a_lock_of_git() {
         let shown = path.display();
         let run = tree.rr_patch(&arguments).exits(1);
         let run = run.says(&[
-            &format!("error: the files are patched, but could not be committed: git's lock `{shown}` is there\n"),
+            &format!("error: the files are patched, but could not be committed: git's lock `{shown}` exists\n"),
             &format!("`rm {shown}`\n"),
             "hint: `rr-patch apply --commit` tries again",
         ]);

@@ -291,7 +291,7 @@ fn what_is_cut_off_is_built_anew() {
         file.set_len(file.metadata().unwrap().len() / 2).unwrap();
     }
     let said = build(&tree, &[]).stderr;
-    assert!(said.contains("cluster-api-provider-aws: it is no whole program: cut off: "), "{said}");
+    assert!(said.contains("cluster-api-provider-aws: it is no whole program: truncated: "), "{said}");
     assert!(said.contains("removed: bin/openshift-install: it is no whole program\n"), "{said}");
     assert_eq!(embedded(&tree), all(DEBUGGABLE));
     // What is no program was left by no build.

@@ -53,7 +53,9 @@ fn demo_records_with_what_rr_patch_record_names_and_says_what_a_replay_lacks() {
     // As one that can replay `true`.
     let rr = folder.path().join("rr");
     let stand_in = recorder::folder().join("rr");
-    write_program(&rr, format!("#!/bin/sh\n[ \"$1\" = replay ] || exec {} \"$@\"\n", stand_in.display()));
+    let asked = folder.path().join("asked");
+    let note = format!("echo \"$*\" >> {}", asked.display());
+    write_program(&rr, format!("#!/bin/sh\n{note}\n[ \"$1\" = replay ] || exec {} \"$@\"\n", stand_in.display()));
     fs::set_permissions(&rr, fs::Permissions::from_mode(0o755)).unwrap();
     let line = format!("{} record -W --wait", rr.display());
     let variables = [("RR_PATCH_RECORD", line.as_str()), ("RR_STAND_IN_LOG", calls.to_str().unwrap())];
@@ -70,6 +72,10 @@ fn demo_records_with_what_rr_patch_record_names_and_says_what_a_replay_lacks() {
     let calls = fs::read_to_string(calls).unwrap();
     let provider = calls.lines().find(|call| call.contains("/cluster-api-provider-aws "));
     assert!(provider.is_some_and(|call| call.contains(" record -W --wait /")), "{calls}");
+    let asked = fs::read_to_string(asked).unwrap();
+    for question in ["--version", "help record", "-W -N"] {
+        assert_eq!(asked.lines().filter(|line| *line == question).count(), 1, "rr {question}:\n{asked}");
+    }
 }
 
 #[test]

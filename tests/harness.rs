@@ -91,7 +91,7 @@ pub fn schema_path(name: &str) -> PathBuf {
 #[track_caller]
 fn is_as_its_schema_says(document: &serde_json::Value) {
     let name = document["schema"].as_str().unwrap_or_else(|| panic!("no schema is named in\n{document:#}"));
-    let Ok(schema) = fs::read(schema_path(name)) else { return };
+    let schema = fs::read(schema_path(name)).unwrap_or_else(|error| panic!("the schema of {name}: {error}"));
     let schema = serde_json::from_slice(&schema).unwrap();
     let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
     let wrong: Vec<String> =
@@ -353,7 +353,7 @@ pub fn command(program: &str) -> Command {
 }
 
 /// What a test may need that not every machine has: the names that [`skip`] and `RR_PATCH_REQUIRE` take.
-pub const NEEDS: [&str; 19] = [
+pub const NEEDS: [&str; 20] = [
     "act",
     "actionlint",
     "cc",              // the C compiler that Go asks for
@@ -371,6 +371,7 @@ pub const NEEDS: [&str; 19] = [
     "readelf",
     "refusing-rr", // an rr that cannot record here; excludes `rr`
     "rr",          // an rr that can record here
+    "task-io",     // a kernel that counts the bytes that a process reads
     "terminal",    // script(1), which makes one
     "xattr",       // a file system with user attributes for temporary files
 ];

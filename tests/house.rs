@@ -133,8 +133,8 @@ const HOMES: [(&str, &[&str]); 36] = [
     ("gimli", &["src/binary/", "src/rr/bundle/elf.rs"]),
     ("git2", &["src/patch/checkout", "src/patch/unified.rs"]),
     ("include_dir", &["src/patch/rules.rs", "src/patch/rules/", "src/commands/demo.rs"]),
-    ("indicatif", &["src/commands/apply.rs", "src/commands/check.rs", "src/commands/traces.rs", "src/builder/"]),
-    ("jiff", &["src/commands/check.rs", "src/provenance.rs", "src/rr/trace/"]),
+    ("indicatif", &["src/ui/progress.rs", "src/builder/"]),
+    ("jiff", &["src/ui/check.rs", "src/provenance.rs", "src/rr/trace/"]),
     ("jsonc_parser", &["src/delve/editor/jsonc.rs"]),
     ("libc", &["src/sys/ffi.rs"]),
     ("libgit2_sys", &["src/sys/ffi.rs"]),
@@ -186,6 +186,75 @@ fn unsafe_code_is_allowed_in_one_file_only() {
     assert!(text("Cargo.toml").contains("\nunsafe_code = \"deny\""));
     let allowing = files("src", ".rs").into_iter().filter(|path| text(path).contains("(unsafe_code)"));
     assert_eq!(allowing.collect::<Vec<_>>(), [Path::new("src/sys/ffi.rs")]);
+}
+
+/// The code of a line, without what stands in its strings.
+fn without_strings(line: &str) -> String {
+    let line = line.replace("\\\\", "").replace("\\\"", "").replace("'\"'", "");
+    line.split('"').step_by(2).collect::<Vec<_>>().join("\"\"")
+}
+
+/// The words of a line of code, each with what stands around it.
+fn words(line: &str) -> impl Iterator<Item = (&str, &str, &str)> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let begin = at + line[at..].find(is_word)?;
+        let end = line[begin..].find(|c| !is_word(c)).map_or(line.len(), |length| begin + length);
+        at = end;
+        Some((&line[..begin], &line[begin..end], &line[end..]))
+    })
+}
+
+/// Whether a word stands where it is declared.
+fn is_declared(before: &str) -> bool {
+    let kinds = ["fn", "struct", "enum", "trait", "type", "const", "static", "mod"];
+    kinds.contains(&before.trim_end().rsplit([' ', '(']).next().unwrap_or_default())
+}
+
+/// Whether a word stands where a function is called or handed on: `name(`, `name::<`, `::name`, or alone as an argument.
+fn is_called(before: &str, after: &str) -> bool {
+    let argument = before.ends_with([',', '(', ' ']) && !before.ends_with("let ") && after.starts_with([')', ',']);
+    after.starts_with('(') || after.starts_with("::<") || before.ends_with("::") || argument
+}
+
+/// By the text alone, so that it sees no use of a name that two functions share as that of one only.
+#[test]
+fn nothing_is_public_that_only_tests_use() {
+    let mut code = Vec::new();
+    for path in files("src", ".rs") {
+        let mut imports = false;
+        for (number, line) in code_before_tests(&path) {
+            let begins = line.trim_start();
+            imports |= begins.starts_with("use ") || begins.starts_with("pub use ");
+            if !imports {
+                code.push((path.clone(), number, without_strings(&line)));
+            }
+            imports &= !line.trim_end().ends_with(';');
+        }
+    }
+    let mut used = BTreeSet::new();
+    for (_, _, line) in &code {
+        for (before, word, after) in words(line).filter(|(before, ..)| !is_declared(before)) {
+            let is_type = word.starts_with(char::is_uppercase);
+            let of_itself =
+                is_type && ["impl ", "for "].iter().any(|head| before.ends_with(head)) && after.starts_with(" {");
+            if (is_type && !of_itself) || is_called(before, after) {
+                used.insert(word);
+            }
+        }
+    }
+    let mut wrong = Vec::new();
+    for (path, number, line) in &code {
+        let heads = ["pub ", "pub(super) ", "pub(crate) "];
+        let Some(declared) = heads.iter().find_map(|head| line.trim_start().strip_prefix(head)) else { continue };
+        // A module is used by its path, and a field is no item.
+        let item = words(declared).find(|(before, ..)| is_declared(before)).filter(|_| !declared.starts_with("mod "));
+        if let Some((_, word, _)) = item.filter(|(_, word, _)| !used.contains(word)) {
+            wrong.push(format!("{}:{number}: `{word}`", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "only tests use these, or nobody:\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -414,6 +483,7 @@ fn tests_that_end_early_are_counted_as_skipped() {
         "= delve() else",
         "= checkers::",
         "= documents(&place",
+        "= bytes_read(tool) else",
         "delve::where_it_replays(",
         "rr_patch_while_busy(",
         "record_on_a_disk_of(",

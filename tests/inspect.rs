@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rr_patch::binary::{self, Facts, Installer};
+use rr_patch::binary::{self, Facts, Installer, Scanned};
 use rr_patch::patch::rules::Options;
 use rr_patch::provenance::{Artefact, Built, Statement, path_of};
 use serde_json::{Value, json};
@@ -51,6 +51,10 @@ impl Programs {
     }
 }
 
+fn embedded(installer: &Path) -> anyhow::Result<Vec<(String, Facts)>> {
+    Scanned::open(installer)?.controllers()
+}
+
 #[test]
 fn inspect_without_a_file_opens_what_the_checkout_built() {
     let built = &patched().root;
@@ -84,7 +88,8 @@ fn inspect_json(path: &Path) -> (i32, Value) {
 fn witness(path: &Path) -> Vec<Value> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/witness.go");
     let run = Run::of(command("go").arg("run").arg(source).arg(path).output().unwrap()).exits(0);
-    run.json().as_array().unwrap().clone()
+    // No document of ours, so without a schema.
+    serde_json::from_str(&run.stdout).unwrap()
 }
 
 /// Asserts that the facts are what the witness says.
@@ -195,10 +200,10 @@ fn inspect_says_of_a_built_installer_what_go_says_of_it_and_of_each_controller()
             _ => agree(name, &program["facts"], witness),
         }
     }
-    let embedded = binary::embedded(&tree.path(INSTALLER)).unwrap();
+    let embedded = embedded(&tree.path(INSTALLER)).unwrap();
     assert_eq!(embedded.len(), 4);
     assert!(embedded.iter().all(|(name, facts)| name.starts_with("cluster-api") && facts.dwarf));
-    assert!(binary::carries_patch(&tree.path(INSTALLER)).unwrap());
+    assert!(Scanned::open(&tree.path(INSTALLER)).unwrap().patch().whole());
 }
 
 #[test]
@@ -211,7 +216,7 @@ fn inspect_finds_the_stripped_controllers_that_a_release_build_left_in_a_debug_b
     run.prints(&[
         "is a recording installer, but 8 things are not in order\n",
         "  cluster-api-provider-azureaso has no debug information: it was linked with `-s -w`, as a release is\n",
-        "    `rr-patch build --clean` builds it anew for debugging\n",
+        "    `rr-patch build --clean` rebuilds it for debugging\n",
     ]);
     let (_, said) = inspect_json(&tree.path(INSTALLER));
     let findings = said["findings"].as_array().unwrap();
@@ -219,7 +224,7 @@ fn inspect_finds_the_stripped_controllers_that_a_release_build_left_in_a_debug_b
 
     // Stripped itself, it still says that it carries the patch.
     tree.run("./hack/build.sh", &[], &[("MODE", "release"), ("TAGS", "release")]).exits(0);
-    assert!(binary::carries_patch(&tree.path(INSTALLER)).unwrap());
+    assert!(Scanned::open(&tree.path(INSTALLER)).unwrap().patch().whole());
     let (_, said) = inspect_json(&tree.path(INSTALLER));
     assert_eq!((&said["recording"], &said["programs"][0]["facts"]["dwarf"]), (&json!(true), &json!(false)));
 }
@@ -328,7 +333,7 @@ fn inspect_of_a_controller_by_itself_says_whether_delve_can_debug_it() {
 #[test]
 fn inspect_of_a_program_that_go_did_not_build_says_so() {
     let run = inspect(Path::new(env!("CARGO_BIN_EXE_rr-patch"))).exits(4);
-    run.prints(&["is neither an installer nor a controller", "rr-patch is no Go program"]);
+    run.prints(&["is neither an installer nor a controller", "rr-patch is not a Go program"]);
 }
 
 #[test]
@@ -346,7 +351,7 @@ fn inspect_refuses_what_is_no_program_and_says_what_it_found() {
     {
         inspect(&programs.write("x.rr-patch.json", text.as_bytes()))
             .refuses()
-            .says(&["no statement of `rr-patch build`"]);
+            .says(&["not a statement of `rr-patch build`"]);
     }
 }
 
@@ -357,13 +362,13 @@ fn inspect_says_of_a_program_that_is_cut_off_that_it_is_wherever_it_ends() {
     for end in [4, 17, 63, 64, 400, 5000, whole.len() / 3, whole.len() - 100] {
         let run = inspect(&programs.write("half", &whole[..end])).exits(1);
         assert!(
-            run.stderr.contains("is no whole ELF program") && run.stderr.contains("hint: "),
+            run.stderr.contains("is not a complete ELF program") && run.stderr.contains("hint: "),
             "{end}: {}",
             run.stderr
         );
     }
     let run = inspect(&programs.write("half", &whole[..whole.len() / 2])).exits(1);
-    run.says(&["cut off: ", &format!("and the file at {}", whole.len() / 2)]);
+    run.says(&["truncated: ", &format!("and the file at {}", whole.len() / 2)]);
 }
 
 #[test]
@@ -416,7 +421,7 @@ fn inspect_finds_the_controllers_among_other_zips_and_chance_signatures() {
     assert_eq!(installer.findings("x", false), [], "what was not built here is not judged");
     let facts: Vec<Option<Facts>> = installer.entries.iter().map(|entry| entry.facts().cloned()).collect();
     assert!(facts.contains(&Some(Facts::of(&program).unwrap())));
-    assert_eq!(binary::embedded(&path).unwrap().len(), 1);
+    assert_eq!(embedded(&path).unwrap().len(), 1);
 
     // Two zips of controllers are both told of.
     let second = zipped(&[("cluster-api-provider-two", &stripped)], "-0q");
@@ -435,8 +440,8 @@ fn inspect_says_of_a_zip_that_lies_about_a_size_what_is_wrong_with_which_control
     let tree = Tree::patched("installer");
     for (claimed, why) in [
         (size - 1, "larger"),
-        (size + 1, &*format!("and it holds {size}")),
-        (0xffff_fff0, "the zip says that it holds 4294967280 bytes"),
+        (size + 1, &*format!("but it has {size}")),
+        (0xffff_fff0, "the zip says that it has 4294967280 bytes"),
     ] {
         let mut lying = honest.clone();
         for at in [22, directory + 24] {
@@ -446,7 +451,7 @@ fn inspect_says_of_a_zip_that_lies_about_a_size_what_is_wrong_with_which_control
         let path = installer_with(&tree, &[("cluster-api.zip", &lying)]);
         let run = inspect(&path).exits(4);
         run.prints(&["but 1 thing is not in order", "  cluster-api cannot be used: ", why]);
-        let error = binary::embedded(&path).unwrap_err();
+        let error = embedded(&path).unwrap_err();
         assert!(error.to_string().contains("`cluster-api` inside"), "{error}");
     }
 
@@ -460,7 +465,7 @@ fn inspect_says_of_a_zip_that_lies_about_a_size_what_is_wrong_with_which_control
     // A program that was cut off before it was packed.
     let half = zipped(&[("cluster-api", &program[..program.len() / 2])], "-1q");
     let run = inspect(&installer_with(&tree, &[("cluster-api.zip", &half)])).exits(4);
-    run.prints(&["  cluster-api cannot be used: cut off: "]);
+    run.prints(&["  cluster-api cannot be used: truncated: "]);
     let text = zipped(&[("cluster-api", b"#!/bin/sh\n")], "-1q");
     let run = inspect(&installer_with(&tree, &[("cluster-api.zip", &text)])).exits(4);
     run.prints(&["  cluster-api is no ELF program\n"]);
@@ -504,7 +509,7 @@ fn inspect_verifies_the_statement_beside_an_installer_and_says_when_the_two_disa
     fs::write(&statement, told.to_string()).unwrap();
     inspect(&path).exits(4).prints(&["  cluster-api is not what `openshift-install.rr-patch.json` describes"]);
     fs::write(&statement, "{}").unwrap();
-    inspect(&path).exits(4).prints(&["is no statement of `rr-patch build`", "move `"]);
+    inspect(&path).exits(4).prints(&["is not a statement of `rr-patch build`", "move `"]);
 
     // The statement by itself says what it says, and that nothing was verified.
     state(&path);

@@ -25,6 +25,7 @@ mod doctor;
 mod durability;
 mod end_to_end;
 mod engines;
+mod facts;
 mod house;
 mod objects;
 mod overlay;

@@ -155,11 +155,11 @@ fn revisions_are_found_by_every_name_that_git_takes() {
             0 => assert_eq!(found.json()["revisions"][0]["commit"], resolved.stdout.trim(), "{name}"),
             _ => {
                 assert_eq!(found.json()["kind"], "refused", "{name}");
-                found.exits(3).says(&[&format!("error: `{name}` is no revision of `"), "nothing was written"]);
+                found.exits(3).says(&[&format!("error: `{name}` is not a revision of `"), "nothing was written"]);
             }
         }
     }
     for name in ["nothing", "main~9", "main^2", "HEAD:pkg", "abcdef0", ""] {
-        tree.refuses(&["check", "--rev", name]).says(&[&format!("error: `{name}` is no revision of `")]);
+        tree.refuses(&["check", "--rev", name]).says(&[&format!("error: `{name}` is not a revision of `")]);
     }
 }

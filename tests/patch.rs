@@ -235,8 +235,8 @@ fn apply_mode_patch_on_an_older_shape_is_refused_with_the_hint_that_structural_c
             &format!("  `{PROCESS}`: `@@ -"),
             " of the patch): expected:\n    | ",
             "\n    nearest: line ",
-            &format!("  `{PROCESS_UNIX}` is not there"),
-            "hint: the structural changes fit here: `rr-patch apply` without a patch makes them\n",
+            &format!("  `{PROCESS_UNIX}` does not exist"),
+            "hint: the structural changes fit these sources: run `rr-patch apply` without a patch\n",
         ]);
         assert!(!tree.path(STATE).exists());
     }

@@ -236,8 +236,7 @@ fn patch_in_the_words_of_other_tools_is_applied_as_git_does() {
     }
     as_git_does(&tree, "--- docs/two.txt\n+++ docs/two.txt\n@@ -1,2 +0,0 @@\n-1\n-2\n", &["-p0"]);
     fs::write(tree.beside("the.patch"), "--- docs/two.txt\n+++ docs/two.txt\n@@ -0,0 +1 @@\n+1\n").unwrap();
-    tree.refuses(&["apply", "--patch", "../the.patch", "-p0"])
-        .says(&["`docs/two.txt` is there already, where line 1 "]);
+    tree.refuses(&["apply", "--patch", "../the.patch", "-p0"]).says(&["`docs/two.txt` exists already, but line 1 "]);
 }
 
 #[test]
@@ -285,12 +284,12 @@ fn patch_with_another_number_of_folders_is_refused_with_the_p_that_fits() {
         let patch = format!("--- {name}\n+++ {name}\n@@ -1,2 +1,2 @@\n-line 1\n+line one\n line 2\n");
         fs::write(tree.beside("the.patch"), patch).unwrap();
         tree.refuses(&["apply", "--patch", "../the.patch", "-p", given])
-            .says(&["is not there, which line 1 of the patch", "hint: `docs/notes.txt` is there: try `-p "])
+            .says(&["does not exist, but line 1 of the patch", "hint: `docs/notes.txt` exists: try `-p "])
             .says(&[&format!("try `-p {fits}`\n")]);
         tree.rr_patch(&["diff", "--patch", "../the.patch", "-p", fits]).exits(0);
     }
     tree.refuses(&["apply", "--patch", "../the.patch", "-p", "9"])
-        .says(&["which has no 9 folders to strip, in line 1\n", "hint: `-p 4` takes fewer folders"]);
+        .says(&["which has no 9 folders to strip, in line 1\n", "hint: `-p 4` strips fewer folders"]);
 }
 
 #[test]
@@ -444,7 +443,7 @@ fn patch_renames_and_copies_files_as_git_does() {
     tree.refuses(&["apply", "--patch", "../the.patch", "-p3"]);
     fs::write(tree.beside("the.patch"), below).unwrap();
     tree.refuses(&["apply", "--patch", "../the.patch"])
-        .says(&["`x/docs/notes.txt` is not there, which line 1 ", "hint: `docs/notes.txt` is there: try `-p 2`\n"]);
+        .says(&["`x/docs/notes.txt` does not exist, but line 1 ", "hint: `docs/notes.txt` exists: try `-p 2`\n"]);
 }
 
 #[test]

@@ -197,7 +197,7 @@ fn patch_names_that_go_through_a_symlink_are_refused() {
             refused(&tree, patch).says(&[
                 &format!("error: `{name}` goes through the symlink `{link}`\n"),
                 &format!("  found: `{link}` -> `"),
-                "hint: let the patch name the file by its own path\n",
+                "hint: use the file's real path in the patch\n",
             ]);
         }
         // diff looks at the same files.
@@ -211,8 +211,7 @@ fn patch_that_moves_or_copies_onto_a_file_is_refused() {
     let tree = tree_with_notes();
     for (words, to) in [("rename", "hack/build.sh"), ("copy", "hack/build.sh"), ("copy", NOTES)] {
         let patch = format!("diff --git a/{NOTES} b/{to}\n{words} from {NOTES}\n{words} to {to}\n");
-        refused(&tree, patch)
-            .says(&[&format!("`{to}` is there already, where line 1 of the patch wants to put a file\n")]);
+        refused(&tree, patch).says(&[&format!("`{to}` exists already, but line 1 of the patch adds it\n")]);
     }
     refused(&tree, format!("diff --git a/{NOTES} b/docs\nrename from {NOTES}\nrename to docs\n"))
         .says(&["error: `docs` is not a regular file\n", "  found: a folder\n"]);
@@ -369,7 +368,7 @@ fn patch_that_would_run_two_lines_together_is_refused() {
     }
     let hunk = format!("@@ -4,2 +4,3 @@\n line 4\n line 5\n+x\n{no_newline}");
     refused(&tree, format!("--- a/{NOTES}\n+++ b/{NOTES}\n{hunk}")).says(&[
-        "nearest: line 4, where 2 of them stand; the patch ends the file without a newline there, and it goes on\n",
+        "nearest: line 4, where 2 of them match; the patch ends the file there without a newline, but the file continues\n",
     ]);
 }
 
@@ -386,8 +385,8 @@ fn patch_hunks_out_of_order_or_over_one_another_are_refused() {
         for name in [NOTES, "docs/twice.txt"] {
             let patch = format!("--- a/{name}\n+++ b/{name}\n{}{}", hunk(above, "x"), hunk(below, "y"));
             refused(&tree, patch).says(&[
-                "cannot be applied: a hunk that is not below the one before it in line 8\n",
-                "expected: hunks in the order of the file, none over another\n",
+                "cannot be applied: a hunk that is not after the previous one in line 8\n",
+                "expected: hunks in the order of the file, without overlaps\n",
             ]);
         }
     }
@@ -400,7 +399,7 @@ fn patch_hunks_out_of_order_or_over_one_another_are_refused() {
 fn patch_hunks_whose_counts_lie_are_refused() {
     let tree = tree_with_notes();
     let body = " line 1\n+hostile\n line 2\n line 3\n";
-    let lies = ["a line more than its hunk has in line ", "a hunk that ends too early in line 3\n"];
+    let lies = ["more lines than the hunk's header says in line ", "a hunk that ends too early in line 3\n"];
     let [more, early] = lies;
     let unread = "a hunk's header that cannot be read in line 3\n";
     for (header, says) in [
@@ -510,10 +509,10 @@ fn patch_with_very_many_hunks_or_files_is_refused_for_the_first_few() {
         text + &format!("diff --git a/{name} b/{name}\nold mode 100644\nnew mode 100755\n")
     });
     for (patch, says) in [
-        (deep, "d/19` is not there, which line 58 of the patch wants to change\n  and more\n"),
+        (deep, "d/19` does not exist, but line 58 of the patch changes it\n  and more\n"),
         (format!("--- a/{NOTES}\n+++ b/{NOTES}\n{hunks}"), "`@@ -20 +20 @@` (line 60 of the patch): expected:"),
         (files.clone() + &files, "changes `docs/0` twice, in lines 1 and 60001 of it"),
-        (files, "`docs/19` is not there, which line 58 of the patch wants to change\n  and more\n"),
+        (files, "`docs/19` does not exist, but line 58 of the patch changes it\n  and more\n"),
     ] {
         fs::write(tree.beside("the.patch"), patch).unwrap();
         tree.refuses(&["apply", "--patch", "../the.patch"]).says(&[says]);
@@ -566,7 +565,8 @@ fn patch_headers_that_contradict_themselves_are_refused() {
     let tree = tree_with_notes();
     let head = |a: &str, b: &str| format!("diff --git {a} {b}\n");
     let same = head("a/docs/notes.txt", "b/docs/notes.txt");
-    let other = "cannot be applied: other names than below it in line 1\n  expected: the names of `---` and `+++`\n";
+    let other = "cannot be applied: names that differ from those below it in line 1\n  \
+                 expected: the names of `---` and `+++`\n";
     for (patch, says) in [
         // A change of a mode that belongs to another file than the hunks.
         (head("a/hack/build.sh", "b/hack/build.sh") + "old mode 100644\nnew mode 100755\n" + &of(NOTES), other),
@@ -584,26 +584,32 @@ fn patch_headers_that_contradict_themselves_are_refused() {
             same.clone() + "new file mode 100644\ndeleted file mode 100644\n",
             "a file that is new and deleted in line 1\n",
         ),
-        (same.clone() + "rename from docs/notes.txt\n" + &of(NOTES), "a file that moves with one name in line 1\n"),
-        (same.clone() + "copy to docs/notes.txt\n", "a file that moves with one name in line 1\n"),
+        (
+            same.clone() + "rename from docs/notes.txt\n" + &of(NOTES),
+            "a file that moves with only one name in line 1\n",
+        ),
+        (same.clone() + "copy to docs/notes.txt\n", "a file that moves with only one name in line 1\n"),
         (same.clone(), "a file that does not change in line 1\n"),
         (same.clone() + "old mode 100644\n", "a file that does not change in line 1\n"),
         (same + "--- /dev/null\n+++ /dev/null\n" + HUNK, "`/dev/null` on both sides in line 1\n"),
-        (head("a/b c", "d"), "names that cannot be told apart in line 1\n"),
-        (head("a/x", "b/y") + "new mode 100755\n", "names that cannot be told apart in line 1\n"),
+        (head("a/b c", "d"), "ambiguous names in line 1\n"),
+        (head("a/x", "b/y") + "new mode 100755\n", "ambiguous names in line 1\n"),
         (String::from("--- /dev/null\n+++ /dev/null\n") + HUNK, "`/dev/null` on both sides in line 1\n"),
         (String::from("--- a/docs/notes.txt\n+++ b/docs/notes.txt\n"), "a file without a hunk in line 1\n"),
         (head("a/x", "b/x") + "new file mode 100644\n--- /dev/null\n+++ b/x\n", "a file without a hunk in line 1\n"),
         (
             head("a/x", "b/x") + "copy from docs/notes.txt\ncopy to docs/new.txt\n",
-            "other names than below it in line 1\n",
+            "names that differ from those below it in line 1\n",
         ),
         (
             head("a/docs/notes.txt", "b/x") + "copy from docs/notes.txt\ncopy to docs/new.txt\n",
-            "other names than below it in line 1\n",
+            "names that differ from those below it in line 1\n",
         ),
-        (head("\"a/x\"", "b/y") + "rename from docs/notes.txt\nrename to y\n", "other names than below it in line 1\n"),
-        (HUNK.to_owned(), "a hunk of no file in line 1\n"),
+        (
+            head("\"a/x\"", "b/y") + "rename from docs/notes.txt\nrename to y\n",
+            "names that differ from those below it in line 1\n",
+        ),
+        (HUNK.to_owned(), "a hunk without a file name in line 1\n"),
         // What another line parts belongs to no file, or to another one.
         (
             head("a/hack/build.sh", "b/hack/build.sh") + "2iff --git a/x b/x\nnew mode 100755\n",

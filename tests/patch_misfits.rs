@@ -46,25 +46,25 @@ fn patch_misfit_names_file_hunk_line_expected_lines_the_nearest_place_and_what_d
         "error: `the.patch` does not fit these sources\n",
         "  `docs/notes.txt`: `@@ -4,5 +4,6 @@` (line 7 of the patch): expected:\n",
         "    | line 4\n    | line 5\n    | line five and a half\n    | line 6\n    | \n",
-        "    nearest: line 4, where 2 of them stand; line 6 is `line 6`\n",
+        "    nearest: line 4, where 2 of them match; line 6 is `line 6`\n",
     ]);
     for (hunk, says) in [
         // Moved, and changed there.
         (
             "@@ -4,3 +4,3 @@\n line 20\n-line 21b\n+x\n line 22\n",
-            "nearest: line 20, where 2 of them stand; line 21 is `line 21`\n",
+            "nearest: line 20, where 2 of them match; line 21 is `line 21`\n",
         ),
         (
             "@@ -4,3 +4,3 @@\n   line 20\n-line 21\n+x\n \tline 22\n",
-            "nearest: line 20, where 3 of them stand; line 20 differs in white space only\n",
+            "nearest: line 20, where 3 of them match; line 20 differs in white space only\n",
         ),
         (
             "@@ -4,3 +4,3 @@\n line 20\r\n-line 21\r\n+x\r\n line 22\r\n",
-            "nearest: line 20, where 3 of them stand; line 20 ends in another way (CR LF, or no newline)\n",
+            "nearest: line 20, where 3 of them match; line 20 has another line end (CR LF, or no newline)\n",
         ),
         (
             "@@ -29,3 +29,3 @@\n line 29\n line 30\n-line 31\n+x\n",
-            "nearest: line 29, where 2 of them stand; the file ends there\n",
+            "nearest: line 29, where 2 of them match; the file ends there\n",
         ),
         (
             "@@ -4,2 +4,2 @@\n nothing\n-like it\n+x\n",
@@ -77,7 +77,7 @@ fn patch_misfit_names_file_hunk_line_expected_lines_the_nearest_place_and_what_d
     let long: String = (1..40).map(|number| [" line ", &number.to_string(), "\n"].concat()).collect();
     let run = refused(&tree, of_notes(&format!("@@ -1,39 +1,40 @@\n{long}+x\n")));
     run.says(&[
-        "    | line 12\n    | … and 27 more lines\n    nearest: line 1, where 30 of them stand; the file ends there\n",
+        "    | line 12\n    | … and 27 more lines\n    nearest: line 1, where 30 of them match; the file ends there\n",
     ]);
 }
 
@@ -93,15 +93,15 @@ fn patch_names_every_hunk_and_file_that_does_not_fit() {
     assert_eq!(
         lines,
         [
-            "  `docs/none.txt` is not there, which line 1 of the patch wants to change",
+            "  `docs/none.txt` does not exist, but line 1 of the patch changes it",
             "  `docs/notes.txt`: `@@ -3,2 +3,2 @@` (line 8 of the patch): expected:",
             "  `docs/notes.txt`: `@@ -20,2 +20,2 @@` (line 16 of the patch): expected:",
-            "  `docs/other.txt` is there already, where line 20 of the patch wants to put a file",
+            "  `docs/other.txt` exists already, but line 20 of the patch adds it",
         ]
     );
     let deleted = "--- a/docs/notes.txt\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-line 1\n-line 2\n";
     refused(&tree, deleted)
-        .says(&["`docs/notes.txt`: line 1 of the patch deletes it, but it holds more than the patch knows\n"]);
+        .says(&["`docs/notes.txt`: line 1 of the patch deletes it, but it has lines that the patch does not have\n"]);
 }
 
 #[test]
@@ -125,13 +125,13 @@ fn patch_hunk_without_context_is_refused() {
     let tree = tree_with_notes();
     for hunk in ["@@ -4,0 +5 @@\n+x\n", "@@ -0,0 +1,2 @@\n+x\n+y\n", "@@ -30,0 +31 @@\n+x\n"] {
         let patch = format!("diff --git a/{NOTES} b/{NOTES}\n{}", of_notes(hunk));
-        refused(&tree, patch).says(&["it has no line to hold on to: make the patch with context lines\n"]);
+        refused(&tree, patch).says(&["it has no context lines: make the patch with some\n"]);
     }
 }
 
 #[test]
 fn patch_that_is_applied_already_is_refused_with_a_hint() {
-    let hint = "hint: it seems to be applied already: backwards it fits\n";
+    let hint = "hint: it seems to be applied already: the reversed patch fits\n";
     let tree = tree_with_notes();
     let adding = "--- /dev/null\n+++ b/docs/new.txt\n@@ -0,0 +1,2 @@\n+1\n+2\n";
     let change = of_notes("@@ -1,3 +1,3 @@\n line 1\n-line 2\n+x\n line 3\n@@ -9,2 +9,3 @@\n line 9\n+y\n line 10\n");
@@ -173,10 +173,10 @@ fn patch_that_leaves_no_go_is_refused_where_there_was_go_before() {
     let hunk = "@@ -2,4 +2,5 @@\n \n func One() int {\n+\tif true {\n \treturn 1\n }\n";
     let patch = format!("--- a/{name}\n+++ b/{name}\n{hunk}");
     refused(&tree, &patch).says(&[
-        "hint: the structural changes fit here",
+        "hint: the structural changes fit these sources",
         &format!("error: with the patch, `{name}:7:1` is not valid Go\n"),
         "  found: `}` is missing\n",
-        "hint: a hunk may have found a wrong place",
+        "hint: a hunk may fit in the wrong place",
     ]);
     refused(&tree, "--- /dev/null\n+++ b/pkg/new.go\n@@ -0,0 +1 @@\n+packag new\n")
         .says(&["error: with the patch, `pkg/new.go:1:"]);

@@ -33,7 +33,7 @@ fn commands_refuse_a_git_file_that_leads_nowhere() {
     refused_everywhere(
         &tree,
         &[
-            &format!("error: the git folder of `{}` cannot be read: it is a file that says", tree.root().display()),
+            &format!("error: the git folder of `{}` cannot be read: it is a file that contains", tree.root().display()),
             "`gitdir: /nowhere/installer.git`",
             "hint: `git -C ",
         ],
@@ -69,7 +69,7 @@ fn commands_refuse_a_head_and_a_config_that_make_no_sense() {
 fn commands_refuse_a_git_folder_that_lacks_a_part() {
     let tree = Tree::new("installer");
     fs::rename(tree.path(".git/objects"), tree.beside("objects")).unwrap();
-    refused_everywhere(&tree, &["but not all that a repository needs\n"]);
+    refused_everywhere(&tree, &["but lacks other parts of a repository\n"]);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn commands_refuse_a_damaged_git_folder_below_another_checkout() {
     tree.write("third_party/installer/.git", "gitdir: ../nowhere\n");
     for arguments in COMMANDS {
         let run = tree.rr_patch_in("third_party/installer", arguments).refuses();
-        run.says(&["third_party/installer` cannot be read: it is a file that says `gitdir: ../nowhere`\n"]);
+        run.says(&["third_party/installer` cannot be read: it is a file that contains `gitdir: ../nowhere`\n"]);
     }
     assert!(!tree.path(".git/rr-patch").exists());
 }

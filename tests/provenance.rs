@@ -9,13 +9,17 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use rr_patch::binary::{self, Facts};
-use rr_patch::provenance::{self, Artefact, Built, Kept, Overlaid, Phase, Statement, statement};
+use rr_patch::provenance::{self, Artefact, Built, Kept, Overlaid, Phase, Statement};
 use serde_json::{Value, json};
 
 use crate::checkers;
 use crate::harness::command;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+fn statement(built: &Built) -> Value {
+    json!(Statement::new(built))
+}
 
 fn schema() -> jsonschema::Validator {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slsa-provenance.schema.json");

@@ -219,7 +219,7 @@ fn record_ends_with_4_when_a_trace_is_lost_or_nothing_was_recorded() {
 
     let place = Place::new("aws");
     let run = place.run(&[repo()], &[("RR_PATCH_RECORD", "env FIXTURE_NOT_RECORDED=1")]).refuses();
-    assert!(run.stderr.contains("does not answer as rr does"), "{}", run.stderr);
+    assert!(run.stderr.contains("does not behave like rr"), "{}", run.stderr);
     let plain = Place::new("none");
     let script = plain.path("openshift-install");
     copy(Path::new("/bin/true"), &script);
@@ -316,22 +316,22 @@ fn record_answers_a_second_request_with_what_is_lost_and_only_a_later_third_ends
     let mut session = Session::start(place.record(&[repo()], &[HOLD, slow]));
     session.until("Holding for");
     session.signal("INT");
-    session.until("asking again tells what would be lost");
+    session.until("another request shows what an immediate end would lose");
     for _ in 0..3 {
         session.signal("INT");
         std::thread::sleep(Duration::from_millis(300));
     }
-    session.until("asked a third time");
+    session.until("a third request");
     let said = session.said();
     assert!(said.contains(&format!("still being recorded: {AWS}")), "{said}");
-    assert_eq!(said.matches("asked a third time").count(), 1, "impatience is not answered again: {said}");
-    assert!(!said.contains("ending the controllers"), "nor carried out: {said}");
+    assert_eq!(said.matches("a third request").count(), 1, "impatience is not answered again: {said}");
+    assert!(!said.contains("killing the controllers now"), "nor carried out: {said}");
     session.until("ended with signal: killed");
     std::thread::sleep(Duration::from_secs(2));
     session.signal("INT");
-    session.until("ending the controllers where they are");
+    session.until("killing the controllers now");
     let said = session.ends(130);
-    assert!(said.contains("the installer has not ended by itself, and is killed"), "{said}");
+    assert!(said.contains("the installer did not end by itself, and is killed"), "{said}");
     assert!(said.contains("with signal 9 (SIGKILL)"), "{said}");
     place.leaves_complete(&[AWS]);
 }
@@ -344,14 +344,14 @@ fn record_closes_the_traces_of_a_third_request_while_controllers_still_run() {
     session.until("Holding for");
     // Each one when the one before was answered: two at once are one.
     session.signal("INT");
-    session.until("asking again tells what would be lost");
+    session.until("another request shows what an immediate end would lose");
     session.signal("INT");
-    session.until("asked a third time");
+    session.until("a third request");
     std::thread::sleep(Duration::from_millis(2100));
     session.signal("INT");
     session.until("ended with signal: killed");
     let said = session.ends(130);
-    assert!(said.contains("ending the controllers where they are"), "{said}");
+    assert!(said.contains("killing the controllers now"), "{said}");
     assert!(said.contains("aws infrastructure provider (pid") && said.contains("ended with signal: killed"), "{said}");
     place.leaves_complete(&[AWS]);
 }
@@ -435,7 +435,7 @@ fn record_on_a_terminal_lets_one_ctrl_c_through_and_shields_the_installer_from_t
     let (mut session, mut keys) = on_a_terminal(&place, &[HOLD, slow]);
     session.until("Holding for");
     keys.write_all(b"\x03").unwrap();
-    session.until("asking again tells what would be lost");
+    session.until("another request shows what an immediate end would lose");
     for _ in 0..3 {
         keys.write_all(b"\x03").unwrap();
         std::thread::sleep(Duration::from_millis(200));
@@ -444,7 +444,7 @@ fn record_on_a_terminal_lets_one_ctrl_c_through_and_shields_the_installer_from_t
     keys.write_all(b"a line\n").unwrap();
     let said = session.ends(0);
     assert_eq!(said.matches("Got signal").count(), 1, "{said}");
-    assert!(said.contains("asked a third time"), "{said}");
+    assert!(said.contains("a third request"), "{said}");
     // A second SIGINT would have ended the installer at once, with 1.
     assert!(said.contains("the installer ended, as it was asked to, with exit status 8"), "{said}");
     assert!(said.contains("the shell read a line"), "the terminal is the shell's again: {said}");
@@ -648,7 +648,7 @@ fn record_stops_the_installer_and_closes_the_traces_before_the_disk_is_full() {
     let Some((run, traces)) = record_on_a_disk_of("32m", &["--min-free", "0"], &variables) else { return };
     assert_eq!(traces, [(AWS.to_owned(), Trace::Incomplete)], "{}", run.stderr);
     // There is no room for the sidecar either, and the report comes all the same.
-    run.exits(4).says(&["cannot note in `cluster-api-provider-aws-0` how it was made"]).prints(&["of which 0 can be"]);
+    run.exits(4).says(&["cannot write the sidecar of `cluster-api-provider-aws-0`"]).prints(&["of which 0 can be"]);
 
     let (run, traces) = record_on_a_disk_of("128m", &["--min-free", "64MiB"], &[GROWS]).unwrap();
     assert_eq!(traces, [(AWS.to_owned(), Trace::Complete)], "{}", run.stderr);
@@ -674,7 +674,7 @@ fn record_ends_the_controllers_where_they_are_when_the_disk_is_almost_full() {
     let arguments = ["--min-free", "64MiB", "--format", "json"];
     let Some((run, traces)) = record_on_a_disk_of("128m", &arguments, &[GROWS, stubborn]) else { return };
     assert_eq!(traces, [(AWS.to_owned(), Trace::Complete)], "{}", run.stderr);
-    let run = run.exits(4).says(&["(--min-free): ending the controllers where they are; rr closes their traces\n"]);
+    let run = run.exits(4).says(&["(--min-free): killing the controllers now; rr closes their traces\n"]);
     let document = run.json();
     let free = document["stopped_with_bytes_free"].as_u64().unwrap();
     assert!((1 << 20..64 << 20).contains(&free), "{free}");

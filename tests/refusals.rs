@@ -73,7 +73,7 @@ fn apply_refuses_a_checkout_that_git_does_not_trust() {
         return;
     }
     tree.refuses(&["apply"])
-        .says(&["error: git does not trust `", "hint: if you do: `git config --global --add safe.directory "]);
+        .says(&["error: git does not trust `", "hint: if you trust it: `git config --global --add safe.directory "]);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn apply_root_refuses_what_is_no_installer_below_the_top() {
         tree.refuses(&["apply", "--root", root]).says(&[
             "is not an installer checkout\n",
             "expected: a folder `pkg/clusterapi` in it\n",
-            "hint: `--root` takes the installer's folder as seen from the top of the checkout\n",
+            "hint: `--root` takes the installer's folder, relative to the top of the checkout\n",
         ]);
     }
     // One that is an installer, but in no folder of this checkout.
@@ -179,7 +179,7 @@ fn apply_refuses_a_symlink_where_a_file_should_be() {
             tree.refuses(&["apply"]).says(&[
                 &format!("error: `{file}` is a symlink, where a file should be\n"),
                 &format!("  found: `{file}` -> `{target}`\n"),
-                "hint: put the file itself there",
+                "hint: replace the link by the file",
             ]);
         }
     }
@@ -239,7 +239,7 @@ fn apply_refuses_a_file_of_the_users_where_one_would_be_added() {
     tree.write(ADDED, "package process\n\n// mine\n");
     for arguments in [&["apply"][..], &["apply", "--dry-run"], &["diff"]] {
         tree.refuses(arguments).says(&[
-            &format!("error: `{ADDED}` is there already, where a file would be added\n"),
+            &format!("error: `{ADDED}` exists already, but rr-patch would add it\n"),
             "found: a file that rr-patch's journal does not know\n",
             &format!("hint: if it is left over from an earlier patch, remove it: `rm {ADDED}`\n"),
         ]);
@@ -620,7 +620,7 @@ fn apply_refuses_our_own_changes_without_a_journal_and_without_their_added_file(
     // What the hint says helps, but for the added files.
     tree.git(&["checkout", "--quiet", "--", "pkg/clusterapi"]);
     tree.refuses(&["apply"]).says(&[
-        "is there already, where a file would be added\n",
+        "exists already, but rr-patch would add it\n",
         "hint: if it is left over from an earlier patch, remove it: `rm ",
     ]);
 }
@@ -661,8 +661,8 @@ fn every_command_refuses_a_damaged_journal() {
         ("it has no first line", |journal| journal[..40].to_vec()),
         ("expected", |journal| [b"garbage\n", &journal[..]].concat()),
         ("missing field", |_| b"{\"format\": 1, \"tool\": \"0.1.0\"}\n".to_vec()),
-        ("it is cut short", |journal| journal[..journal.len() - 1].to_vec()),
-        ("it is cut short", |journal| journal[..=journal.iter().position(|&b| b == b'\n').unwrap()].to_vec()),
+        ("it is truncated", |journal| journal[..journal.len() - 1].to_vec()),
+        ("it is truncated", |journal| journal[..=journal.iter().position(|&b| b == b'\n').unwrap()].to_vec()),
         ("a file in it does not have the hash that it should have", |mut journal| {
             let last = journal.len() - 2;
             journal[last] ^= 1;
@@ -707,7 +707,7 @@ fn refuses_while(what: &str, command: &[&str]) {
     for arguments in [&["apply"][..], &["apply", "--dry-run"], &["apply", "--controllers", "all"]] {
         tree.refuses(arguments).says(&[
             &format!("error: a {what} is in progress in `{}`\n", tree.root().display()),
-            &format!("hint: end it first: `git {what} --continue` or `git {what} --abort`\n"),
+            &format!("hint: finish it first: `git {what} --continue` or `git {what} --abort`\n"),
         ]);
     }
     assert!(!tree.path(STATE).exists());

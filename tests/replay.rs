@@ -224,7 +224,7 @@ fn replay_ends_the_rr_that_an_old_delve_leaves_behind() {
     let mut server = desk.serve(&[], &[("DLV_STAND_IN", "leaves-rr")]);
     server.address();
     kill("INT", server.child.id());
-    server.ends(0).says(&["ended what Delve had left behind: rr ("]);
+    server.ends(0).says(&["ended processes that Delve left behind: rr ("]);
 }
 
 #[test]
@@ -417,7 +417,7 @@ fn replay_says_who_has_the_port() {
     let port = taken.local_addr().unwrap().port().to_string();
     let run = desk.run(&["--port", &port], &[]).exits(1);
     let holder = format!("(pid {})", std::process::id());
-    run.says(&[&format!("error: port {port} is taken"), &holder, "hint: `--port 0` takes any that is free"]);
+    run.says(&[&format!("error: port {port} is taken"), &holder, "hint: `--port 0` chooses a free port"]);
     // Taken between our look and Delve's own.
     let said = [("DLV_STAND_IN", "says:couldn't start listener: listen tcp 127.0.0.1:1: bind: address already in use")];
     desk.run(&["--port", "0"], &said).exits(1).says(&["is taken", "hint: `--port 0`"]);
@@ -438,10 +438,13 @@ fn replay_listens_elsewhere_only_when_told_and_warns_of_it() {
 fn replay_does_not_begin_with_a_trace_that_cannot_be_replayed() {
     let desk = Desk::new();
     let cases = [
-        ("cluster-api-provider-aws-1", "rr was killed or died before it closed the trace"),
-        ("cluster-api-provider-azure-0", "rr gave up as it started"),
+        ("cluster-api-provider-aws-1", "rr was killed or crashed before it closed the trace"),
+        ("cluster-api-provider-azure-0", "rr failed at its start"),
         ("no-such-program-0", "its program could not be started"),
-        ("../gone/cluster-api-provider-vsphere-0", "cluster-api-provider-vsphere` is gone, and rr kept only its path"),
+        (
+            "../gone/cluster-api-provider-vsphere-0",
+            "cluster-api-provider-vsphere` is missing, and the trace has only its path",
+        ),
     ];
     for (trace, why) in cases {
         let run = desk.run(&[trace], &[]).exits(1);
@@ -457,7 +460,7 @@ fn replay_says_that_rr_or_delve_is_missing() {
     let only = |folder: &Path| [("PATH", folder.to_str().unwrap().to_owned())];
     let without_rr = only(debugger::folder());
     let run = desk.run(&[], &[("PATH", &without_rr[0].1)]).exits(1);
-    run.says(&["the recorder `rr` was not found in PATH", "Delve has no command `replay` where `rr` is not in PATH"]);
+    run.says(&["the recorder `rr` was not found in PATH", "Delve has no command `replay` if `rr` is not in PATH"]);
     let without_delve = only(recorder::folder());
     let run = desk.run(&[], &[("PATH", &without_delve[0].1)]).exits(1);
     run.says(&["Delve (`dlv`) was not found in PATH", "hint: `rr-patch doctor` says how to install it"]);
@@ -494,7 +497,7 @@ fn replay_adds_w_for_a_trace_that_was_recorded_with_software_counters() {
     let variables = [("RR_STAND_IN_COUNTERS", "hardware"), ("DELVE_RR_REPLAY_FLAGS", "-W")];
     desk.run(&["--port", "0"], &variables)
         .exits(1)
-        .says(&["delve: Invalid option -W", "error: rr 5.9.0 cannot count in software"]);
+        .says(&["delve: Invalid option -W", "error: rr 5.9.0 has no software counters"]);
 }
 
 #[test]
@@ -517,17 +520,17 @@ fn replay_meets_what_rr_and_delve_say_with_the_cause() {
     let by_rr = [
         (
             "[FATAL src/ReplaySession.cc:252:ReplaySession()] Trace was recorded on a machine that defines ticks differently\nto this machine; replay will not work.",
-            "error: the trace was recorded with software counters, and rr was not told to use them",
+            "error: the trace was recorded with software counters, but rr was started without -W",
             "hint: set DELVE_RR_REPLAY_FLAGS=-W",
         ),
         (
             "Trace was recorded on a machine with different CPUID values and CPUID faulting is not enabled; replay will not work.",
-            "error: the trace was recorded on a CPU that differs from this one",
+            "error: the trace was recorded on a CPU with other CPUID values",
             "hint: replay it on the machine that recorded it",
         ),
         (
             "[FATAL src/util.cc:1:stat()] Failed to stat /i/aws: replay is impossible",
-            "error: `/i/aws` is gone, and the trace has no copy of it",
+            "error: `/i/aws` is missing, and the trace has no copy of it",
             "hint: put the same file back",
         ),
         (
@@ -543,7 +546,7 @@ fn replay_meets_what_rr_and_delve_say_with_the_cause() {
     }
     let by_delve = [
         ("rr needs /proc/sys/kernel/perf_event_paranoid <= 1, but it is 2", "at 1 or less, and it is 2", "sysctl -w"),
-        ("Failed to parse debugger request", "does not understand what rr 5.9.0 prints", "go install"),
+        ("Failed to parse debugger request", "does not understand the output of rr 5.9.0", "go install"),
         ("a word that nobody knows", "Delve could not open the trace", "rr-patch doctor"),
     ];
     for (said, error, hint) in by_delve {

@@ -370,9 +370,9 @@ fn a_killed_revert_of_edited_files_leaves_no_second_copy_of_the_edits() {
 fn a_journal_is_believed_only_on_paths_and_modes_that_a_plan_can_have() {
     let file = |path: &str| format!("{{\"path\":\"{path}\",\"before\"");
     for (old, new, why) in [
-        (file(PROCESS), file("../../../../../../../../outside/process.go"), "is no path of a plan"),
-        (file(SYSTEM), file(".git/hooks/post-commit"), "is no path of a plan"),
-        ("\"mode\":420".into(), "\"mode\":2541".into(), "has the modes 4755 and 644, which no plan has"),
+        (file(PROCESS), file("../../../../../../../../outside/process.go"), "it has the invalid path `"),
+        (file(SYSTEM), file(".git/hooks/post-commit"), "it has the invalid path `"),
+        ("\"mode\":420".into(), "\"mode\":2541".into(), "has the invalid modes 4755 and 644"),
     ] {
         let tree = Tree::patched("installer");
         let journal = tree.read(JOURNAL);
@@ -449,7 +449,7 @@ fn revert_takes_everything_back_when_a_file_cannot_be_replaced() {
     let patched = (tree.snapshot(), tree.state());
     for busy in [SYSTEM, ADDED_UNIX] {
         let Some(run) = tree.rr_patch_while_busy(busy, &["revert"]) else { return };
-        run.exits(1).says(&[&tree.path(busy).display().to_string(), "all changes were taken back"]);
+        run.exits(1).says(&[&tree.path(busy).display().to_string(), "all changes were rolled back"]);
         assert!(patched == (tree.snapshot(), tree.state()), "{busy}");
     }
     tree.rr_patch(&["revert"]).exits(0);

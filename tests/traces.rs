@@ -252,15 +252,15 @@ fn traces_show_says_why_a_trace_cannot_be_replayed_and_what_to_type() {
     for (name, why, next) in [
         (
             "cluster-api-provider-aws-1",
-            "rr was killed or died before it closed the trace",
+            "rr was killed or crashed before it closed the trace",
             "traces prune cluster-api-provider-aws-1",
         ),
-        ("cluster-api-provider-azure-0", "rr gave up as it started", "traces prune cluster-api-provider-azure-0"),
+        ("cluster-api-provider-azure-0", "rr failed at its start", "traces prune cluster-api-provider-azure-0"),
         ("no-such-program-0", "its program could not be started", "traces prune no-such-program-0"),
-        ("cluster-api-provider-gcp-0", "it is starting, or died as it started", "send SIGTERM to its rr"),
+        ("cluster-api-provider-gcp-0", "it is starting, or failed at its start", "send SIGTERM to its rr"),
         (
             "cluster-api-provider-vsphere-0",
-            "cluster-api-provider-vsphere` is gone, and rr kept only its path",
+            "cluster-api-provider-vsphere` is missing, and the trace has only its path",
             "put back what is missing",
         ),
     ] {

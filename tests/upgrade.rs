@@ -138,7 +138,7 @@ fn sources_that_0_1_patched_are_known_without_its_journal() {
     let left = Left::new("no-git");
     fs::remove_dir_all(left.tree.path(".rr-patch")).unwrap();
     left.run(&["status"]).exits(0).prints(&["patched: `", "by:      rr-patch 0.1.0\n", "the originals are not known"]);
-    left.run(&["revert"]).refuses().says(&["no commit is checked out in which the originals could be"]);
+    left.run(&["revert"]).refuses().says(&["no commit is checked out, so git does not have the originals"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The debug information: who compiled each unit, with which flags, from which files.
+//! Reads debug information: the compiler, the flags and the source files of each compilation unit.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -10,10 +10,10 @@ use object::{Object, ObjectSection};
 
 use super::{Sources, Units};
 
-/// What the compiler writes into each of its units: `Go cmd/compile go1.26.8; -N -l regabi`.
+/// The prefix of Go's producer string: `Go cmd/compile go1.26.8; -N -l regabi`.
 const COMPILER: &str = "Go cmd/compile ";
 
-/// No section of a real program is larger; a damaged header may say so.
+/// The largest section that is accepted. A damaged header may state a larger size.
 const LARGEST: u64 = 4 << 30;
 
 type Slice<'a> = EndianSlice<'a, RunTimeEndian>;
@@ -22,21 +22,21 @@ type Dwarf<'a> = gimli::Dwarf<Slice<'a>>;
 #[derive(Debug, Default)]
 pub struct Debug {
     pub version: Option<u16>,
-    /// As the compiler names itself: `go1.26.8`.
+    /// The compiler's version, for example `go1.26.8`.
     pub go: Option<String>,
     pub units: Units,
     pub sources: Sources,
 }
 
-/// Reads every unit to its end, and its table of files.
+/// Reads every unit completely, with its file table.
 ///
 /// # Errors
-/// What gimli or object could not read, in their words.
+/// The error texts of gimli or object.
 pub fn read<'d>(file: &impl Object<'d>) -> Result<Debug, String> {
     let sections: DwarfSections<Cow<'d, [u8]>> = DwarfSections::load(|id| section(file, id))?;
     let endian = if file.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big };
     let mut dwarf = sections.borrow(|bytes| EndianSlice::new(bytes, endian));
-    // Go's units share one table of abbreviations.
+    // Go's units share one abbreviation table.
     dwarf.populate_abbreviations_cache(AbbreviationsCacheStrategy::Duplicates);
 
     let mut debug = Debug::default();
@@ -69,7 +69,7 @@ pub fn read<'d>(file: &impl Object<'d>) -> Result<Debug, String> {
     Ok(debug)
 }
 
-/// One of the sections that are needed, without its compression.
+/// Reads a section and decompresses it, if it is one of those that are needed.
 fn section<'d>(file: &impl Object<'d>, id: SectionId) -> Result<Cow<'d, [u8]>, String> {
     let needed = [
         SectionId::DebugAbbrev,
@@ -80,7 +80,7 @@ fn section<'d>(file: &impl Object<'d>, id: SectionId) -> Result<Cow<'d, [u8]>, S
         SectionId::DebugStr,
         SectionId::DebugStrOffsets,
     ];
-    // object finds a `.zdebug_` section by this name too.
+    // With this name, object also finds a `.zdebug_` section.
     let Some(section) = needed.contains(&id).then(|| file.section_by_name(id.name())).flatten() else {
         return Ok(Cow::default());
     };
@@ -97,7 +97,7 @@ fn producer<'a>(unit: &Unit<Slice<'a>>) -> gimli::Result<Option<AttributeValue<S
     Ok(entries.next_dfs()?.and_then(|root| root.attr_value(DW_AT_producer)))
 }
 
-/// Reads every entry of a unit, for nothing but to see that it can be read.
+/// Reads every entry of a unit, only to check that it can be read.
 fn walk(unit: &Unit<Slice<'_>>) -> gimli::Result<()> {
     let mut entries = unit.entries_raw(None)?;
     while !entries.is_empty() {
@@ -113,15 +113,15 @@ fn text<'a>(dwarf: &Dwarf<'a>, unit: &Unit<Slice<'a>>, value: Option<AttributeVa
     Some(bytes.to_string_lossy().into_owned())
 }
 
-/// Whether a unit's code was optimised: as Delve sees it, but that the compiler never takes `-N` for the
-/// packages that the runtime is made of, which are all below these two names.
+/// Whether a unit's code was optimised, by Delve's rule. Exception: the compiler ignores `-N` for the packages of the
+/// runtime, which are all below these two names.
 fn optimised(package: &str, flags: &str) -> bool {
     let has = |flag: &str| flags.split_whitespace().any(|word| word == flag);
     let runtime = ["runtime", "internal"].contains(&package.split('/').next().unwrap_or_default());
     !(has("-l") && (has("-N") || runtime))
 }
 
-/// The files of a unit's line table.
+/// The files in a unit's line table.
 fn named(dwarf: &Dwarf<'_>, unit: &Unit<Slice<'_>>) -> gimli::Result<Vec<String>> {
     let Some(program) = &unit.line_program else { return Ok(Vec::new()) };
     let header = program.header();
@@ -140,18 +140,19 @@ fn named(dwarf: &Dwarf<'_>, unit: &Unit<Slice<'_>>) -> gimli::Result<Vec<String>
     Ok(files)
 }
 
-/// The folder of a file of package main that somebody wrote.
+/// The folder of a hand-written file of package main.
 fn main_folder(file: &str) -> Option<String> {
     let path = Path::new(file);
     let written = path.is_absolute() && path.extension().is_some_and(|ending| ending == "go");
     written.then(|| path.parent().map(|folder| folder.to_string_lossy().into_owned())).flatten()
 }
 
-/// Which of the files are on this host.
+/// Counts which of the files exist on this host.
 fn look(sources: &mut Sources, files: &BTreeSet<String>) {
     for file in files {
         let path = Path::new(file);
-        // The rest are names like `<autogenerated>`, and what cgo made in a folder that is gone.
+        // The other names are pseudo-files such as `<autogenerated>`, or files that cgo generated in a temporary
+        // folder.
         if !path.extension().is_some_and(|ending| ending == "go" || ending == "s") || file.contains("_cgo_") {
             continue;
         }

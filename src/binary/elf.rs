@@ -1,4 +1,5 @@
-//! One ELF, by way of object: headers, notes, version needs, and what the other readers make of its sections.
+//! Reads one ELF file with the object crate: headers, notes, version needs. The other readers parse its other
+//! sections.
 
 use object::elf::{self, FileHeader32, FileHeader64};
 use object::read::elf::{ElfFile, FileHeader, ProgramHeader, SectionHeader};
@@ -13,12 +14,12 @@ pub const MAGIC: &[u8] = b"\x7fELF";
 /// How many of the first bytes a message shows.
 pub const SHOWN: usize = 16;
 
-/// Everything but size and hash.
+/// All facts except size and hash.
 pub fn facts<'d, R: ReadRef<'d>>(data: R) -> Result<Facts, Unread> {
     read(data, true)
 }
 
-/// The same without what only the units of the debug information tell.
+/// All facts except size, hash and those that need the units of the debug information.
 pub fn glance<'d, R: ReadRef<'d>>(data: R) -> Result<Facts, Unread> {
     read(data, false)
 }
@@ -83,8 +84,8 @@ fn of<'d, Elf: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(
     Ok(facts)
 }
 
-/// Whether all that the headers name lies before the end of the file. Go puts the headers first, so
-/// that those of a file that is cut off still read well.
+/// Checks that everything that the headers describe lies within the file. Go writes the headers first, so those of a
+/// truncated file are still readable.
 fn whole<'d, Elf: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(data: R, size: u64) -> Result<(), Unread> {
     let damaged = |error: object::Error| Unread::Damaged(error.to_string());
     let within = |what: String, start: u64, length: u64| match start.saturating_add(length) {
@@ -115,7 +116,7 @@ fn whole<'d, Elf: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(data: R, size
     Ok(())
 }
 
-/// The dynamic loader that the program asks for.
+/// The dynamic loader that the program requests.
 fn interpreter<'d, Elf: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(
     file: &ElfFile<'d, Elf, R>,
 ) -> object::Result<Option<String>> {
@@ -127,7 +128,7 @@ fn interpreter<'d, Elf: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(
     Ok(None)
 }
 
-/// The newest version of glibc among those that the program needs symbols of: `GLIBC_2.34`.
+/// The newest glibc version among the program's required symbol versions, for example `GLIBC_2.34`.
 fn glibc<'d, Elf: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(
     file: &ElfFile<'d, Elf, R>,
 ) -> object::Result<Option<(u32, u32)>> {
@@ -143,13 +144,13 @@ fn glibc<'d, Elf: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(
     Ok(newest)
 }
 
-/// `GLIBC_2.2.5` as (2, 2).
+/// Parses `GLIBC_2.2.5` to (2, 2).
 fn release(name: &[u8]) -> Option<(u32, u32)> {
     let mut numbers = std::str::from_utf8(name).ok()?.strip_prefix("GLIBC_")?.split('.').map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// The note that Go's linker leaves.
+/// The build id in the note of Go's linker.
 fn go_build_id<'d, Elf: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(
     file: &ElfFile<'d, Elf, R>,
 ) -> object::Result<Option<String>> {
@@ -165,8 +166,8 @@ fn go_build_id<'d, Elf: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(
     Ok(None)
 }
 
-/// What the setting `-gcflags` says of a program without units that could say it: both flags, for all
-/// packages.
+/// Whether a program was optimised, by its `-gcflags` setting. Used for programs without debug information. Both
+/// flags must apply to all packages.
 fn optimised(gcflags: Option<&String>) -> bool {
     let Some(rest) = gcflags.and_then(|flags| flags.trim().strip_prefix("all=")) else { return true };
     let has = |flag: &str| rest.split_whitespace().any(|word| word == flag);

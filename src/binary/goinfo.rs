@@ -1,12 +1,13 @@
-//! The build information that Go's linker leaves in `.go.buildinfo`.
+//! Parses the build information in `.go.buildinfo`, which Go's linker writes.
 //!
-//! Since Go 1.18: a header of 32 bytes that begins with a magic word and has a flag in byte 15, then two
-//! texts, each after its length as a varint: the toolchain, and the module's lines between two marks of
-//! 16 bytes. (`debug/buildinfo` in Go's own sources reads it.) No package for it is in wide use.
+//! The format since Go 1.18: a header of 32 bytes, which begins with a magic value and has a flag in byte 15, then
+//! two strings, each with its length as a varint before it. The first is the toolchain; the second is the module
+//! information, between two markers of 16 bytes. (Go's own reader is `debug/buildinfo`.) There is no widely used
+//! package for it.
 
 use std::collections::BTreeMap;
 
-/// What a build setting of that name looks like in a line of its own.
+/// The first bytes of the section.
 const MAGIC: &[u8] = b"\xff Go buildinf:";
 const HEADER: usize = 32;
 const INLINE: u8 = 2;
@@ -22,7 +23,7 @@ pub struct GoInfo {
 }
 
 impl GoInfo {
-    /// Reads a section `.go.buildinfo`.
+    /// Parses a `.go.buildinfo` section.
     pub fn parse(section: &[u8]) -> Option<Self> {
         if !section.starts_with(MAGIC) || section.get(15)? & INLINE == 0 {
             return None;
@@ -30,7 +31,7 @@ impl GoInfo {
         let (go, rest) = text(section.get(HEADER..)?)?;
         let (lines, _) = text(rest)?;
         let mut info = Self { go: String::from_utf8_lossy(go).into_owned(), ..Self::default() };
-        // Marks around the lines let a debugger find them in memory.
+        // The markers around the text let a debugger find it in memory.
         let lines = match lines.len().checked_sub(MARK) {
             Some(end) if end > MARK && lines[end - 1] == b'\n' => &lines[MARK..end],
             _ => return Some(info),
@@ -51,7 +52,7 @@ impl GoInfo {
     }
 }
 
-/// A text after its length.
+/// Reads a string with its length before it.
 fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (mut length, mut at) = (0_u64, 0);
     loop {
@@ -65,7 +66,7 @@ fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     bytes.get(at..)?.split_at_checked(usize::try_from(length).ok()?)
 }
 
-/// `key=value`, either of them in Go's quotes where it has blanks.
+/// Splits `key=value`. Both can be in Go's quotes if they contain blanks.
 fn key_and_value(setting: &str) -> Option<(String, String)> {
     let (key, value) = match setting.strip_prefix('"') {
         None => setting.split_once('=')?,
@@ -74,7 +75,7 @@ fn key_and_value(setting: &str) -> Option<(String, String)> {
     Some((key.to_owned(), unquoted(value)))
 }
 
-/// A text without Go's quotes. Its escapes are JSON's, but for those of bytes that are no text.
+/// Removes Go's quotes. Go's escapes equal those of JSON, except the escapes for bytes that are not text.
 fn unquoted(value: &str) -> String {
     match value.strip_prefix(['"', '`']).and_then(|inner| inner.strip_suffix(['"', '`'])) {
         None => value.to_owned(),
@@ -82,8 +83,8 @@ fn unquoted(value: &str) -> String {
     }
 }
 
-/// The value that `-X package.variable=value` among the linker's flags gives a variable, named by the end
-/// of its path.
+/// The value that `-X package.variable=value` in the linker's flags gives to a variable. `variable` is the end of its
+/// path.
 pub fn linked(flags: &str, variable: &str) -> Option<String> {
     let mut words = flags.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
     let mut found = None;
@@ -94,7 +95,7 @@ pub fn linked(flags: &str, variable: &str) -> Option<String> {
         };
         let Some((name, value)) = set.and_then(|set| set.split_once('=')) else { continue };
         if name.strip_suffix(variable).is_some_and(|before| before.is_empty() || before.ends_with('/')) {
-            // The last one holds.
+            // The last one takes effect.
             found = Some(value.to_owned());
         }
     }

@@ -1,9 +1,9 @@
-//! The controllers inside an installer. `//go:embed` leaves the zip's bytes as they are, somewhere in the
-//! read-only data, so the zip is found from its end: the record that begins with `PK\5\6`.
+//! Reads the controllers embedded in an installer. `//go:embed` stores the bytes of the zip unchanged in the
+//! read-only data, so the zip is found by its end record, which begins with `PK\5\6`.
 //!
-//! These four bytes are elsewhere too, in compressed data and in the code that looks for them. So a record
-//! counts only where all that it says fits: a directory right before it that begins with `PK\1\2`, and
-//! a first file that begins with `PK\3\4`. Zips of more than 4 GiB (zip64) are not looked for.
+//! These four bytes also occur in compressed data and in code that searches for them. Therefore a record counts only
+//! if it is consistent: the directory before it must begin with `PK\1\2`, and the first file with `PK\3\4`. Zips of
+//! more than 4 GiB (zip64) are not supported.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -18,25 +18,25 @@ use memchr::memmem;
 use object::ReadCache;
 use zip::ZipArchive;
 
-use super::scan::{Patch, ZIP_END, scan};
+use super::scan::{Patch, Scan, ZIP_END, scan};
 use super::{Facts, Unread, elf, explain, first_bytes, is_elf, open};
 use crate::error::{Error, Shown};
 
-/// What the names of all controllers begin with: so says the Makefile that builds them.
+/// The prefix of all controllers' names, from the Makefile that builds them.
 const CONTROLLER: &str = "cluster-api";
 
-/// How many programs are in memory at a time: each may have 200 MB.
+/// How many programs are in memory at the same time; each can have 200 MB.
 const AT_ONCE: usize = 4;
 
-/// No program in the zip is larger; a damaged directory may say so.
+/// The largest program that is accepted. A damaged directory may state a larger size.
 const LARGEST: u64 = 2 << 30;
 
-/// An installer with all that is in it.
+/// An installer with its embedded programs.
 #[derive(Debug)]
 pub struct Installer {
     pub facts: Facts,
     pub patch: Patch,
-    /// What its zips of controllers hold. Other zips are left alone.
+    /// The files in its zips of controllers. Other zips are ignored.
     pub entries: Vec<Entry>,
 }
 
@@ -50,23 +50,23 @@ pub struct Entry {
 #[derive(Debug)]
 pub enum Content {
     Program(Box<Facts>),
-    /// No ELF: its size and hash.
+    /// Not an ELF file.
     Other {
         size: u64,
         sha256: String,
     },
-    /// Cannot be unpacked or read, and why.
+    /// The file could not be unpacked or read; with the reason.
     Broken(String),
 }
 
 impl Entry {
-    /// Whether it is one of the programs that are built with the installer. The others, etcd and
-    /// kube-apiserver, are downloaded, and stripped by those who built them.
+    /// Whether this is a program that is built with the installer. The others, etcd and kube-apiserver, are
+    /// downloaded, and their vendors stripped them.
     pub fn controller(&self) -> bool {
         Self::is_controller(&self.name)
     }
 
-    /// The same by a name.
+    /// Like [`Entry::controller`], for a name.
     pub fn is_controller(name: &str) -> bool {
         name.rsplit('/').next().is_some_and(|name| name.starts_with(CONTROLLER))
     }
@@ -78,7 +78,7 @@ impl Entry {
         }
     }
 
-    /// Its hash and its size.
+    /// The hash and the size.
     pub fn digest(&self) -> Option<(&str, u64)> {
         match &self.content {
             Content::Program(facts) => Some((&facts.sha256, facts.size)),
@@ -89,17 +89,17 @@ impl Entry {
 }
 
 impl Installer {
-    /// Reads an installer and unpacks what it embeds, a few programs at a time and in memory.
+    /// Reads an installer and unpacks its embedded programs in memory, a few at a time.
     ///
     /// # Errors
-    /// A file that is no whole ELF. What is wrong with an embedded program is told by its entry.
+    /// A file that is not a complete ELF file. Errors of an embedded program are in its entry.
     pub fn read(path: &Path) -> Result<Self> {
         let first = first_bytes(path)?;
         if !is_elf(&first) {
             let first = first.into_iter().take(elf::SHOWN).collect();
             return Err(explain(&Unread::NotElf(first), &format!("`{}`", path.shown())));
         }
-        // Of its own, since a file that is open twice has two places to read from.
+        // A separate handle, because two readers cannot share one file position.
         let program = open(path)?;
         let (facts, rest) = thread::scope(|scope| {
             let facts = scope.spawn(move || elf::facts(&ReadCache::new(program)));
@@ -112,19 +112,41 @@ impl Installer {
     }
 }
 
-/// Every controller inside an installer, by name.
-///
-/// # Errors
-/// A controller that cannot be unpacked, or is no ELF.
-pub fn embedded(installer: &Path) -> Result<Vec<(String, Facts)>> {
-    let (file, scan) = scan(installer)?;
-    let entries = entries(&file, &scan.zip_ends).with_context(|| format!("cannot read `{}`", installer.shown()))?;
-    let controllers = entries.into_iter().filter(Entry::controller).map(|entry| match entry.content {
-        Content::Program(facts) => Ok((entry.name, *facts)),
-        Content::Other { .. } => Err(unusable(installer, &entry.name, "no ELF program")),
-        Content::Broken(why) => Err(unusable(installer, &entry.name, &why)),
-    });
-    controllers.collect()
+/// An installer that was read once from its beginning to its end.
+#[derive(Debug)]
+pub struct Scanned<'a> {
+    path: &'a Path,
+    file: File,
+    scan: Scan,
+}
+
+impl<'a> Scanned<'a> {
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn open(path: &'a Path) -> Result<Self> {
+        let (file, scan) = scan(path)?;
+        Ok(Self { path, file, scan })
+    }
+
+    /// What it carries of rr-patch's change.
+    pub fn patch(&self) -> &Patch {
+        &self.scan.patch
+    }
+
+    /// Every controller inside it, by name.
+    ///
+    /// # Errors
+    /// A controller that cannot be unpacked, or is not an ELF file.
+    pub fn controllers(&self) -> Result<Vec<(String, Facts)>> {
+        let unread = || format!("cannot read `{}`", self.path.shown());
+        let entries = entries(&self.file, &self.scan.zip_ends).with_context(unread)?;
+        let controllers = entries.into_iter().filter(Entry::controller).map(|entry| match entry.content {
+            Content::Program(facts) => Ok((entry.name, *facts)),
+            Content::Other { .. } => Err(unusable(self.path, &entry.name, "no ELF program")),
+            Content::Broken(why) => Err(unusable(self.path, &entry.name, &why)),
+        });
+        controllers.collect()
+    }
 }
 
 fn unusable(installer: &Path, name: &str, why: &str) -> anyhow::Error {
@@ -134,15 +156,10 @@ fn unusable(installer: &Path, name: &str, why: &str) -> anyhow::Error {
         .into()
 }
 
-/// Whether an installer carries the whole of rr-patch's change.
-pub fn carries_patch(installer: &Path) -> Result<bool> {
-    Ok(scan(installer)?.1.patch.whole())
-}
-
-/// What the zips of controllers in a file hold.
+/// The files in all zips of controllers.
 fn entries(file: &File, ends: &[u64]) -> io::Result<Vec<Entry>> {
     let mut zips: Vec<Zip> = Vec::new();
-    // From the last, so that a zip that is stored in another one comes after that one.
+    // Starting from the last, so that a zip stored inside another zip comes after it.
     for &end in ends.iter().rev() {
         if !zips.iter().any(|zip| zip.holds(end))
             && let Some(zip) = Zip::before(file, end)?
@@ -159,7 +176,7 @@ fn entries(file: &File, ends: &[u64]) -> io::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// Where a zip lies in a file.
+/// The position of a zip in a file.
 #[derive(Clone, Copy, Debug)]
 struct Zip {
     start: u64,
@@ -168,7 +185,7 @@ struct Zip {
 }
 
 impl Zip {
-    /// The zip whose last record is at `record`, if there is one.
+    /// The zip with its end record at `record`, if there is one.
     fn before(file: &File, record: u64) -> io::Result<Option<Self>> {
         let mut bytes = [0; 22];
         if !read_at(file, &mut bytes, record)? || !bytes.starts_with(ZIP_END) {
@@ -197,14 +214,14 @@ impl Zip {
         (self.start..self.end).contains(&at)
     }
 
-    /// Whether its directory names a controller.
+    /// Whether its directory contains a controller.
     fn of_controllers(&self, file: &File) -> io::Result<bool> {
         let mut directory = Vec::new();
         Window::new(file, self.directory, self.end).read_to_end(&mut directory)?;
         Ok(memmem::find(&directory, CONTROLLER.as_bytes()).is_some())
     }
 
-    /// Unpacks it, a few files at a time, in the order of its directory.
+    /// Unpacks the zip, a few files at a time, in the order of its directory.
     fn entries(&self, file: &File) -> Vec<Entry> {
         let open = || ZipArchive::new(BufReader::new(Window::new(file, self.start, self.end)));
         let count = match open() {
@@ -213,7 +230,7 @@ impl Zip {
         };
         let (next, entries) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(count)));
         let work = || {
-            // What was opened a moment ago can be opened again.
+            // It was opened before, so this does not fail.
             let Ok(mut archive) = open() else { return };
             while let Some(number) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < count) {
                 let entry = entry(&mut archive, number);
@@ -232,7 +249,7 @@ fn broken(name: String, why: String) -> Entry {
     Entry { name, content: Content::Broken(why) }
 }
 
-/// One file of a zip; nothing for a folder.
+/// Unpacks one file of a zip; `None` for a folder.
 fn entry(archive: &mut ZipArchive<impl Read + Seek>, number: usize) -> Option<Entry> {
     let mut packed = match archive.by_index(number) {
         Ok(packed) if packed.is_dir() => return None,
@@ -247,17 +264,18 @@ fn entry(archive: &mut ZipArchive<impl Read + Seek>, number: usize) -> Option<En
     })
 }
 
-/// The bytes of a packed file, of which the directory says how many they are.
+/// Unpacks a file whose directory entry states `size` bytes.
 fn unpack(packed: &mut impl Read, size: u64) -> Result<Vec<u8>, String> {
     if size > LARGEST {
-        return Err(format!("the zip says that it holds {size} bytes"));
+        return Err(format!("the zip says that it has {size} bytes"));
     }
     let mut bytes = Vec::new();
-    // zip itself stops where a file holds more than it should, and compares checksums; not where it holds less.
+    // The zip crate stops at files larger than stated and checks the checksum, but does not detect files that are too
+    // short.
     packed.take(size + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     match bytes.len() as u64 {
         found if found == size => Ok(bytes),
-        found => Err(format!("the zip says that it holds {size} bytes, and it holds {found}")),
+        found => Err(format!("the zip says that it has {size} bytes, but it has {found}")),
     }
 }
 
@@ -272,7 +290,7 @@ fn content(bytes: &[u8]) -> Content {
     }
 }
 
-/// Fills the buffer from there, unless the file ends first.
+/// Fills the buffer from offset `at`. Returns false if the file ends first.
 fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<bool> {
     match file.read_exact_at(buffer, at) {
         Ok(()) => Ok(true),
@@ -281,7 +299,7 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<bool> {
     }
 }
 
-/// A part of a file as a file of its own.
+/// A part of a file, usable as a file.
 #[derive(Debug)]
 struct Window<'a> {
     file: &'a File,

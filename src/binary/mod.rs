@@ -1,14 +1,14 @@
-//! What a Go program says of itself: whether Delve can debug it, what it was built from, and what it needs
-//! to run; and the same of each controller in the zip that an installer embeds.
+//! Facts about a Go program from its binary: whether Delve can debug it, what it was built from, and what it needs to
+//! run. For an installer, also the facts of each controller in its embedded zip.
 //!
 //! ```text
 //! openshift-install   ELF ── .go.buildinfo     Go, module, flags       → goinfo
 //!                        ├── .debug_info …     producers, source files → dwarf
-//!                        └── .rodata           a zip, as it is         → installer
-//!                               └── cluster-api-provider-aws           → an ELF again
+//!                        └── .rodata           the zip, unchanged      → installer
+//!                               └── cluster-api-provider-aws           → another ELF file
 //! ```
 //!
-//! The only module that knows object, gimli, zip, sha2 and memchr.
+//! The only module that uses object, gimli, zip, sha2 and memchr.
 
 mod dwarf;
 mod elf;
@@ -23,92 +23,93 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Shown};
 
 pub use elf::hex;
 pub use goinfo::GoInfo;
-pub use installer::{Content, Entry, Installer, carries_patch, embedded};
+pub use installer::{Content, Entry, Installer, Scanned};
 pub use scan::{Patch, hash, hash_file};
-pub use verdict::{Finding, REBUILD, REBUILD_OTHER};
+pub use verdict::{Finding, Kind, REBUILD};
 
-/// What one ELF says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// The facts about one ELF file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Facts {
     pub size: u64,
     pub sha256: String,
-    /// As object names it: `x86_64`, `aarch64`.
+    /// In object's notation: `x86_64`, `aarch64`.
     pub architecture: String,
 
-    /// The toolchain, as `go1.26.8`; none in a program that is not Go's.
+    /// The toolchain, for example `go1.26.8`; `None` if the program was not built by Go.
     pub go: Option<String>,
-    /// The main package, as `github.com/openshift/installer/cmd/openshift-install`.
+    /// The main package, for example `github.com/openshift/installer/cmd/openshift-install`.
     pub package: Option<String>,
     pub module: Option<String>,
     pub version: Option<String>,
-    /// The build settings that Go notes: `-gcflags`, `-ldflags`, `CGO_ENABLED`, `vcs.revision` and so on.
+    /// The build settings recorded by Go: `-gcflags`, `-ldflags`, `CGO_ENABLED`, `vcs.revision` and so on.
     pub settings: BTreeMap<String, String>,
 
-    /// Whether there is debug information, and gimli reads all of its units.
+    /// Whether there is debug information and gimli can read all of its units.
     pub dwarf: bool,
-    /// Why it cannot be read, where there is some.
+    /// Why existing debug information cannot be read.
     pub dwarf_error: Option<String>,
     pub dwarf_version: Option<u16>,
-    /// Whether the compiler optimised or inlined. From the units' producers, which name `-N -l`, and where
-    /// there are none from the setting `-gcflags`. None where neither is there.
+    /// Whether the compiler optimised or inlined. Derived from the units' producers, which contain `-N -l`; without
+    /// units, from the setting `-gcflags`. `None` without either.
     pub optimised: Option<bool>,
     pub units: Units,
-    /// Without a symbol table.
+    /// Whether the symbol table is missing.
     pub stripped: bool,
 
-    /// Started by a dynamic loader: rr's syscall buffer loads into such programs only.
+    /// Whether a dynamic loader starts the program. rr's syscall buffer works only in such programs.
     pub dynamic: bool,
     pub interpreter: Option<String>,
-    /// The newest glibc whose symbols it needs, as (2, 34).
+    /// The newest glibc version whose symbols it needs, for example (2, 34).
     pub glibc: Option<(u32, u32)>,
 
-    /// Go's own, which changes with every input.
+    /// Go's build id, which changes with every input.
     pub build_id: Option<String>,
     pub gnu_build_id: Option<String>,
     pub sources: Sources,
 }
 
-/// The compilation units of the debug information.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The compilation units in the debug information.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Units {
-    /// Those that Go's compiler made.
+    /// Units compiled by Go.
     pub go: usize,
-    /// Those of them compiled with optimisation or inlining, the runtime's own apart: the compiler never
-    /// takes `-N` for them.
+    /// Those of them compiled with optimisation or inlining. Units of the runtime are not counted, because the
+    /// compiler ignores `-N` for them.
     pub optimised: usize,
-    /// One of these, as an example.
+    /// An example of an optimised unit.
     pub example: Option<String>,
 }
 
-/// The Go sources that the debug information names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The Go sources in the debug information.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Sources {
-    /// How many files are named by a whole path.
+    /// The number of files with an absolute path.
     pub named: usize,
     /// How many of these exist on this host.
     pub here: usize,
-    /// The first that does not.
+    /// The first that does not exist.
     pub missing: Option<String>,
-    /// How many are named by a path that says not from where, as `-trimpath` leaves them.
+    /// The number of files with a relative path, as `-trimpath` leaves them.
     pub relative: usize,
     /// The folder of the main package.
     pub main: Option<String>,
 }
 
 impl Facts {
-    /// Reads the ELF at `path`, in pieces: a debug build of the installer has half a gigabyte.
+    /// Reads the ELF file at `path` in parts: a debug build of the installer has half a gigabyte.
     ///
     /// # Errors
-    /// A refusal where it is no ELF; a failure where it is one that is cut off or damaged.
+    /// A refusal if it is not an ELF file; a failure if it is truncated or damaged.
     pub fn read(path: &Path) -> Result<Self> {
         let cache = object::ReadCache::new(open(path)?);
         let facts = elf::facts(&cache).map_err(|error| explain(&error, &format!("`{}`", path.shown())))?;
@@ -116,8 +117,8 @@ impl Facts {
         Ok(Self { size, sha256, ..facts })
     }
 
-    /// The same without the hash, and with a look at the debug information that says only whether there is
-    /// any: what a build asks of each controller before it begins.
+    /// Like [`Facts::read`], but without the hash and without reading the debug information: only its presence is
+    /// checked. A build uses it for each controller before it begins.
     pub fn glance(path: &Path) -> Result<Self> {
         let file = open(path)?;
         let size = file.metadata().with_context(|| format!("cannot read `{}`", path.shown()))?.len();
@@ -126,24 +127,25 @@ impl Facts {
         Ok(Self { size, ..facts })
     }
 
-    /// The same for an ELF that is in memory.
+    /// Like [`Facts::read`], for an ELF file in memory.
     pub fn of(bytes: &[u8]) -> Result<Self> {
         let facts = elf::facts(bytes).map_err(|error| explain(&error, "this"))?;
         Ok(Self { size: bytes.len() as u64, sha256: hash(bytes), ..facts })
     }
 
-    /// What the linker was told to put into a variable, named by the end of its path: `version.Commit`.
+    /// The value that the linker was given for a variable. `variable` is the end of its path, for example
+    /// `version.Commit`.
     pub fn linked(&self, variable: &str) -> Option<String> {
         goinfo::linked(self.settings.get("-ldflags")?, variable)
     }
 }
 
-/// Why an ELF could not be read.
+/// Why an ELF file could not be read.
 #[derive(Debug)]
 enum Unread {
-    /// It is none: these are its first bytes.
+    /// Not an ELF file; with the file's first bytes.
     NotElf(Vec<u8>),
-    /// Something lies beyond its end.
+    /// The headers describe data beyond the end of the file.
     CutOff {
         what: String,
         needs: u64,
@@ -152,12 +154,12 @@ enum Unread {
     Damaged(String),
 }
 
-/// Whether these bytes begin an ELF.
+/// Whether these are the first bytes of an ELF file.
 fn is_elf(bytes: &[u8]) -> bool {
     bytes.starts_with(elf::MAGIC)
 }
 
-/// The first bytes of a file, to tell a program from a text.
+/// The first bytes of a file, which show whether it is a program or text.
 pub fn first_bytes(path: &Path) -> Result<Vec<u8>> {
     let mut first = Vec::new();
     let read = open(path)?.take(64).read_to_end(&mut first);
@@ -166,7 +168,7 @@ pub fn first_bytes(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn open(path: &Path) -> Result<File> {
-    // Looked at first: opening a pipe would wait for somebody to write into it.
+    // Checked before opening, because opening a pipe would block.
     let seen = fs::metadata(path).with_context(|| format!("cannot open `{}`", path.shown()))?;
     if !seen.is_file() {
         return Err(Error::refused(format!("`{}` is not a regular file", path.shown()))
@@ -182,7 +184,7 @@ fn explain(error: &Unread, what: &str) -> anyhow::Error {
             .detail("expected: a program for Linux, which begins with `\\x7fELF`")
             .detail(format!("found: {}", begins(first)))
             .into(),
-        Unread::CutOff { .. } | Unread::Damaged(_) => Error::failed(format!("{what} is no whole ELF program"))
+        Unread::CutOff { .. } | Unread::Damaged(_) => Error::failed(format!("{what} is not a complete ELF program"))
             .detail(error.to_string())
             .hint("copy or build it again")
             .into(),
@@ -194,14 +196,14 @@ impl std::fmt::Display for Unread {
         match self {
             Self::NotElf(first) => write!(f, "no ELF program: {}", begins(first)),
             Self::CutOff { what, needs, has } => {
-                write!(f, "cut off: {what} ends at byte {needs}, and the file at {has}")
+                write!(f, "truncated: {what} ends at byte {needs}, and the file at {has}")
             }
             Self::Damaged(why) => write!(f, "damaged: {why}"),
         }
     }
 }
 
-/// The first bytes, for a message.
+/// Describes the first bytes for a message.
 fn begins(first: &[u8]) -> String {
     match first {
         [] => "an empty file".into(),

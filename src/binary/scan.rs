@@ -1,5 +1,5 @@
-//! One pass over a file of half a gigabyte: its hash, the places where a zip may end, and the names of
-//! the functions that rr-patch adds.
+//! Scans a file of half a gigabyte in one pass: its hash, the possible ends of zips, and the names of the functions
+//! that rr-patch adds.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,39 +7,41 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use memchr::memmem::Finder;
+use schemars::JsonSchema;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::elf::hex;
 use super::open;
 use crate::error::Shown;
 
-/// What a zip's last record begins with.
+/// The first bytes of a zip's end record.
 pub const ZIP_END: &[u8] = b"PK\x05\x06";
 
-/// The package that is patched, as its functions are named.
+/// The patched package, as a prefix of its functions' names.
 const PACKAGE: &[u8] = b"clusterapi/internal/process.";
 
-/// The functions of `patches/support` that are linked in only where the patched sources call them: Start,
-/// runController, Stop and Teardown, one each. Their names are in Go's own table of functions, which
-/// `-s -w` leaves in, each with a zero after it.
+/// Functions of `patches/support` that are linked only if the patched sources call them. One each is called by Start,
+/// runController, Stop and Teardown. Their names are in Go's function table, which `-s -w` does not remove, each
+/// followed by a zero byte.
 const FUNCTIONS: [&str; 4] = ["(*State).supervise", "recorderFor", "(*State).terminate", "AwaitAll"];
 
 const CHUNK: usize = 1 << 20;
 
-/// Longer than anything that is looked for.
+/// Longer than any searched text.
 const OVERLAP: usize = 64;
 
-/// Whether a program carries what `rr-patch apply` adds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Whether a program contains the functions that `rr-patch apply` adds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Patch {
-    /// The added functions that are in it.
+    /// The added functions that were found.
     pub found: Vec<&'static str>,
-    /// Those that are not.
+    /// The added functions that were not found.
     pub missing: Vec<&'static str>,
 }
 
 impl Patch {
-    /// All of it.
+    /// Whether all functions were found.
     pub fn whole(&self) -> bool {
         self.missing.is_empty()
     }
@@ -49,7 +51,7 @@ impl Patch {
 pub struct Scan {
     pub sha256: String,
     pub size: u64,
-    /// Where the last record of a zip may begin.
+    /// The offsets where the end record of a zip may begin.
     pub zip_ends: Vec<u64>,
     pub patch: Patch,
 }
@@ -61,13 +63,13 @@ impl Scan {
         let mut zip_ends = Vec::new();
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; OVERLAP + CHUNK];
-        // The buffer holds the last bytes of the piece before, and where in the file it begins.
+        // The number of bytes kept from the previous chunk, and the buffer's offset in the file.
         let (mut kept, mut begins) = (0, 0_u64);
         loop {
             let read = fill(&mut file, &mut buffer[kept..])?;
             hasher.update(&buffer[kept..kept + read]);
             let (bytes, last) = (&buffer[..kept + read], read == 0);
-            // What begins in the last bytes is left to the next round, which sees it whole.
+            // A match may be cut at the end of the buffer. The last bytes are searched again with the next chunk.
             let until = if last { bytes.len() } else { bytes.len().saturating_sub(OVERLAP) };
             zip_ends.extend(zip_end.find_iter(bytes).filter(|&at| at < until).map(|at| begins + at as u64));
             for at in package.find_iter(bytes).filter(|&at| at < until) {

@@ -1,32 +1,35 @@
-//! What keeps a program from being debugged with Delve, or an installer from recording, and what to do.
+//! Checks whether Delve can debug a program and whether an installer records, and suggests remedies.
 
-use super::{Content, Facts, Installer};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-/// One thing that is not in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use super::{Content, Entry, Facts, Installer};
+
+/// One problem of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
-    /// Which program.
+    /// The program's name.
     pub program: String,
     pub what: String,
     pub remedy: String,
 }
 
-/// A controller is built anew only when its go.mod changes, so that a rebuild alone may not be enough.
-pub const REBUILD: &str = "`rr-patch build --clean` builds it anew for debugging";
+/// Go builds a controller again only if its go.mod changed, so a normal rebuild may not be enough.
+pub const REBUILD: &str = "`rr-patch build --clean` rebuilds it for debugging";
 
-/// For a program that is none of an installer's.
+/// The remedy for a program that is not part of an installer.
 pub const REBUILD_OTHER: &str = "build it with `-gcflags 'all=-N -l'`, and without `-ldflags '-s -w'`";
 
 impl Facts {
-    /// What keeps Delve from debugging it, and the remedy: how to `rebuild` it, where that is one. Nothing
-    /// where all is in order.
+    /// The reasons why Delve cannot debug the program, each with its remedy. `rebuild` is the remedy for a wrong
+    /// build. Empty if there are none.
     ///
-    /// Sources that are not on this host are no such thing: Delve can be told where they are.
+    /// Missing sources are not a problem: Delve can be told where they are.
     pub fn lacks(&self, rebuild: &str) -> Vec<(String, String)> {
         let mut lacks = Vec::new();
         let mut lack = |what: String, remedy: &str| lacks.push((what, remedy.to_owned()));
         if self.go.is_none() {
-            lack("is no Go program, or one from before Go 1.18".into(), "Delve debugs programs that Go built");
+            lack("is not a Go program, or was built by a Go before 1.18".into(), "Delve debugs programs that Go built");
             return lacks;
         }
         if let Some(why) = &self.dwarf_error {
@@ -51,9 +54,42 @@ impl Facts {
     }
 }
 
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Installer,
+    Controller,
+    /// Another program.
+    Program,
+}
+
 impl Installer {
-    /// Everything that is not in order: with the installer, called `name`, and with its controllers.
-    /// What was downloaded, like etcd, is not judged. An installer that need not record is `unpatched`.
+    pub fn kind(&self) -> Kind {
+        let package = self.facts.package.as_deref().unwrap_or_default();
+        let embeds = self.entries.iter().any(Entry::controller);
+        if embeds || !self.patch.found.is_empty() || package.ends_with("/cmd/openshift-install") {
+            Kind::Installer
+        } else if package.rsplit('/').next().is_some_and(Entry::is_controller) {
+            Kind::Controller
+        } else {
+            Kind::Program
+        }
+    }
+
+    /// What is not in order of a program of that name, whatever it is.
+    pub fn judged(&self, name: &str) -> Vec<Finding> {
+        let rebuild = match self.kind() {
+            Kind::Installer => return self.findings(name, false),
+            Kind::Controller => REBUILD,
+            Kind::Program => REBUILD_OTHER,
+        };
+        let lacks = self.facts.lacks(rebuild).into_iter();
+        lacks.map(|(what, remedy)| Finding { program: name.to_owned(), what, remedy }).collect()
+    }
+
+    /// All problems of the installer, which messages call `name`, and of its controllers. Downloaded programs such as
+    /// etcd are not checked. With `unpatched`, the installer need not record.
     pub fn findings(&self, name: &str, unpatched: bool) -> Vec<Finding> {
         let finding = |program: &str, what: &str, remedy: &str| Finding {
             program: program.to_owned(),
@@ -69,7 +105,7 @@ impl Installer {
                 ),
                 _ => (
                     format!("carries only a part of rr-patch's change: it lacks {}", self.patch.missing.join(", ")),
-                    "`rr-patch status` says what was edited since apply; build again when it is whole",
+                    "`rr-patch status` shows what was edited since apply; restore the changes and build again",
                 ),
             };
             findings.push(finding(name, &what, remedy));
@@ -112,6 +148,6 @@ mod tests {
         assert!(lacks(Facts { optimised: None, ..good.clone() }).contains("does not say"));
         assert!(lacks(Facts { optimised: Some(true), ..good.clone() }).contains("without `-gcflags"));
         assert!(lacks(Facts { dwarf_error: Some("x".into()), dwarf: false, ..good.clone() }).ends_with("be read: x"));
-        assert!(lacks(Facts { go: None, ..good }).contains("no Go program"));
+        assert!(lacks(Facts { go: None, ..good }).contains("is not a Go program"));
     }
 }

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::platforms::PROVIDERS;
@@ -44,7 +45,7 @@ pub fn is_controller(name: &str) -> bool {
 }
 
 /// Something that was removed, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Removed {
     pub path: String,
     pub why: String,

@@ -11,6 +11,7 @@
 //! None of the installer's files is edited: all goes through the variables that its scripts and make
 //! take.
 
+mod carried;
 mod clean;
 mod controllers;
 mod linking;
@@ -25,10 +26,12 @@ mod run;
 mod sample;
 mod script;
 mod timings;
+mod timings_page;
 mod toolchain;
 pub mod verify;
 mod view;
 
+pub use carried::{Patch, patch};
 pub use controllers::{CORE, Removed};
 pub use linking::Link;
 pub use phases::Phase;
@@ -38,4 +41,5 @@ pub use revision::Terraform;
 pub use run::Built;
 pub use script::Compilation;
 pub use timings::Page;
+pub use timings_page::{remove_page, write_page};
 pub use view::View;

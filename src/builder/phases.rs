@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::controllers::{PROVIDER, is_controller};
@@ -22,7 +23,7 @@ pub const INSTALLER: &str = "installer";
 const GENERATE: &str = "generate";
 
 /// A part of the build with its times, in seconds since it began.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Phase {
     pub name: String,
     pub began: f64,

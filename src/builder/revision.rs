@@ -14,6 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::controllers::{Sources, survey};
@@ -48,7 +49,7 @@ const TERRAFORM: &str = "terraform/terraform";
 const EMBEDDED: &str = "pkg/terraform/providers/mirror/terraform/terraform";
 
 /// What becomes of the Terraform that a revision's build.sh builds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Terraform {
     Built,

@@ -14,7 +14,6 @@ use anyhow::{Context, Result};
 
 use super::clean::{self, ZIP};
 use super::controllers::{Aside, Linked, Removed};
-use super::linking::Linking;
 use super::needs::ROOM;
 use super::overlay::{self, Overlay};
 use super::phases::{Phase, Phases};
@@ -50,7 +49,6 @@ pub struct Built {
     pub peak_memory: u64,
     /// Processor seconds.
     pub cpu: f64,
-    pub linking: Linking,
     pub jobs: usize,
     /// What became of Terraform, where build.sh knows of it.
     pub terraform: Option<Terraform>,
@@ -215,7 +213,6 @@ impl Prepared<'_> {
             aside: self.aside,
             peak_memory: sampler.peak,
             cpu: sampler.cpu,
-            linking: self.linking,
             jobs: self.jobs,
             terraform: self.terraform,
             go: self.toolchain.version().to_owned(),

@@ -1,25 +1,25 @@
 //! `rr-patch apply`: make the six changes.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use anyhow::Result;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::json;
 
-use super::{Changes, Where, plan_from_originals};
-use crate::builder::verify::{self, Progress};
-use crate::error::{Error, Shown, plain};
-use crate::patch::checkout::{Checkout, Commit, Content, short};
-use crate::patch::journal::{About, Journal, Lock, Seen, State, carries, kept, refuse_odd_modes};
-use crate::patch::plan::{How, Plan, Recipe, Rewrite, changes, reversed};
+use super::{Changes, Where};
+use crate::builder::verify;
+use crate::error::{Error, Shown};
+use crate::patch::again::{
+    bring_back, clear, edited, edited_since, lock_again, plan_from_originals, refuse_changed_since, refuse_committed,
+    same_bytes, undo_left, with_details, without_the_earlier_patch,
+};
+use crate::patch::checkout::{Checkout, Commit, short};
+use crate::patch::journal::{About, Journal, Lock, Seen, State, kept, refuse_odd_modes};
+use crate::patch::plan::{Plan, Recipe, Rewrite, changes, reversed};
 use crate::patch::recognise::{Marked, Recognised};
 use crate::patch::transaction::{Carrying, Failure, Kept, carry_out, sweep};
-use crate::patch::unified::Label;
 use crate::sys::process::Interrupt;
-use crate::ui::report::{self, Loose};
-use crate::words::{count, seconds};
+use crate::ui::apply::{Applied, Manner, Outcome, save};
+use crate::ui::changes::message;
+use crate::ui::document::Report;
+use crate::ui::progress::Verifying;
 
 #[derive(Args, Debug)]
 pub struct Apply {
@@ -47,7 +47,7 @@ pub struct Apply {
 }
 
 impl Apply {
-    pub fn run(&self) -> Result<Loose> {
+    pub fn run(&self) -> Result<Report<Applied>> {
         let recipe = self.changes.recipe()?;
         let checkout = self.place.checkout()?;
         checkout.refuse_operation_under_way()?;
@@ -126,27 +126,17 @@ impl Apply {
             }
             return Err(if again { without_the_earlier_patch(error) } else { error });
         }
-        let mut committed = String::new();
         if let Some(commit) = &journal.about.commit {
             checkout.put_commit(commit, &changes(&journal.plan))?;
-            let on = self.branch.as_ref().map_or(String::new(), |name| format!(" on the new branch `{name}`"));
-            committed = format!("committed as {}{on}\n", short(&commit.id));
         }
-        let text = format!(
-            "{} `{}`, {}:\n{}{}{}{}{committed}next: `{}`; `{}` takes it back\n",
-            if again { "patched again" } else { "patched" },
-            checkout.root().shown(),
-            report::by(&journal.about.how, &journal.plan),
-            report::sites(&journal.plan),
-            files(&journal.plan),
-            notes_of(&kept_aside),
-            if self.verify { "gofmt, go vet and go build have nothing to say against it\n" } else { "" },
-            self.place.command("build"),
-            self.place.command("revert"),
-        );
-        let mut data = data(&checkout, &journal.plan, &journal.about, "patched");
-        add_kept(&mut data, &kept_aside);
-        Ok(Loose::new(SCHEMA, text, data))
+        let manner = Manner { again, verified: self.verify, ..self.manner() };
+        let applied = Applied::plan(&checkout, &journal.plan, &journal.about, Outcome::Patched, manner);
+        let next = vec![self.place.command("build"), self.place.command("revert")];
+        Ok(Report::done(applied.keeping(kept_aside).next(next)))
+    }
+
+    fn manner(&self) -> Manner {
+        Manner { committing: self.commit, branch: self.branch.clone(), ..Manner::default() }
     }
 
     /// Where patched files were edited, so that they cannot be taken for originals; `planning` is what became of
@@ -159,7 +149,7 @@ impl Apply {
         seen: &[Seen],
         kept_aside: Vec<Kept>,
         planning: anyhow::Error,
-    ) -> Result<Loose> {
+    ) -> Result<Report<Applied>> {
         let edited = seen.iter().any(|seen| matches!(seen.state, State::Edited | State::Missing));
         match journal {
             // The edits lie beside the changes. The same changes again leave them as they are.
@@ -189,16 +179,8 @@ impl Apply {
     }
 
     /// What `--dry-run` prints.
-    fn would_patch(&self, checkout: &Checkout, plan: &Plan, about: &About) -> Loose {
-        let text = format!(
-            "would patch{} `{}`, {}:\n{}{}nothing was written (--dry-run); `rr-patch diff` shows the lines\n",
-            if self.commit { " and commit" } else { "" },
-            checkout.root().shown(),
-            report::by(&about.how, plan),
-            report::sites(plan),
-            files(plan)
-        );
-        Loose::new(SCHEMA, text, data(checkout, plan, about, "would patch"))
+    fn would_patch(&self, checkout: &Checkout, plan: &Plan, about: &About) -> Report<Applied> {
+        Report::done(Applied::plan(checkout, plan, about, Outcome::WouldPatch, self.manner()))
     }
 
     /// Asks Go, if that was asked for, and takes back what was `done` if Go says no or a signal ends the asking.
@@ -213,7 +195,7 @@ impl Apply {
         let interrupt = Interrupt::hold()?;
         let checkout = locked.checkout;
         drop(locked.lock.take());
-        let asked = verify::verify(checkout, &journal.plan, &interrupt, &mut View::new().as_callback());
+        let asked = verify::verify(checkout, &journal.plan, &interrupt, &mut Verifying::begin().as_callback());
         let again = lock_again(checkout).map(|lock| locked.lock = Some(lock));
         let as_left = match done {
             // There is nothing to take back; a commit needs the lock all the same.
@@ -242,26 +224,21 @@ impl Apply {
             Ok(()) => {
                 let carrying = Carrying { durable: true, folder_modes: &journal.folders };
                 let kept = carry_out(checkout, &reversed(done), carrying)?;
-                let error = kept.iter().map(note_kept).fold(ended("the changes were taken back"), Error::detail);
+                let error = kept.iter().map(save).fold(ended("the changes were taken back"), Error::detail);
                 Err(Failure { error: error.into(), taken_back: true })
             }
         }
     }
 
     /// On a tree that says it is patched, and whose originals are not known.
-    fn on_marked(&self, checkout: &Checkout, recipe: &Recipe, marked: &Marked) -> Result<Loose> {
+    fn on_marked(&self, checkout: &Checkout, recipe: &Recipe, marked: &Marked) -> Result<Report<Applied>> {
         let root = checkout.root().shown();
         let asked_for = match recipe {
             Recipe::Structural(options) => marked.is(options),
             Recipe::Classic(_) => false,
         };
         if asked_for && marked.open.is_empty() && !self.commit {
-            let text = format!("`{root}` is patched already, as its sources say; nothing to do\n");
-            let data = json!({
-                "outcome": "unchanged", "root": checkout.root().in_json(), "base": null, "tool": marked.mark.tool,
-                "options": marked.mark.given, "changes": [], "files": [], "commit": null,
-            });
-            return Ok(Loose::new(SCHEMA, text, data));
+            return Ok(Report::done(Applied::marked(checkout, marked)));
         }
         let state = if marked.open.is_empty() { "patched in another way" } else { "partly patched" };
         Err(marked.explain(Error::refused(format!("`{root}` is {state}, and its originals are not known"))).into())
@@ -275,266 +252,28 @@ impl Apply {
         journal: &Journal,
         seen: &[Seen],
         mut kept_aside: Vec<Kept>,
-    ) -> Result<Loose> {
+    ) -> Result<Report<Applied>> {
         let checkout = locked.checkout;
         let unpatched = seen.iter().filter(|seen| matches!(seen.state, State::Original | State::CutOff));
         let done: Vec<Rewrite> =
             unpatched.map(|seen| Rewrite { before: seen.current.clone(), ..seen.rewrite.clone() }).collect();
-        let edited: Vec<&str> = edited(seen).map(|seen| seen.rewrite.path.as_str()).collect();
-        let (said, outcome) = match (done.is_empty(), self.dry_run) {
-            (true, _) => (" is patched already; nothing to do", "unchanged"),
-            (false, true) => (" would be patched where it has original bytes again", "would patch"),
-            (false, false) => (" is patched where it had original bytes again", "patched"),
+        let edited = edited(seen).map(|seen| seen.rewrite.path.clone()).collect();
+        let outcome = match (done.is_empty(), self.dry_run) {
+            (true, _) => Outcome::Unchanged,
+            (false, true) => Outcome::WouldPatch,
+            (false, false) => Outcome::Patched,
         };
         if !self.dry_run {
             kept_aside.extend(carry_out(checkout, &done, Carrying::default()).map_err(anyhow::Error::from)?);
             self.verify(locked, journal, &done)?;
         }
-        let mut text = format!("`{}`{said}\n", checkout.root().shown());
-        if !edited.is_empty() {
-            text.push_str(&format!("edited since, and left as it is: {}\n", edited.join(", ")));
-        }
-        text.push_str(&notes_of(&kept_aside));
-        let mut data = data(checkout, &journal.plan, &journal.about, outcome);
-        add_kept(&mut data, &kept_aside);
-        Ok(Loose::new(SCHEMA, text, data))
+        let applied = Applied::rest(checkout, &journal.plan, &journal.about, outcome, edited);
+        Ok(Report::done(applied.keeping(kept_aside)))
     }
-}
-
-const SCHEMA: &str = "rr-patch/apply/1";
-
-/// A commit's message: who made it, of what, and how to be rid of it.
-fn message(about: &About, plan: &Plan) -> String {
-    let what = match &about.how {
-        How::Structural { options } => match report::options(options) {
-            given if given.is_empty() => "Options: the defaults".into(),
-            given => format!("Options: {given}"),
-        },
-        How::Classic { patches } => {
-            let line = |label: &Label| format!("Patch: {}, git blob {}", label.name, label.hash);
-            patches.iter().map(line).collect::<Vec<_>>().join("\n")
-        }
-    };
-    format!(
-        "Run Cluster API controllers under rr record\n\nMade by rr-patch {}, {}.\n{what}\nBase: {}\n\n`rr-patch revert` takes it back.\n",
-        about.tool,
-        report::by(&about.how, plan),
-        about.base.as_deref().unwrap_or("none")
-    )
 }
 
 /// A checkout, and its lock while that is held.
 struct Locked<'a> {
     checkout: &'a Checkout,
     lock: Option<Lock>,
-}
-
-/// What Go is at, on stderr: a line for each command, and below it how many packages were compiled. On a terminal
-/// that is drawn again and again; elsewhere it comes every now and then.
-struct View {
-    bar: ProgressBar,
-    began: Instant,
-    said: Instant,
-}
-
-impl View {
-    const NOTICE: Duration = Duration::from_secs(30);
-
-    fn new() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template("{spinner} {elapsed}  {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        Self { bar, began: Instant::now(), said: Instant::now() }
-    }
-
-    fn as_callback(&mut self) -> impl FnMut(Progress) {
-        |progress| match progress {
-            Progress::Asks(asked) => {
-                self.bar.suspend(|| eprintln!("verifying: {}", plain(asked)));
-                self.bar.set_message("");
-                self.bar.enable_steady_tick(Duration::from_millis(200));
-                (self.began, self.said) = (Instant::now(), Instant::now());
-            }
-            Progress::Compiled(packages, last) => {
-                let compiled = format!("{} compiled, the last: {last}", count(packages, "package"));
-                if self.bar.is_hidden() && self.said.elapsed() > Self::NOTICE {
-                    eprintln!("verifying: {compiled}, after {}", seconds(self.began.elapsed()));
-                    self.said = Instant::now();
-                }
-                self.bar.set_message(compiled);
-            }
-        }
-    }
-}
-
-impl Drop for View {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-/// Takes the lock again after it was given up. Another rr-patch may hold it for a moment; a build holds it for long.
-fn lock_again(checkout: &Checkout) -> Result<Lock> {
-    const TRIES: u32 = 50;
-    for _ in 1..TRIES {
-        if let Ok(lock) = Lock::take(checkout) {
-            return Ok(lock);
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
-    Lock::take(checkout)
-}
-
-/// # Errors
-/// What is not as this apply left it.
-fn refuse_changed_since(checkout: &Checkout, journal: &Journal, done: &[Rewrite]) -> Result<()> {
-    let now = Journal::all(checkout)?;
-    let same = |now: &Journal| same_bytes(&now.plan, &journal.plan) && now.about == journal.about;
-    if !now.iter().any(same) {
-        return Err(Error::failed("another rr-patch has changed it").into());
-    }
-    let ours = |path: &str| done.iter().any(|rewrite| rewrite.path == path);
-    let changed: Vec<_> = journal.look(checkout)?.into_iter().filter(|seen| ours(&seen.rewrite.path)).collect();
-    let changed = changed.iter().filter(|seen| seen.state != State::Patched);
-    let changed: Vec<String> = changed.map(|seen| format!("changed meanwhile: {}", seen.rewrite.path)).collect();
-    if changed.is_empty() { Ok(()) } else { Err(Error::failed(changed.join("\n")).into()) }
-}
-
-/// An error with what another one says under it.
-fn with_details(error: Error, why: &anyhow::Error) -> Error {
-    let details = why.downcast_ref::<Error>().map(Error::details).unwrap_or_default();
-    let lines = format!("{why:#}").lines().map(str::to_owned).collect::<Vec<_>>();
-    lines.into_iter().chain(details.iter().cloned()).fold(error, Error::detail)
-}
-
-/// Brings the originals back, durably: the new journal must not be written over originals that are not yet in
-/// place. Originals that were found in git get a journal of their own first.
-fn bring_back(checkout: &Checkout, journal: &Journal, found: bool, seen: &[Seen]) -> Result<Vec<Kept>> {
-    if found {
-        Journal::begin(checkout, journal.plan.clone(), journal.about.clone())?;
-    }
-    Ok(carry_out(checkout, &taken_back(seen), Carrying { durable: true, folder_modes: &journal.folders })?)
-}
-
-/// Takes back a commit that an earlier run began and did not finish: the new journal will not know of it.
-fn undo_left(checkout: &Checkout, journal: &Journal, left: &Commit) -> Result<()> {
-    let changes = changes(&journal.plan);
-    checkout.check_undo(left, &changes)?;
-    checkout.undo_commit(left, &changes)?;
-    Ok(())
-}
-
-/// Refuses a second commit on top of one that another clone made.
-fn refuse_committed(in_head: bool) -> Result<(), Error> {
-    match in_head {
-        true => Err(Error::refused("the changes are committed already, with other options or by another version")
-            .hint("`rr-patch revert` brings the originals back; commit them, then apply again")),
-        false => Ok(()),
-    }
-}
-
-/// What takes back those files that are still as the last apply left them. Others hold bytes that
-/// are the new originals: another branch was checked out.
-fn taken_back(seen: &[Seen]) -> Vec<Rewrite> {
-    let ours = seen.iter().filter(|seen| matches!(seen.state, State::Patched | State::CutOff));
-    let back =
-        |seen: &Seen| Rewrite { path: seen.rewrite.path.clone(), before: seen.current.clone(), after: seen.original() };
-    ours.map(back).collect()
-}
-
-/// Whether two plans make the same bytes of the same bytes. A mode that was changed since is no other plan.
-fn same_bytes(one: &Plan, other: &Plan) -> bool {
-    let bytes = |plan: &Plan| -> Vec<_> {
-        let of = |content: &Option<Content>| content.as_ref().map(|content| content.bytes.clone());
-        let after = |rewrite: &Rewrite| {
-            let mut bytes = of(&rewrite.after)?;
-            // Git may have given an added file other line ends than apply does.
-            if rewrite.before.is_none() {
-                bytes.retain(|&byte| byte != b'\r');
-            }
-            Some(bytes)
-        };
-        plan.rewrites.iter().map(|r| (r.path.clone(), of(&r.before), after(r))).collect()
-    };
-    bytes(one) == bytes(other)
-}
-
-/// A failure to patch again: the earlier patch was taken back for it, so something was written.
-fn without_the_earlier_patch(error: anyhow::Error) -> anyhow::Error {
-    let failed = match error.downcast::<Error>() {
-        Ok(known) => known.as_failure(),
-        Err(error) => Error::failed(format!("{error:#}")),
-    };
-    failed.detail("the earlier patch was taken back before this one was begun").into()
-}
-
-/// Says where saved versions are that came while rr-patch wrote.
-pub fn notes_of(kept: &[Kept]) -> String {
-    kept.iter().map(|kept| note_kept(kept) + "\n").collect()
-}
-
-/// The same for programs; nothing where nothing was kept.
-pub fn add_kept(data: &mut serde_json::Value, kept: &[Kept]) {
-    if !kept.is_empty() {
-        data["kept"] = kept.iter().map(|kept| json!({ "path": kept.path, "kept_as": kept.kept_as })).collect();
-    }
-}
-
-fn note_kept(Kept { path, kept_as }: &Kept) -> String {
-    format!("`{path}` was being saved by another program: that version is kept as `{kept_as}`")
-}
-
-/// Removes or keeps what an interrupted run left.
-fn clear(checkout: &Checkout, journal: Option<&Journal>) -> Result<Vec<Kept>> {
-    if journal.is_none_or(|journal| journal.about.commit.is_none()) {
-        checkout.remove_abandoned_index_lock()?;
-    }
-    journal.map_or(Ok(Vec::new()), |journal| journal.sweep(checkout))
-}
-
-/// The files that are neither as before the apply nor as it left them, nor cut off.
-fn edited<'a, 'journal>(seen: &'a [Seen<'journal>]) -> impl Iterator<Item = &'a Seen<'journal>> {
-    seen.iter().filter(|seen| matches!(seen.state, State::Edited | State::Missing))
-}
-
-/// Why patched files that were edited cannot be patched again; `planning` is what became of trying to
-/// take them for originals.
-fn edited_since(journal: &Journal, seen: &[Seen], planning: anyhow::Error) -> anyhow::Error {
-    // Sources of another branch, say: what is not understood in them is what matters.
-    if edited(seen).any(|seen| !carries(journal, seen)) {
-        return planning;
-    }
-    edited(seen)
-        .fold(
-            Error::refused("patched files were edited since, so they cannot be patched in another way"),
-            |error, seen| error.detail(format!("edited: {}", seen.rewrite.path)),
-        )
-        .hint("`rr-patch revert` merges the edits into the originals; then apply again")
-        .into()
-}
-
-/// The files that change, a line each.
-fn files(plan: &Plan) -> String {
-    let word = |r: &Rewrite| match (&r.before, &r.after) {
-        (None, _) => "adds   ",
-        (_, None) => "removes",
-        _ => "changes",
-    };
-    let line = |r: &Rewrite| format!("  {} {}\n", word(r), r.path);
-    plan.rewrites.iter().map(line).collect()
-}
-
-fn data(checkout: &Checkout, plan: &Plan, about: &About, outcome: &str) -> serde_json::Value {
-    let files: Vec<_> = plan
-        .rewrites
-        .iter()
-        .map(|r| json!({"path": r.path, "added": r.before.is_none(), "removed": r.after.is_none()}))
-        .collect();
-    let mut data = json!({
-        "outcome": outcome, "root": checkout.root().in_json(), "base": about.base, "tool": about.tool,
-        "changes": report::changes(plan), "files": files,
-    });
-    report::add_how(&mut data, &about.how, plan);
-    data["commit"] = json!(about.commit);
-    data
 }

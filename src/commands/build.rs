@@ -1,10 +1,7 @@
 //! `rr-patch build`: run the installer's own build for debugging.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,20 +10,18 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{Recording, Where};
-use crate::binary::{Facts, hash, hash_file};
-use crate::builder::{Built, Link, Page, Phase, Prepared, Removed, Request, Terraform, View, overlay};
+use crate::binary::hash_file;
+use crate::builder::{
+    Built, Link, Patch, Phase, Prepared, Removed, Request, View, overlay, patch, remove_page, write_page,
+};
 use crate::error::{Error, Shown, plain};
-use crate::patch::checkout::{Checkout, Commit};
-use crate::patch::hunks::Around;
-use crate::patch::journal::{self, About, Seen, carries};
-use crate::patch::plan::{How, Plan, Rewrite, diff};
-use crate::patch::recognise::{Applied, Found, Marked, Recognised};
-use crate::patch::rules::{Options, Site, digest, source_paths};
+use crate::patch::checkout::Checkout;
+use crate::patch::journal;
+use crate::patch::rules::Options;
 use crate::provenance::{self, Artefact, Statement};
 use crate::sys::process::{Environment, Interrupt, for_child};
-use crate::ui::document::Format;
-use crate::ui::report::Loose;
-use crate::words::{bytes, count, quoted, seconds};
+use crate::ui;
+use crate::ui::document::{Format, Report};
 
 #[derive(Args, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
@@ -123,10 +118,8 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     }
 }
 
-const SCHEMA: &str = "rr-patch/build/1";
-
 impl Build {
-    pub fn run(&self, format: Format) -> Result<Loose> {
+    pub fn run(&self, format: Format) -> Result<Report<ui::build::Built>> {
         let interrupt = Interrupt::hold()?;
         let checkout = self.place.checkout()?;
         let mut request = self.request()?;
@@ -147,12 +140,7 @@ impl Build {
             eprintln!("note: {}", plain(note));
         }
         if self.dry_run {
-            let text = format!("{}nothing was removed or built (--dry-run)\n", prepared.told());
-            let data = json!({
-                "installer": prepared.installer.in_json(), "removed": prepared.removed, "left_out": prepared.aside,
-                "controllers": prepared.to_be_made, "jobs": prepared.jobs, "dry_run": true,
-            });
-            return Ok(Loose::new(SCHEMA, text, data));
+            return Ok(Report::done(ui::build::Built::planned(&prepared)));
         }
         drop(changing);
         for Removed { path, why } in &prepared.removed {
@@ -171,7 +159,8 @@ impl Build {
             remove_page(&built)?;
         }
         let statement = self.write_statement(&checkout, patch, &built)?;
-        Ok(report(&built, page.as_deref(), statement.as_deref(), !self.unpatched))
+        let made = ui::build::Built::made(&built, page.as_deref(), statement.as_deref(), !self.unpatched);
+        Ok(Report::done(made))
     }
 
     /// Writes where the installer comes from into a file beside it.
@@ -250,236 +239,4 @@ impl Build {
             command: std::env::args().collect::<Vec<_>>().join(" "),
         })
     }
-}
-
-/// The installer and its programs, a line each: how it is linked, and by which Go.
-fn programs(built: &Built) -> String {
-    let Some(installer) = &built.installer else {
-        return "the result is not for Linux, and was not looked at\n".into();
-    };
-    let line = |name: &str, facts: &Facts| {
-        let linked = match (facts.dynamic, facts.glibc) {
-            (false, _) => "static".to_owned(),
-            (true, None) => "dynamic".to_owned(),
-            (true, Some((major, minor))) => format!("dynamic, glibc {major}.{minor} or newer"),
-        };
-        format!("  {name:<34} {:<10} {linked}\n", facts.go.as_deref().unwrap_or("not Go"))
-    };
-    let mut text = String::from("debug information, -N -l and sources are there:\n");
-    text.push_str(&line("openshift-install", &installer.facts));
-    let mut entries: Vec<_> = installer.entries.iter().filter(|entry| entry.controller()).collect();
-    entries.sort_by_key(|entry| &entry.name);
-    for (entry, facts) in entries.into_iter().filter_map(|entry| Some((entry, entry.facts()?))) {
-        text.push_str(&line(&entry.name, facts));
-    }
-    text
-}
-
-fn report(built: &Built, page: Option<&Path>, statement: Option<&Path>, patched: bool) -> Loose {
-    let mut text = format!("built `{}` in {}; log: {}\n", built.path.shown(), seconds(built.took), built.log.shown());
-    if !built.phases.is_empty() {
-        let _ = writeln!(text, "\n  {:<24} {:>14} {:>14}", "phase", "began after", "took");
-        for phase in &built.phases {
-            let told = |s: f64| seconds(Duration::from_secs_f64(s));
-            let _ = writeln!(text, "  {:<24} {:>14} {:>14}", phase.name, told(phase.began), told(phase.seconds));
-        }
-    }
-    let processors = built.cpu / built.took.as_secs_f64().max(0.001);
-    let _ = writeln!(
-        text,
-        "\n{} of processor time ({processors:.1} processors), at most {} of memory, {} at once\n",
-        seconds(Duration::from_secs_f64(built.cpu)),
-        bytes(built.peak_memory),
-        count(built.jobs, "controller"),
-    );
-    text.push_str(&programs(built));
-    if !built.serves.is_empty() || !built.lacks.is_empty() {
-        let list = |names: &[String]| if names.is_empty() { "no platform".to_owned() } else { names.join(", ") };
-        let _ = write!(text, "has the controllers of: {}", list(&built.serves));
-        let _ = writeln!(
-            text,
-            "{}",
-            if built.lacks.is_empty() { String::new() } else { format!("; not of: {}", list(&built.lacks)) }
-        );
-    }
-    let embedded: BTreeSet<&str> =
-        built.installer.iter().flat_map(|installer| &installer.entries).map(|entry| entry.name.as_str()).collect();
-    let lacks_control_plane =
-        built.needs_control_plane && !["etcd", "kube-apiserver"].iter().all(|name| embedded.contains(name));
-    if lacks_control_plane {
-        text.push_str(
-            "has no etcd and kube-apiserver of its own: it cannot start the control plane that controllers need\n",
-        );
-    }
-    text.push_str(match built.terraform {
-        Some(Terraform::LeftOut) => {
-            "has no Terraform: what this revision installs through it, and not by Cluster API, fails\n"
-        }
-        Some(Terraform::Earlier) => "has the Terraform that an earlier build embedded\n",
-        Some(Terraform::Built) | None => "",
-    });
-    if let Some(statement) = statement {
-        let _ = writeln!(text, "where it comes from: {}", statement.shown());
-    }
-    if let Some(kept) = &built.overlay {
-        let _ = writeln!(text, "patched sources, which the checkout does not have: {}", kept.folder.shown());
-    }
-    if let Some(page) = page {
-        let _ = writeln!(text, "timings: {}", page.shown());
-    }
-    let next = next(built, patched);
-    let _ = writeln!(text, "next: `{next}`");
-    let embedded = |facts: &Facts, name: &str| {
-        json!({
-            "name": name, "go": facts.go, "dynamic": facts.dynamic, "glibc": facts.glibc.map(|(a, b)| format!("{a}.{b}")),
-            "build_id": facts.build_id, "sha256": facts.sha256, "size": facts.size,
-        })
-    };
-    let programs: Vec<_> = built
-        .installer
-        .iter()
-        .flat_map(|installer| {
-            let controllers = installer.entries.iter().filter(|entry| entry.controller());
-            let controllers = controllers.filter_map(|entry| Some(embedded(entry.facts()?, &entry.name)));
-            [embedded(&installer.facts, "openshift-install")].into_iter().chain(controllers)
-        })
-        .collect();
-    let data = json!({
-        "installer": built.path.in_json(), "log": built.log.in_json(), "seconds": built.took.as_secs_f64(), "patched": patched,
-        "phases": built.phases, "processor_seconds": built.cpu, "peak_memory": built.peak_memory, "jobs": built.jobs,
-        "go": built.go, "programs": programs, "removed": built.removed, "left_out": built.aside,
-        "platforms": built.serves, "without": built.lacks, "control_plane": !lacks_control_plane, "timings": page.map(Path::in_json), "next": next,
-        "terraform": built.terraform, "overlay": built.overlay.as_ref().map(|kept| kept.folder.in_json()),
-        "provenance": statement.map(Path::in_json),
-    });
-    Loose::new(SCHEMA, text, data)
-}
-
-/// What to type next: an installer for another system, or one that records nothing, is only looked at.
-fn next(built: &Built, patched: bool) -> String {
-    let installer = quoted(&built.path.shown());
-    match patched && built.installer.is_some() {
-        true => format!("rr-patch record {installer} -- create cluster"),
-        false => format!("rr-patch inspect {installer}"),
-    }
-}
-
-/// The page of an installer, where no other file is named.
-fn page_of(built: &Built) -> PathBuf {
-    let mut path = built.path.clone().into_os_string();
-    path.push(".timings.html");
-    path.into()
-}
-
-/// Removes the page of an earlier build, which would be taken for that of this one.
-fn remove_page(built: &Built) -> Result<()> {
-    let path = page_of(built);
-    match fs::read(&path) {
-        Ok(bytes) if Page::is_one(&bytes) => {
-            fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.shown()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Writes the page of `--timings`.
-fn write_page(built: &Built, file: Option<&Path>) -> Result<PathBuf> {
-    let path = match file {
-        Some(file) => std::path::absolute(file)
-            .with_context(|| format!("`--timings` takes a file, and not `{}`", file.shown()))?,
-        None => page_of(built),
-    };
-    let about = vec![
-        ("Processor time", seconds(Duration::from_secs_f64(built.cpu))),
-        ("Most memory", bytes(built.peak_memory)),
-        ("Go", built.go.clone()),
-        ("Controllers at once", built.jobs.to_string()),
-        ("Platforms", if built.serves.is_empty() { "none".into() } else { built.serves.join(", ") }),
-    ];
-    fs::write(&path, built.page(about).html()).with_context(|| format!("cannot write `{}`", path.shown()))?;
-    Ok(path)
-}
-
-/// What the checkout carries.
-#[derive(Default)]
-struct Patch {
-    /// Of the difference that `rr-patch diff` would print, edits made since included.
-    sha256: Option<String>,
-    options: serde_json::Value,
-    /// Of the rules that this build carries, where they made the changes.
-    rules: Option<String>,
-    /// The commit of the changes, where they are one.
-    commit: Option<Commit>,
-}
-
-impl Patch {
-    fn of(checkout: &Checkout, plan: &Plan, options: serde_json::Value) -> Result<Self> {
-        let sha256 = hash(&diff(checkout.below_top(), plan, Around::Lines(3))?);
-        Ok(Self { sha256: Some(sha256), options, rules: Some(digest()), commit: None })
-    }
-}
-
-/// # Errors
-/// A refusal where the checkout does not carry the whole patch.
-fn patch(checkout: &Checkout) -> Result<Patch> {
-    let refusal = |message: String| {
-        Error::refused(message).hint("`rr-patch apply` patches it; `rr-patch build --unpatched` builds it as it is")
-    };
-    let Applied { journal, found } = match Recognised::find(checkout)? {
-        Some(Recognised::Applied(applied)) => *applied,
-        Some(Recognised::Marked(marked)) => return of_marked(checkout, &marked, refusal),
-        None => {
-            let root = checkout.root().shown();
-            return Err(refusal(format!("`{root}` is not patched: its installer would record nothing")).into());
-        }
-    };
-    let seen = journal.look(checkout)?;
-    let undone: Vec<&str> =
-        seen.iter().filter(|seen| !carries(&journal, seen)).map(|seen| seen.rewrite.path.as_str()).collect();
-    if !undone.is_empty() {
-        let error = refusal(format!("`{}` is only partly patched", checkout.root().shown()));
-        return Err(undone.into_iter().fold(error, |error, path| error.detail(format!("not patched: {path}"))).into());
-    }
-    let now = |seen: &Seen| Rewrite { after: seen.current.clone(), ..seen.rewrite.clone() };
-    let plan = Plan { rewrites: seen.iter().map(now).collect(), ..journal.plan.clone() };
-    let structural = matches!(&journal.about.how, How::Structural { .. });
-    let options = match &journal.about.how {
-        How::Structural { options } => json!(options),
-        classic @ How::Classic { .. } => json!(classic),
-    };
-    let patch = Patch::of(checkout, &plan, options)?;
-    // Rules of another version are not known here.
-    let ours = structural && journal.about.tool == env!("CARGO_PKG_VERSION");
-    Ok(Patch {
-        rules: patch.rules.filter(|_| ours),
-        commit: commit_of(checkout, &journal.about, found.as_ref()),
-        ..patch
-    })
-}
-
-/// The commit of the changes that is checked out, or stands below what is.
-fn commit_of(checkout: &Checkout, about: &About, found: Option<&Found>) -> Option<Commit> {
-    let head = checkout.head()?.to_owned();
-    let of_journal = about.commit.clone().filter(|commit| checkout.stands_on(commit));
-    let of_git = found.filter(|found| found.committed && found.commit != head);
-    of_journal
-        .or_else(|| of_git.map(|found| Commit { id: head, parent: found.commit.clone(), branch: None, from: None }))
-}
-
-/// A checkout whose originals are not known: its patch set is its sources, whole.
-fn of_marked(checkout: &Checkout, marked: &Marked, refusal: impl Fn(String) -> Error) -> Result<Patch> {
-    if !marked.open.is_empty() {
-        let error = refusal(format!("`{}` is only partly patched", checkout.root().shown()));
-        let place = |site: &Site| format!("not patched: {}:{}, {}", site.path, site.line, site.change);
-        return Err(marked.open.iter().map(place).fold(error, Error::detail).into());
-    }
-    let mut rewrites = Vec::new();
-    for path in source_paths() {
-        let after = checkout.read(&path)?;
-        rewrites.extend(after.map(|after| Rewrite { path, before: None, after: Some(after) }));
-    }
-    let plan = Plan { rewrites, sites: Vec::new(), shape: String::new() };
-    let patch = Patch::of(checkout, &plan, marked.mark.given.clone())?;
-    let ours = marked.mark.tool == env!("CARGO_PKG_VERSION");
-    Ok(Patch { rules: patch.rules.filter(|_| ours), ..patch })
 }

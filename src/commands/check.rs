@@ -1,26 +1,23 @@
 //! `rr-patch check`: which revisions of a repository can be patched, without a checkout of any.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::Result;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use jiff::Timestamp;
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use super::{Changes, Where};
-use crate::error::{Error, plain};
+use crate::error::Error;
 use crate::patch::checkout::{Content, Entry, History, Revision};
 use crate::patch::plan::Recipe;
 use crate::patch::rules::source_paths;
 use crate::patch::unified::PatchFile;
 use crate::sys::process::Interrupt;
-use crate::ui::document::{Document, Report};
+use crate::ui::check::{Checked, Outcome, report};
+use crate::ui::document::Report;
+use crate::ui::progress::counted;
 use crate::words::count;
 
 #[derive(Args, Debug)]
@@ -46,32 +43,6 @@ pub struct Check {
 
 /// The files of a revision that are to be patched.
 type Sources = BTreeMap<String, Content>;
-
-/// What became of a set of sources.
-enum Outcome {
-    Fits {
-        shape: String,
-    },
-    Refused {
-        why: String,
-        details: Vec<String>,
-        hints: Vec<String>,
-    },
-    /// A revision from before there was anything to patch.
-    Nothing {
-        why: &'static str,
-    },
-}
-
-impl Outcome {
-    fn refused(error: &anyhow::Error) -> Self {
-        let (details, hints) = error
-            .downcast_ref::<Error>()
-            .map(|known| (known.details().to_vec(), known.hints().to_vec()))
-            .unwrap_or_default();
-        Self::Refused { why: error.to_string(), details, hints }
-    }
-}
 
 impl Check {
     pub fn run(&self) -> Result<Report<Checked>> {
@@ -136,8 +107,7 @@ impl Check {
 
 /// Plans every set of sources, on all processors.
 fn plan_all(sources: &[Result<Sources>], recipe: &Recipe, interrupt: &Interrupt) -> Result<Vec<Outcome>> {
-    let bar = ProgressBar::with_draw_target(Some(sources.len() as u64), ProgressDrawTarget::stderr());
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} sets of sources")?);
+    let bar = counted(sources.len(), "sets of sources")?;
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some((number, set)) =
@@ -168,99 +138,4 @@ fn plan(set: &Sources, recipe: &Recipe) -> Outcome {
         Err(_) if set.is_empty() => Outcome::Nothing { why: "none of the files to be patched in it" },
         Err(error) => Outcome::refused(&error),
     }
-}
-
-/// Which revisions can be patched.
-#[derive(Debug, Default, Serialize, JsonSchema)]
-pub struct Checked {
-    revisions: Vec<Row>,
-    /// How many sets of sources they have: many revisions share theirs.
-    sets: usize,
-    /// How many of the revisions can be patched.
-    ok: usize,
-    /// How many cannot, those with nothing to patch that were asked for by name among them.
-    failed: usize,
-    /// How many have nothing to patch: they are from before the installer had such controllers.
-    without: usize,
-    /// Where each refused set of sources was met first: a revision.
-    #[serde(skip)]
-    refused: Vec<usize>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-struct Row {
-    revision: String,
-    commit: String,
-    /// When it was committed: `2026-06-24`, in UTC.
-    date: String,
-    /// How its sources look, in the rules' words; empty where they cannot be patched.
-    shape: String,
-    ok: bool,
-    /// `ok`, or why not.
-    outcome: String,
-    details: Vec<String>,
-    hints: Vec<String>,
-}
-
-impl Document for Checked {
-    const SCHEMA: &'static str = "rr-patch/check/1";
-}
-
-impl fmt::Display for Checked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.revisions.iter().map(|row| row.revision.chars().count()).max().unwrap_or_default().max(8);
-        writeln!(f, "{:width$}  {:10}  {:5}  outcome", "revision", "date", "shape")?;
-        for Row { revision, date, shape, outcome, .. } in &self.revisions {
-            writeln!(f, "{revision:width$}  {date:10}  {shape:5}  {outcome}")?;
-        }
-        for Row { revision, outcome, details, hints, .. } in self.refused.iter().map(|&row| &self.revisions[row]) {
-            writeln!(f, "\n{revision}: {outcome}")?;
-            for line in details.iter().flat_map(|detail| detail.lines()) {
-                writeln!(f, "  {}", plain(line))?;
-            }
-            hints.iter().try_for_each(|hint| writeln!(f, "  hint: {}", plain(hint)))?;
-        }
-        let Self { ok, failed, without, .. } = self;
-        let (revisions, sets) = (count(self.revisions.len(), "revision"), count(self.sets, "set"));
-        writeln!(f, "\n{revisions}, {sets} of sources: {ok} ok, {failed} failed, {without} with nothing to patch")
-    }
-}
-
-fn report(revisions: &[Revision], set_of: &[usize], outcomes: &[Outcome], named: &[String]) -> Report<Checked> {
-    let mut all = Checked { sets: outcomes.len(), ..Checked::default() };
-    let mut refused = BTreeMap::new();
-    for (number, (revision, &set)) in revisions.iter().zip(set_of).enumerate() {
-        let Revision { name, commit, time } = revision;
-        let date = Timestamp::from_second(*time).map_or_else(|_| "?".into(), |at| at.strftime("%Y-%m-%d").to_string());
-        let (shape, outcome, details, hints) = match &outcomes[set] {
-            Outcome::Fits { shape } => {
-                all.ok += 1;
-                (shape.as_str(), "ok", &[][..], &[][..])
-            }
-            Outcome::Refused { why, details, hints } => {
-                all.failed += 1;
-                refused.entry(set).or_insert(number);
-                ("", why.as_str(), details.as_slice(), hints.as_slice())
-            }
-            Outcome::Nothing { why } => {
-                all.without += 1;
-                // Asked for by name, it is a failure; a branch from before 2023-11 is none.
-                all.failed += usize::from(named.contains(name));
-                ("", *why, &[][..], &[][..])
-            }
-        };
-        all.revisions.push(Row {
-            revision: name.clone(),
-            commit: commit.clone(),
-            date,
-            shape: shape.into(),
-            ok: outcome == "ok",
-            outcome: outcome.into(),
-            details: details.to_vec(),
-            hints: hints.to_vec(),
-        });
-    }
-    all.refused = refused.into_values().collect();
-    let in_order = all.failed == 0;
-    Report::in_order(all, in_order)
 }

@@ -1,19 +1,14 @@
 //! `rr-patch demo`: the whole way on a small installer in a temporary folder.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use include_dir::{Dir, DirEntry, include_dir};
-use serde_json::json;
 
-use super::{Changes, Where, apply::Apply, revert::Revert, traces::shown_length};
+use super::{Changes, Where, apply::Apply, revert::Revert};
 use crate::builder::{Prepared, Request, View};
 use crate::delve::prepare;
 use crate::doctor::{Finding, Host, Level, Purpose, Question, RECORDER, Recording, SMOKE_TEST, examine, recording};
@@ -21,16 +16,16 @@ use crate::error::Shown as _;
 use crate::error::{Error, render};
 use crate::patch::checkout::Checkout;
 use crate::rr::trace::{State, Store, Trace};
-use crate::sys::process::{Child, Environment, Interrupt};
-use crate::ui::document::Format;
-use crate::ui::report::Loose;
+use crate::sys::process::{Child, Environment};
+use crate::ui;
+use crate::ui::demo::Demonstrated;
+use crate::ui::document::{Document as _, Format, Report};
+use crate::ui::stage::{Stage, Steps, Ticker};
+use crate::ui::trace::shown_length;
 use crate::words::{bytes, seconds};
 
 static INSTALLER: Dir = include_dir!("$CARGO_MANIFEST_DIR/fixtures/installer");
 static STAND_IN: Dir = include_dir!("$CARGO_MANIFEST_DIR/fixtures/recorder");
-
-/// How often is said that something goes on that prints nothing.
-const NOTICE: Duration = Duration::from_secs(5);
 
 /// Where the replay stops: the provider answers a request.
 const BREAKPOINT: &str = "github.com/openshift/installer/cluster-api/controller.(*controller).work";
@@ -45,71 +40,6 @@ pub struct Demo {
     pub keep: bool,
 }
 
-/// Where the demo shows what it does.
-struct Stage {
-    out: Box<dyn Write>,
-    /// Whether that is stderr.
-    json: bool,
-    step: usize,
-    interrupt: Interrupt,
-}
-
-impl Stage {
-    fn new(format: Format) -> Result<Self> {
-        let json = format == Format::Json;
-        let out: Box<dyn Write> = if json { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
-        Ok(Self { out, json, step: 0, interrupt: Interrupt::hold()? })
-    }
-
-    fn step(&mut self, what: &str) -> Result<()> {
-        self.interrupt.check("between two steps")?;
-        self.step += 1;
-        writeln!(self.out, "\n[{}/7] {what}", self.step)?;
-        Ok(self.out.flush()?)
-    }
-
-    fn show(&mut self, text: impl AsRef<[u8]>) -> Result<()> {
-        for line in String::from_utf8_lossy(text.as_ref()).lines() {
-            writeln!(self.out, "    {line}")?;
-        }
-        Ok(self.out.flush()?)
-    }
-}
-
-/// Says now and then, for as long as it lives, that the work goes on.
-struct Ticker {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Ticker {
-    fn start(stage: &Stage, what: &'static str) -> Self {
-        let (stop, stopped) = channel::<()>();
-        let (json, began) = (stage.json, Instant::now());
-        let thread = thread::spawn(move || {
-            while stopped.recv_timeout(NOTICE) == Err(RecvTimeoutError::Timeout) {
-                let line = format!("    {what} for {}\n", seconds(began.elapsed()));
-                // That nobody reads it is no failure.
-                let _ = if json {
-                    std::io::stderr().write_all(line.as_bytes())
-                } else {
-                    std::io::stdout().write_all(line.as_bytes())
-                };
-            }
-        });
-        Self { stop: Some(stop), thread: Some(thread) }
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 /// What the demo came to.
 #[derive(Default)]
 struct Shown {
@@ -122,7 +52,7 @@ struct Shown {
 }
 
 impl Demo {
-    pub fn run(&self, format: Format) -> Result<Loose> {
+    pub fn run(&self, format: Format) -> Result<Report<Demonstrated>> {
         let mut folder = tempfile::Builder::new()
             .prefix("rr-patch-demo-")
             .tempdir()
@@ -140,31 +70,9 @@ impl Demo {
             None => "what the demo had started is ended, and its folder is removed".into(),
         };
         let shown = stage.interrupt.instead(result, &ended)?;
-        let mut text = String::from("\n");
-        text.push_str(match (shown.stand_in, shown.replayed) {
-            (true, _) => "shown with a stand-in: nothing was recorded, and nothing replayed\n",
-            (false, false) => "recorded, and not replayed\n",
-            (false, true) => "recorded, and replayed to a breakpoint and back\n",
-        });
-        match (&kept, shown.traces.first()) {
-            (Some(folder), Some(trace)) if !shown.stand_in => {
-                text.push_str(&format!("kept: {}\nnext: `rr-patch replay {}`\n", folder.shown(), trace.path.shown()));
-            }
-            (Some(folder), _) => text.push_str(&format!("kept: {}\n", folder.shown())),
-            (None, _) => text.push_str(
-                "on your own checkout: `rr-patch apply PATH`, `rr-patch build PATH`, `rr-patch record PATH -- create \
-                 cluster`, `rr-patch replay`, `rr-patch revert PATH`\n",
-            ),
-        }
-        let names: Vec<&str> = shown.traces.iter().map(|trace| trace.name.as_str()).collect();
-        let data = json!({
-            "recorder": if shown.stand_in { "stand-in" } else { "rr" },
-            "command_line": shown.recorder,
-            "traces": names,
-            "replayed": shown.replayed,
-            "folder": kept.as_deref().map(Path::in_json),
-        });
-        Ok(Loose::new("rr-patch/demo/1", text, data))
+        let Shown { recorder, stand_in, traces, replayed } = shown;
+        let by = if stand_in { ui::demo::Recorder::StandIn } else { ui::demo::Recorder::Rr };
+        Ok(Report::done(Demonstrated::new(by, recorder, &traces, replayed, kept.as_deref())))
     }
 }
 
@@ -186,7 +94,7 @@ fn play(folder: &Path, stage: &mut Stage) -> Result<Shown> {
         commit: false,
         branch: None,
     };
-    stage.show(&apply.run()?.text)?;
+    stage.show(apply.run()?.result.text())?;
 
     stage.step("rr-patch build: MODE=dev TAGS=release ./hack/build.sh (a minute or two if Go's cache is cold)")?;
     let checkout = Checkout::discover(Some(&installer), None)?;
@@ -217,7 +125,7 @@ fn play(folder: &Path, stage: &mut Stage) -> Result<Shown> {
     }
 
     stage.step("rr-patch revert: every byte as before")?;
-    stage.show(&Revert { place, force: false }.run()?.text)?;
+    stage.show(Revert { place, force: false }.run()?.result.text())?;
     let after = contents(&installer)?;
     if let Some((path, _)) = before.iter().find(|file| !after.contains(file)) {
         return Err(Error::failed(format!("`{}` is not as it was", path.shown())).into());
@@ -444,33 +352,4 @@ fn contents(folder: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// Shows of a build only the programs that do its work.
-struct Steps<'a> {
-    stage: &'a mut Stage,
-    line: Vec<u8>,
-}
-
-impl Write for Steps<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        for &byte in bytes {
-            self.line.push(byte);
-            if byte == b'\n' {
-                if ["make", "zip", "go generate", "go build"]
-                    .iter()
-                    .any(|work| self.line.starts_with(format!("+ {work} ").as_bytes()))
-                {
-                    self.stage.out.write_all(b"    ")?;
-                    self.stage.out.write_all(&self.line)?;
-                }
-                self.line.clear();
-            }
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.stage.out.flush()
-    }
 }

@@ -1,14 +1,13 @@
 //! `rr-patch diff`: what apply would do or has done, as a patch.
 
-use std::io::IsTerminal;
 use std::path::Path;
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::json;
 
-use super::{Changes, Where, plan_from_originals};
+use super::{Changes, Where};
 use crate::error::{Error, Shown};
+use crate::patch::again::plan_from_originals;
 use crate::patch::checkout::History;
 use crate::patch::hunks::Around;
 use crate::patch::journal::Journal;
@@ -17,7 +16,8 @@ use crate::patch::plan::diff;
 use crate::patch::plan::{How, Plan};
 use crate::patch::recognise::Recognised;
 use crate::patch::rules::Options;
-use crate::ui::report::{self, Loose};
+use crate::ui::diff::Patch;
+use crate::ui::document::Report;
 
 #[derive(Args, Debug)]
 pub struct Diff {
@@ -48,7 +48,7 @@ fn around(text: &str) -> Result<Around, String> {
 }
 
 impl Diff {
-    pub fn run(&self) -> Result<Loose> {
+    pub fn run(&self) -> Result<Report<Patch>> {
         if let Some(name) = &self.rev {
             return self.of_revision(name);
         }
@@ -76,7 +76,7 @@ impl Diff {
         )
     }
 
-    fn of_revision(&self, name: &str) -> Result<Loose> {
+    fn of_revision(&self, name: &str) -> Result<Report<Patch>> {
         let history = History::open(self.place.repo.as_deref(), self.place.root.as_deref())?;
         let revision = history.revision(name)?;
         let read = |path: &str| {
@@ -88,14 +88,8 @@ impl Diff {
         self.report(history.below_top(), &plan, false)
     }
 
-    fn report(&self, below: &Path, plan: &Plan, applied: bool) -> Result<Loose> {
+    fn report(&self, below: &Path, plan: &Plan, applied: bool) -> Result<Report<Patch>> {
         let patch = diff(below, plan, self.context)?;
-        let without = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let data = json!({ "applied": applied, "shape": plan.shape, "patch": String::from_utf8_lossy(&patch) });
-        let text = match std::io::stdout().is_terminal() {
-            true => report::for_terminal(&patch, !without),
-            false => patch,
-        };
-        Ok(Loose::new("rr-patch/diff/1", text, data).exact())
+        Ok(Report::done(Patch::new(patch, &plan.shape, applied)))
     }
 }

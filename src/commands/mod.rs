@@ -26,8 +26,7 @@ use clap::{Args, ValueEnum};
 
 use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
-use crate::patch::journal::{Seen, State};
-use crate::patch::plan::{Plan, Recipe};
+use crate::patch::plan::Recipe;
 use crate::patch::rules::{Avx512, Options, Signal, shipped_patch};
 use crate::patch::unified::{LIMIT, PatchFile};
 use crate::words::quoted;
@@ -224,23 +223,4 @@ impl Changes {
         }
         PatchFile::parse(&name, &bytes, self.strip)
     }
-}
-
-/// The plan for a checkout as it would be without what its journal knows: the originals where the
-/// journal has them, the files on disk otherwise.
-///
-/// # Errors
-/// A file that was edited since it was patched.
-fn plan_from_originals(checkout: &Checkout, seen: &[Seen], recipe: &Recipe, three_way: bool) -> Result<Plan> {
-    if let Recipe::Classic(patches) = recipe {
-        // A patch comes from anywhere: it gets to no file by way of a link, not even within the checkout.
-        patches.iter().flat_map(PatchFile::paths).try_for_each(|path| checkout.refuse_links(path))?;
-    }
-    let read = |path: &str| match seen.iter().find(|seen| seen.rewrite.path == path) {
-        None => checkout.read(path),
-        Some(seen) if matches!(seen.state, State::Patched | State::CutOff) => Ok(seen.original()),
-        Some(seen) => Ok(seen.current.clone()),
-    };
-    let blobs = |id: &str| checkout.blob(id);
-    recipe.plan(&read, three_way.then_some(&blobs))
 }

@@ -1,6 +1,5 @@
 //! `rr-patch record`: run a patched installer, and stay until the traces of its controllers are closed.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -10,24 +9,23 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use bytesize::ByteSize;
 use clap::Args;
-use serde_json::{Value, json};
 
-use super::traces::{shown_length, table};
-use crate::binary::{REBUILD, carries_patch, embedded};
-use crate::builder::CORE;
+use crate::binary::{REBUILD, Scanned};
 use crate::doctor::{
     Finding, Host, LEAST_FREE, Level, Question, RECORDER, Recorder, Recording, Software, delve, recording,
 };
-use crate::error::{Error, Exit, Shown, plain, plain_name};
+use crate::error::{Error, Exit, Shown, plain};
 use crate::patch::checkout::Checkout;
 use crate::patch::go::holds;
 use crate::patch::recognise::Recognised;
-use crate::rr::record::{Free, Outcome, Room, Run, Stopped, folder_below, make_latest};
-use crate::rr::trace::{Sidecar, State, Store, Trace};
-use crate::sys::process::{Child, Environment, Interrupt, for_child};
-use crate::ui::document::Format;
-use crate::ui::report::Loose;
-use crate::words::{bytes, count, quoted, seconds};
+use crate::rr::record::{
+    Free, Room, Run, Stopped, commit, counts_in_software, flags, folder_below, install_dir, make_latest, remote,
+};
+use crate::rr::trace::{Sidecar, State, Store};
+use crate::sys::process::{Environment, Interrupt};
+use crate::ui::document::{Format, Report};
+use crate::ui::record::Recorded;
+use crate::words::{bytes, quoted};
 
 /// Reading an installer of more bytes takes its time, and whoever waits is told.
 const LARGE: u64 = 100 << 20;
@@ -99,7 +97,7 @@ fn say(line: &str) {
 }
 
 impl Record {
-    pub fn run(&self, format: Format) -> Result<Loose> {
+    pub fn run(&self, format: Format) -> Result<Report<Recorded>> {
         self.refuse_without_dashes()?;
         let interrupt = Interrupt::hold()?;
         let (installer, checkout) = self.installer()?;
@@ -107,16 +105,18 @@ impl Record {
         if size > LARGE {
             say(&format!("looking into `{}` ({})", installer.shown(), bytes(size)));
         }
-        self.refuse_unpatched(&installer)?;
-        warn_of_what_delve_would_lack(&installer);
+        let scanned = Scanned::open(&installer)?;
+        self.refuse_unpatched(&installer, &scanned)?;
+        warn_of_what_delve_would_lack(&scanned);
+        let host = Host::here();
         let own = Store::of(&|name| std::env::var_os(name));
         let store = Store::at(match &self.trace_dir {
             Some(folder) => std::path::absolute(folder).context("there is no current folder")?,
             None => folder_below(&own, SystemTime::now()),
         });
-        let room = self.room(&store)?;
+        let room = self.room(&host, &store)?;
         let (recorder, environment) =
-            self.recorder(checkout.as_ref()).map_err(|error| match error.downcast::<Error>() {
+            self.recorder(&host, checkout.as_ref()).map_err(|error| match error.downcast::<Error>() {
                 Ok(known) if known.exit == Exit::Failed => known.as_refusal().into(),
                 Ok(known) => known.into(),
                 Err(other) => other,
@@ -126,7 +126,7 @@ impl Record {
             rr_version: recorder.said(),
             software_counters: counts_in_software(&recorder, &environment),
             flags: flags(&recorder, &environment),
-            delve_version: delve(&Host::here()).ok().map(|delve| delve.version.to_string()),
+            delve_version: delve(&host).ok().map(|delve| delve.version.to_string()),
             installer_commit: commit(&installer),
             installer_remote: checkout.as_ref().and_then(remote),
             ..Sidecar::default()
@@ -158,11 +158,18 @@ impl Record {
                 None => {}
             }
         }
-        let mut report = self.report(&installer, &own, &store, &outcome);
-        if outcome.traces.is_empty() && checkout.as_ref().is_some_and(chooses_by_feature_gate) {
-            report.text.extend_from_slice(CHOOSE_CLUSTER_API.as_bytes());
+        match outcome.stopped {
+            Some(Stopped::NoRoom(_)) => say(&format!("hint: {MAKE_ROOM}")),
+            None if !outcome.end.success() => say(&format!("error: the installer ended with {}", outcome.end)),
+            _ => {}
         }
-        Ok(report)
+        let by_name = Some(&own).filter(|_| self.trace_dir.is_none());
+        let Report { result, exit } = Recorded::new(&installer, by_name, &store, &outcome);
+        let result = match outcome.traces.is_empty() && checkout.as_ref().is_some_and(chooses_by_feature_gate) {
+            true => result.because(CHOOSE_CLUSTER_API),
+            false => result,
+        };
+        Ok(Report { result, exit })
     }
 
     /// # Errors
@@ -213,8 +220,8 @@ impl Record {
     ///
     /// # Errors
     /// One that has less already: the installer would be stopped at once.
-    fn room(&self, store: &Store) -> Result<Room> {
-        let room = Room::new(Host::here(), store.root().to_owned(), self.min_free);
+    fn room(&self, host: &Host, store: &Store) -> Result<Room> {
+        let room = Room::new(host.clone(), store.root().to_owned(), self.min_free);
         match room.look() {
             Free::Enough | Free::Near => Ok(room),
             Free::Little(free) | Free::Least(free) => {
@@ -227,8 +234,8 @@ impl Record {
         }
     }
 
-    fn refuse_unpatched(&self, installer: &Path) -> Result<()> {
-        if self.unpatched || carries_patch(installer)? {
+    fn refuse_unpatched(&self, installer: &Path, scanned: &Scanned) -> Result<()> {
+        if self.unpatched || scanned.patch().whole() {
             return Ok(());
         }
         Err(Error::refused(format!("`{}` is not patched: it would record nothing", installer.shown()))
@@ -239,10 +246,10 @@ impl Record {
     }
 
     /// The recorder that the installer will start, and what has to be in its environment for that.
-    fn recorder(&self, checkout: Option<&Checkout>) -> Result<(Recorder, Environment)> {
+    fn recorder(&self, host: &Host, checkout: Option<&Checkout>) -> Result<(Recorder, Environment)> {
         let here = match &self.trace_dir {
-            Some(folder) => Host::here().with("_RR_TRACE_DIR", &folder.to_string_lossy()),
-            None => Host::here(),
+            Some(folder) => host.clone().with("_RR_TRACE_DIR", &folder.to_string_lossy()),
+            None => host.clone(),
         };
         if here.variable(RECORDER).is_some_and(|told| told.trim() == "off") {
             return Err(Error::usage(format!("{RECORDER} is `off`: nothing would be recorded"))
@@ -293,90 +300,6 @@ impl Record {
         let doctor = "`rr-patch doctor` looks at everything, and with --fix runs such commands";
         Err(error.hint(doctor).hint("--unchecked starts the installer all the same").into())
     }
-
-    fn report(&self, installer: &Path, own: &Store, store: &Store, outcome: &Outcome) -> Loose {
-        let Outcome { end, asked, stopped, traces, lost, took } = outcome;
-        let complete = traces.iter().filter(|trace| trace.state == State::Complete).count();
-        let exit = |trace: &Trace| trace.sidecar.as_ref().and_then(|sidecar| sidecar.exit.clone());
-        let mut text = String::new();
-        if !traces.is_empty() {
-            let row = |trace: &Trace| {
-                [
-                    plain_name(trace.controller()),
-                    trace.state.word().to_owned(),
-                    exit(trace).unwrap_or_else(|| "not known".into()),
-                    shown_length(trace),
-                    bytes(trace.size),
-                    plain_name(&trace.name),
-                ]
-            };
-            let rows: Vec<_> = traces.iter().map(row).collect();
-            text.push_str(&table(["controller", "state", "exit", "length", "size", "trace"], &rows));
-            text.push('\n');
-        }
-        let how = match stopped {
-            Some(Stopped::Asked) => ", as it was asked to,",
-            Some(Stopped::NoRoom(_)) => ", stopped for want of room,",
-            None => "",
-        };
-        let _ = writeln!(text, "the installer ended{how} with {end} after {}", seconds(*took));
-        let _ = match (traces.len(), complete) {
-            (0, _) => writeln!(text, "nothing was recorded: what the installer printed says whether it came to that"),
-            (all, complete) if all == complete => {
-                writeln!(text, "{} in `{}`, complete", count(all, "trace"), store.root().shown())
-            }
-            (all, complete) => writeln!(
-                text,
-                "{} in `{}`, of which {complete} can be replayed{}",
-                count(all, "trace"),
-                store.root().shown(),
-                if *lost { ": a recorder did not close its trace and had to be killed" } else { "" }
-            ),
-        };
-        // The core controller has little to say about a platform.
-        let replayable = traces.iter().filter(|trace| trace.state == State::Complete);
-        let next = replayable.min_by_key(|trace| trace.controller() == CORE).map(|trace| {
-            // By its name in rr's own folder, or with the folder that was given.
-            match trace.path.strip_prefix(own.root()) {
-                Ok(below) if self.trace_dir.is_none() => {
-                    format!("rr-patch replay {}", quoted(&below.to_string_lossy()))
-                }
-                _ => format!("rr-patch replay {}", quoted(&trace.path.to_string_lossy())),
-            }
-        });
-        if let Some(next) = &next {
-            let _ = writeln!(text, "next: `{next}`");
-        }
-        let all: Vec<Value> = traces
-            .iter()
-            .map(|trace| {
-                json!({
-                    "controller": trace.controller(), "trace": trace.name, "path": trace.path.in_json(), "state": trace.state,
-                    "size": trace.size, "exit": exit(trace),
-                })
-            })
-            .collect();
-        let data = json!({
-            "installer": installer.in_json(), "end": end.to_string(), "seconds": took.as_secs_f64(), "asked_to_stop": asked,
-            "stopped_with_bytes_free": match stopped { Some(Stopped::NoRoom(free)) => Some(free), _ => None },
-            "folder": store.root().in_json(), "traces": all, "next": next,
-        });
-        let report = Loose::new("rr-patch/record/1", text, data);
-        let exit = match stopped {
-            // Ctrl-C that cost a trace is not the end that was asked for.
-            _ if complete < traces.len() => Exit::Found,
-            Some(Stopped::NoRoom(_)) => Exit::Found,
-            Some(Stopped::Asked) if !end.success() => Exit::Interrupted,
-            _ if !end.success() || traces.is_empty() => Exit::Found,
-            _ => Exit::Done,
-        };
-        match stopped {
-            Some(Stopped::NoRoom(_)) => say(&format!("hint: {MAKE_ROOM}")),
-            None if !end.success() => say(&format!("error: the installer ended with {end}")),
-            _ => {}
-        }
-        Loose { exit, ..report }
-    }
 }
 
 /// What clap says of an option that is not known, with the one that may be meant.
@@ -402,97 +325,14 @@ fn executable(file: PathBuf) -> Result<PathBuf> {
 
 /// Says which controllers could be recorded and not be debugged. That no controllers were found is for
 /// the installer to say.
-fn warn_of_what_delve_would_lack(installer: &Path) {
-    for (name, facts) in embedded(installer).unwrap_or_default() {
+fn warn_of_what_delve_would_lack(scanned: &Scanned) {
+    for (name, facts) in scanned.controllers().unwrap_or_default() {
         for (what, remedy) in facts.lacks(REBUILD) {
             say(&format!("warning: `{name}` {what}: {remedy}"));
         }
     }
 }
 
-/// The folder that the installer works in, as it is told by its own `--dir`.
-fn install_dir(arguments: &[String]) -> PathBuf {
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        if argument == "--dir" {
-            return arguments.next().map_or_else(|| ".".into(), PathBuf::from);
-        }
-        if let Some(folder) = argument.strip_prefix("--dir=") {
-            return folder.into();
-        }
-    }
-    ".".into()
-}
-
 fn trouble(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
     findings.iter().filter(|finding| finding.level == Level::Trouble)
-}
-
-fn counts_in_software(recorder: &Recorder, environment: &Environment) -> bool {
-    recorder.counts_in_software() || flags(recorder, environment).iter().any(|flag| flag == "-W")
-}
-
-/// The recorder's options as far as they are known before it runs.
-fn flags(recorder: &Recorder, environment: &Environment) -> Vec<String> {
-    let words = match environment.get(RECORDER) {
-        Some(line) => line.split_whitespace().skip(1).map(str::to_owned).collect(),
-        None => recorder.arguments.clone(),
-    };
-    words.into_iter().filter(|word| word != "record").collect()
-}
-
-/// The commit that an installer was built from, as it says itself.
-fn commit(installer: &Path) -> Option<String> {
-    let arguments = ["version".to_owned()];
-    let none = Environment::new();
-    let child = Child {
-        program: for_child(installer).ok()?,
-        arguments: &arguments,
-        folder: Path::new("/"),
-        environment: &none,
-    };
-    let (_, said) = child.capture().ok().filter(|(end, _)| end.success())?;
-    let said = String::from_utf8_lossy(&said).into_owned();
-    said.lines().find_map(|line| Some(line.strip_prefix("built from commit ")?.trim().to_owned()))
-}
-
-/// Where the checkout was cloned from, without who cloned it.
-fn remote(checkout: &Checkout) -> Option<String> {
-    let arguments = ["config", "--get", "remote.origin.url"].map(str::to_owned);
-    let none = Environment::new();
-    let child = Child { program: "git", arguments: &arguments, folder: checkout.root(), environment: &none };
-    let (_, said) = child.capture().ok().filter(|(end, _)| end.success())?;
-    Some(without_user(String::from_utf8_lossy(&said).trim()))
-}
-
-/// A URL without the name and the password that may stand in it.
-fn without_user(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let (host, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));
-            let host = host.rsplit('@').next().unwrap_or(host);
-            path.map_or_else(|| format!("{scheme}://{host}"), |path| format!("{scheme}://{host}/{path}"))
-        }
-        None => url.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_remote_is_noted_without_who_may_read_it() {
-        assert_eq!(without_user("https://me:s3cret@example.com/a/b@c"), "https://example.com/a/b@c");
-        assert_eq!(without_user("git@example.com:a/b"), "git@example.com:a/b");
-        assert_eq!(without_user("ssh://git@example.com"), "ssh://example.com");
-    }
-
-    #[test]
-    fn the_folder_of_the_install_is_read_from_the_installers_own_arguments() {
-        let dir = |line: &str| install_dir(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        assert_eq!(dir("create cluster --dir a"), Path::new("a"));
-        assert_eq!(dir("create cluster --dir=/b --log-level debug"), Path::new("/b"));
-        assert_eq!(dir("create cluster"), Path::new("."));
-    }
 }

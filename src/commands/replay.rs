@@ -1,25 +1,21 @@
 //! `rr-patch replay`: open a trace in Delve, and lead an editor there.
 
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
 
 use crate::delve::editor::{self, Change, Configuration, Moved, Session, Way, configure, moved};
 use crate::delve::{Listen, Opening, Ready, Served, prepare};
 use crate::doctor::Host;
-use crate::error::{Error, Shown, plain};
+use crate::error::{Error, Exit, Shown, plain};
 use crate::patch::checkout::Checkout;
 use crate::rr::bundle::{self, Unpacking};
 use crate::rr::trace::{Store, Trace};
-use crate::ui::document::Format;
-use crate::ui::report::Loose;
+use crate::ui::document::{Format, Ui};
+use crate::ui::replay::{Opened, Told};
 use crate::words::{count, quoted};
-
-const SCHEMA: &str = "rr-patch/replay/1";
 
 #[derive(Args, Debug)]
 pub struct Replay {
@@ -85,21 +81,12 @@ impl Editor {
             Self::Zed => editor::Editor::Zed,
         }
     }
-
-    /// How the configuration is started, by its name.
-    fn start(self, name: &str) -> String {
-        match self {
-            Self::Vscode => format!("in Run and Debug, choose `{name}` and press F5"),
-            Self::Goland => format!("choose the run configuration `{name}` and debug it"),
-            Self::Nvim => format!("`:DapContinue`, then `{name}`: nvim-dap reads .vscode/launch.json"),
-            Self::Zed => format!("`debugger: start`, then `{name}`"),
-        }
-    }
 }
 
 impl Replay {
-    pub fn run(&self, format: Format) -> Result<Loose> {
-        if self.terminal && format == Format::Json {
+    /// Prints what is opened as soon as it is.
+    pub fn run(&self, ui: Ui) -> Result<Exit> {
+        if self.terminal && ui.format == Format::Json {
             return Err(Error::usage("`--terminal` has no JSON form: Delve writes to the terminal itself").into());
         }
         let store = match &self.trace_dir {
@@ -113,7 +100,7 @@ impl Replay {
             say(&format!("warning: {warning}"));
         }
         if self.terminal {
-            return self.on_the_terminal(&opening, &trace);
+            return self.on_the_terminal(&opening, &trace, ui);
         }
         let listen = self.listen.unwrap_or_else(|| Listen::loopback(self.port));
         if !listen.is_loopback() {
@@ -151,10 +138,14 @@ impl Replay {
         let again = if self.trace_dir.is_some() { trace.path.to_string_lossy() } else { trace.name.as_str().into() };
         let talk = Talk { again: quoted(&again), trace: &trace, opening: &opening, moved, listen, configuration };
         match (self.print, attach) {
-            (true, _) => Ok(talk.printed(attach)),
-            (false, false) => talk.written(),
-            (false, true) => talk.serve(format),
+            (true, _) => {
+                let listen = attach.then(|| listen.to_string());
+                ui.print(&talk.opened(listen.as_deref()).telling(Told::Printed { listen }))?;
+            }
+            (false, false) => ui.print(&talk.opened(None).written(talk.write()?).telling(Told::LeftToTheEditor))?,
+            (false, true) => talk.serve(ui)?,
         }
+        Ok(Exit::Done)
     }
 
     /// The trace that is meant. A packed one is unpacked into the store first, unless that was done before.
@@ -189,9 +180,10 @@ impl Replay {
         }
     }
 
-    fn on_the_terminal(&self, opening: &Opening, trace: &Trace) -> Result<Loose> {
+    fn on_the_terminal(&self, opening: &Opening, trace: &Trace, ui: Ui) -> Result<Exit> {
         if self.print {
-            return Ok(Loose::new(SCHEMA, format!("{}\n", opening.line(None)), Value::Null));
+            ui.print(&Opened::new(trace, opening, None, None, None))?;
+            return Ok(Exit::Done);
         }
         say(&format!(
             "`{}`: `continue` runs, `rev next` goes back, `rewind` to the start, `exit` leaves; \
@@ -199,7 +191,7 @@ impl Replay {
             trace.name
         ));
         opening.interact()?;
-        Ok(Loose::said())
+        Ok(Exit::Done)
     }
 
     /// The editor's folder.
@@ -236,114 +228,38 @@ struct Talk<'a> {
 }
 
 impl Talk<'_> {
-    fn data(&self, listen: Option<&str>) -> Value {
-        let configuration = self.configuration.as_ref().map(|(_, configuration)| {
-            json!({
-                "path": configuration.path.in_json(), "name": configuration.name,
-                "content": String::from_utf8_lossy(&configuration.after),
-            })
-        });
-        json!({
-            "trace": self.trace.name, "path": self.trace.path.in_json(), "controller": self.trace.controller(),
-            "delve": { "path": self.opening.delve.path.in_json(), "version": self.opening.delve.version.to_string() },
-            "rr": { "path": self.opening.rr.path.in_json(), "version": self.opening.rr.said(), "flags": self.opening.rr_flags },
-            "command": self.opening.line(listen), "configuration": configuration, "warnings": self.opening.warnings,
-            "moved": self.moved.as_ref().map(|moved| json!({ "here": moved.here.in_json(), "program": moved.program.in_json() })),
-        })
+    /// What is opened, by a Delve that is to `listen` there.
+    fn opened(&self, listen: Option<&str>) -> Opened {
+        let configuration = self.configuration.as_ref().map(|(_, configuration)| configuration);
+        Opened::new(self.trace, self.opening, self.moved.as_ref(), configuration, listen)
     }
 
-    /// `--print`: nothing was run and nothing written.
-    fn printed(&self, attach: bool) -> Loose {
-        let listen = attach.then(|| self.listen.to_string());
-        let mut text = String::new();
-        if let Some((_, configuration)) = &self.configuration {
-            let _ = writeln!(text, "# {}", configuration.path.shown());
-            text.push_str(&String::from_utf8_lossy(&configuration.after));
-        }
-        if let Some(listen) = &listen {
-            let _ = writeln!(text, "{}", self.opening.line(Some(listen)));
-            let _ = writeln!(text, "{} connect {listen}", quoted(&self.opening.delve.path.to_string_lossy()));
-        }
-        Loose::new(SCHEMA, text, self.data(listen.as_deref()))
+    /// Writes the configuration, if an editor was named.
+    fn write(&self) -> Result<Option<(editor::Editor, Change)>> {
+        let write = |(editor, configuration): &(Editor, Configuration)| Ok((editor.kind(), configuration.write()?));
+        self.configuration.as_ref().map(write).transpose()
     }
 
-    fn write(&self) -> Result<String> {
-        let Some((editor, configuration)) = &self.configuration else { return Ok(String::new()) };
-        let path = configuration.path.shown();
-        let mut text = match configuration.write()? {
-            Change::Created => format!("wrote `{path}`\n"),
-            Change::Merged => format!("merged into `{path}`: all else in it is as it was\n"),
-            Change::None => format!("`{path}` holds it already\n"),
-        };
-        let _ = writeln!(text, "  start:   {}", editor.start(&configuration.name));
-        if let Some(Moved { here, program }) = &self.moved {
-            let _ = writeln!(
-                text,
-                "  sources: built in `{}`, mapped to `{}`{}",
-                program.shown(),
-                here.shown(),
-                if *editor == Editor::Goland { " by GoLand itself, or not at all" } else { "" }
-            );
-        }
-        Ok(text)
-    }
-
-    /// The editor starts Delve by itself.
-    fn written(&self) -> Result<Loose> {
-        let mut text = self.write()?;
-        let rr = self.opening.rr.path.shown();
-        let _ = writeln!(
-            text,
-            "  needs:   dlv {} and `{rr}` in the editor's PATH; `--attach` starts Delve here instead",
-            self.opening.delve.version
-        );
-        Ok(Loose::new(SCHEMA, text, self.data(None)))
-    }
-
-    fn serve(&self, format: Format) -> Result<Loose> {
+    fn serve(&self, ui: Ui) -> Result<()> {
         self.listen.check()?;
         let written = self.write()?;
         say(&format!("opening `{}` in Delve {}", self.trace.name, self.opening.delve.version));
         let mut ready = |ready: &Ready| {
-            let mut data = self.data(Some(&ready.address));
-            data["address"] = json!(ready.address);
-            data["port"] = json!(ready.port);
-            data["pid"] = json!(ready.pid);
-            let text = format!("{}{written}", self.connect(ready));
-            Ok(Loose::new(SCHEMA, text, data).print(format, &mut io::stdout())?)
+            let opened = self.opened(Some(&ready.address)).written(written);
+            Ok(ui.print(&opened.listening(ready, &self.again, self.tunnel()))?)
         };
         let served = self.opening.serve(&self.listen, &mut ready, &mut |line| say(&format!("delve: {line}")))?;
         say(match served {
             Served::Stopped => "Delve has ended, and its rr with it",
             Served::ByClient => "a client has ended Delve",
         });
-        Ok(Loose::said())
+        Ok(())
     }
 
-    /// How to get there.
-    fn connect(&self, ready: &Ready) -> String {
-        let Ready { address, port, delve, .. } = ready;
-        let name = &self.trace.name;
-        let mut text = format!("`{name}` is open in Delve {delve} at {address}\n");
-        let mut line = |what: &str, how: &str| {
-            let _ = writeln!(text, "  {what:<9} {how}");
-        };
-        line("terminal", &format!("dlv connect {address}"));
-        if let Some(Moved { here, program }) = &self.moved {
-            line("", &format!("then: config substitute-path {} {}", program.shown(), here.shown()));
-        }
-        let again = |editor: &str| format!("rr-patch replay {} --editor {editor} --attach --print", self.again);
-        line("VS Code", &format!("attach to 127.0.0.1:{port}: `{}` shows the configuration", again("vscode")));
-        line("nvim-dap", "the same file as VS Code's");
-        line("Zed", &format!("attach to 127.0.0.1:{port}: `{}`", again("zed")));
-        line("GoLand", &format!("a Go Remote configuration with host 127.0.0.1 and port {port}"));
-        if self.listen.is_loopback() {
-            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-            let host = if host.trim().is_empty() { "HOST" } else { host.trim() };
-            line("remote", &format!("ssh -N -L {port}:{address} {host}    and connect to 127.0.0.1:{port} there"));
-        }
-        line("begin", "break main.main, continue, and back again: rev next, rewind");
-        text.push_str("Ctrl-C ends it\n");
-        text
+    /// The name of this host, where a client elsewhere needs a tunnel.
+    fn tunnel(&self) -> Option<String> {
+        let name = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+        let host = self.listen.is_loopback().then(name)?;
+        Some(if host.is_empty() { "HOST".into() } else { host })
     }
 }

@@ -1,21 +1,16 @@
 //! `rr-patch revert`: every byte and mode as before, and later edits kept.
 
-use std::fmt::Write as _;
-
 use anyhow::Result;
 use clap::Args;
-use serde_json::json;
 
 use super::Where;
-use super::apply::{add_kept, notes_of};
 use crate::error::{Error, Shown as _};
-use crate::patch::checkout::{Commit, TakenBack, Undone, short};
 use crate::patch::journal::{Edits, Lock, has_leftovers};
 use crate::patch::plan::changes;
-use crate::patch::recognise::{Applied, Found, Marked, Recognised};
+use crate::patch::recognise::{Applied, Marked, Recognised};
 use crate::patch::transaction::{Carrying, carry_out};
-use crate::ui::report::Loose;
-use crate::words::count;
+use crate::ui::document::Report;
+use crate::ui::revert::Reverted;
 
 #[derive(Args, Debug)]
 pub struct Revert {
@@ -27,16 +22,10 @@ pub struct Revert {
     pub force: bool,
 }
 
-const SCHEMA: &str = "rr-patch/revert/1";
-
 impl Revert {
-    pub fn run(&self) -> Result<Loose> {
+    pub fn run(&self) -> Result<Report<Reverted>> {
         let checkout = self.place.checkout()?;
-        let nothing = || {
-            let text = format!("`{}` is not patched; nothing to do\n", checkout.root().shown());
-            let data = json!({ "outcome": "unchanged", "root": checkout.root().in_json(), "files": [] });
-            Ok(Loose::new(SCHEMA, text, data))
-        };
+        let nothing = || Ok(Report::done(Reverted::nothing(&checkout)));
         // Where nothing is patched nothing is written, not even a lock, but for what an interrupted run left.
         // Elsewhere another revert may end first.
         if Recognised::find(&checkout)?.is_none() && !has_leftovers(&checkout) && !checkout.has_index_lock() {
@@ -85,56 +74,7 @@ impl Revert {
         let backups: Vec<&str> = undo.backups.iter().map(|(_, backup)| backup.as_str()).collect();
         journal.end(&checkout, &backups)?;
 
-        let reverted = count(undo.reverted().count(), "file");
-        let mut text = format!("reverted `{}`: {reverted}\n", checkout.root().shown());
-        let mut files = Vec::new();
-        for rewrite in undo.reverted() {
-            let edited = found.iter().flat_map(|found| &found.merged);
-            let merged = undo.merged.iter().chain(edited).any(|path| *path == rewrite.path);
-            let backup = undo.backups.iter().find(|(path, _)| *path == rewrite.path).map(|(_, backup)| backup);
-            let word = match (&rewrite.after, merged) {
-                (None, _) => "removed ",
-                (_, true) => "merged  ",
-                _ => "restored",
-            };
-            let _ = write!(text, "  {word} {}", rewrite.path);
-            let _ = match (backup, merged) {
-                (Some(backup), _) => writeln!(text, "; the edited version is {backup}"),
-                (None, true) => writeln!(text, "; what was edited since is kept"),
-                (None, false) => writeln!(text),
-            };
-            files.push(json!({ "path": rewrite.path, "done": word.trim(), "backup": backup }));
-        }
-        text.push_str(&notes_of(&kept));
-        if let Some(Found { commit, committed, .. }) = &found {
-            let _ = writeln!(text, "the originals are those of {}", short(commit));
-            if *committed {
-                text.push_str("the commit of the changes stays: commit the files that came back\n");
-            }
-        }
-        if let (Some(Commit { id, branch, .. }), Some(TakenBack { commit, staged })) = (commit, &taken_back) {
-            for path in staged {
-                let _ = writeln!(text, "  `{}` has staged edits, which stay staged", path.shown());
-            }
-            let short = short(&id);
-            let _ = match (commit, branch) {
-                (Undone::Gone, Some(branch)) => writeln!(text, "commit {short} is gone, and branch `{branch}` with it"),
-                (Undone::Gone, None) => writeln!(text, "commit {short} is gone"),
-                (Undone::Below, _) => writeln!(
-                    text,
-                    "commit {short} has others on top and stays: commit the files that came back, or `git checkout -- .` and `git revert {short}`"
-                ),
-                (Undone::Elsewhere, Some(branch)) => {
-                    writeln!(text, "commit {short} is not checked out and stays: `git branch -D {branch}` drops it")
-                }
-                (Undone::Elsewhere, None) => writeln!(text, "commit {short} is not checked out and stays"),
-            };
-        }
-        let mut data = json!({
-            "outcome": "reverted", "root": checkout.root().in_json(), "files": files,
-            "commit_gone": taken_back.map(|taken_back| taken_back.commit == Undone::Gone),
-        });
-        add_kept(&mut data, &kept);
-        Ok(Loose::new(SCHEMA, text, data))
+        let reverted = Reverted::of(&checkout, &undo, found.as_ref(), kept, commit.zip(taken_back));
+        Ok(Report::done(reverted))
     }
 }

@@ -7,26 +7,54 @@ use clap::Args;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
-use super::check::Checked;
 use super::ci::{Made, Planned, RowBuilt};
 use super::completions::Script;
 use super::man::Manual;
 use crate::error::Error;
+use crate::ui::apply::Applied;
+use crate::ui::build::Built;
+use crate::ui::bundle::{Packed, Unpacked};
+use crate::ui::check::Checked;
+use crate::ui::demo::Demonstrated;
+use crate::ui::diff::Patch;
+use crate::ui::doctor::Examined;
 use crate::ui::document::{Document, Failure, Report, schema};
+use crate::ui::inspect::Inspected;
+use crate::ui::record::Recorded;
+use crate::ui::replay::Opened;
+use crate::ui::revert::Reverted;
+use crate::ui::status::Status;
+use crate::ui::trace::Trace;
+use crate::ui::traces::{Pruned, Traces};
 
 /// The name of a document, and what makes its schema.
 type Entry = (&'static str, fn() -> Schema);
 
 /// Every document that a command prints.
 const DOCUMENTS: &[Entry] = &[
+    entry::<Applied>(),
+    entry::<Built>(),
     entry::<Checked>(),
     entry::<RowBuilt>(),
     entry::<Planned>(),
     entry::<Made>(),
     entry::<Script>(),
+    entry::<Demonstrated>(),
+    entry::<Patch>(),
+    entry::<Examined>(),
     entry::<Failure>(),
+    entry::<Inspected>(),
     entry::<Manual>(),
+    entry::<Recorded>(),
+    entry::<Opened>(),
+    entry::<Reverted>(),
     entry::<Schemas>(),
+    entry::<Status>(),
+    entry::<Trace>(),
+    entry::<Traces>(),
+    entry::<Packed>(),
+    entry::<Pruned>(),
+    entry::<Unpacked>(),
 ];
 
 const fn entry<T: Document>() -> Entry {

@@ -1,33 +1,33 @@
-//! What Delve and rr say when they fail, as the cause and what to do.
+//! Explains errors of Delve and rr: the cause and the remedy.
 //!
-//! If rr ends before Delve can talk to it, Delve's own word is only `EOF`; rr's lines are above it.
-//! The texts are those of rr 5.3 to its master of 2026 (`src/PerfCounters*.cc`, `src/ReplaySession.cc`,
+//! If rr exits before Delve can connect to it, Delve itself prints only `EOF`; rr's lines are above it. The texts
+//! come from rr 5.3 to its main branch of 2026 (`src/PerfCounters*.cc`, `src/ReplaySession.cc`,
 //! `src/ReplayTimeline.cc`, `src/TraceStream.cc`, `src/AutoRemoteSyscalls.cc`) and Delve 1.20 to 1.27
 //! (`cmd/dlv/cmds/commands.go`, `pkg/proc/gdbserial/rr.go`, `pkg/goversion/compat.go`).
 
 use crate::doctor::{Recorder, Version};
 
-/// What went wrong, and what to type or do.
+/// The cause of an error, and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
     pub what: String,
     pub hints: Vec<String>,
 }
 
-/// What was tried.
+/// The circumstances of the failed replay.
 pub struct Circumstances<'a> {
     pub rr: &'a Recorder,
     pub delve: Version,
-    /// Whether rr was told to count in software.
+    /// Whether rr was started with software counters.
     pub software: bool,
     pub listen: Option<String>,
-    /// What sets `perf_event_paranoid` so that Delve replays: commands, or words where none helps.
+    /// The commands that set `perf_event_paranoid` so that Delve replays, or advice in words if no command helps.
     pub allow_perf_events: Result<Vec<String>, String>,
-    /// What installs a Delve that understands this rr.
+    /// The command that installs a Delve for this rr.
     pub install_delve: String,
 }
 
-/// A text that Delve or rr prints, and what it means. `found` is the line that holds it.
+/// A text in the output of Delve or rr, and its meaning. `found` is the line that contains it.
 struct Known {
     text: &'static str,
     means: fn(found: &str, at: &Circumstances<'_>) -> Cause,
@@ -37,14 +37,14 @@ fn cause(what: impl Into<String>, hints: &[&str]) -> Cause {
     Cause { what: what.into(), hints: hints.iter().map(|&hint| hint.to_owned()).collect() }
 }
 
-/// The first that fits counts: rr's own words before what follows from them.
+/// The first match counts, so rr's own messages come before the errors that follow from them.
 const KNOWN: [Known; 27] = [
     Known { text: "/proc/sys/kernel/perf_event_paranoid <=", means: paranoid },
     Known {
         text: "unknown command \"replay\"",
         means: |_, _| {
             cause(
-                "Delve has no command `replay`, since it found no `rr` in PATH",
+                "Delve has no command `replay`, because it found no `rr` in PATH",
                 &["install rr, or put its folder in PATH; `rr-patch doctor` says how"],
             )
         },
@@ -53,7 +53,7 @@ const KNOWN: [Known; 27] = [
         text: "recording terminated abnormally and the trace is incomplete",
         means: |_, _| {
             cause(
-                "the trace is incomplete: rr was killed before it could close it, and has no way to mend it",
+                "the trace is incomplete: rr was killed before it could close it, and cannot repair it",
                 &["`rr-patch traces` lists the complete ones; `rr-patch record` waits until each trace is closed"],
             )
         },
@@ -76,7 +76,7 @@ const KNOWN: [Known; 27] = [
         text: "Invalid option -W",
         means: |_, at| {
             cause(
-                format!("rr {} cannot count in software (`-W`), as this trace was recorded", at.rr.said()),
+                format!("rr {} has no software counters (`-W`), with which this trace was recorded", at.rr.said()),
                 &["put the rr that recorded it first in PATH"],
             )
         },
@@ -85,7 +85,7 @@ const KNOWN: [Known; 27] = [
         text: "Invalid option",
         means: |found, _| {
             cause(
-                format!("rr does not know an option that it was given: {}", found.trim()),
+                format!("rr does not support an option that it was given: {}", found.trim()),
                 &["look at DELVE_RR_REPLAY_FLAGS; `rr help replay` lists the options"],
             )
         },
@@ -98,7 +98,7 @@ const KNOWN: [Known; 27] = [
         text: "Can't bind to requested CPU",
         means: |_, _| {
             cause(
-                "the CPU that the recording was bound to is not here, or not ours to use",
+                "the CPU that the recording was bound to does not exist here, or is not allowed",
                 &["allow it (`taskset`, or the container's cpuset), or set DELVE_RR_REPLAY_FLAGS=-u"],
             )
         },
@@ -124,7 +124,7 @@ const KNOWN: [Known; 27] = [
         text: "address already in use",
         means: |_, at| {
             let at = at.listen.as_deref().unwrap_or("its address");
-            cause(format!("the port of {at} is taken"), &["`--port 0` takes any that is free; `--port N` another"])
+            cause(format!("the port of {at} is taken"), &["`--port 0` chooses a free port, `--port N` another one"])
         },
     },
     Known {
@@ -133,7 +133,7 @@ const KNOWN: [Known; 27] = [
             let said = found.split(", suppress").next().unwrap_or(found).trim();
             cause(
                 format!("{said})"),
-                &["`go install github.com/go-delve/delve/cmd/dlv@vVERSION` installs one that takes this Go"],
+                &["`go install github.com/go-delve/delve/cmd/dlv@vVERSION` installs one that supports this Go"],
             )
         },
     },
@@ -141,7 +141,7 @@ const KNOWN: [Known; 27] = [
         text: "Delve must be built with Go version",
         means: |_, _| {
             cause(
-                "this Delve was built with a Go that does not know DWARF 5, which the program has",
+                "this Delve was built with a Go that does not support DWARF 5, which the program has",
                 &["build Delve with a newer Go: `go install github.com/go-delve/delve/cmd/dlv@latest`"],
             )
         },
@@ -150,18 +150,18 @@ const KNOWN: [Known; 27] = [
     Known { text: "could not read debug info", means: no_dwarf },
 ];
 
-/// What the lines mean.
+/// The cause that the lines show.
 pub fn explain(lines: &[String], at: &Circumstances<'_>) -> Cause {
     let known = KNOWN.iter().find_map(|known| {
         let found = lines.iter().find(|line| line.contains(known.text))?;
         Some((known.means)(found, at))
     });
     known.unwrap_or_else(|| match lines.iter().any(|line| line.contains("Launch debugger with")) {
-        // An older Delve shows what it does not understand.
+        // An older Delve prints the packet that it does not understand.
         true => old_delve("", at),
         false => cause(
             "Delve could not open the trace",
-            &["`rr-patch doctor` tries a recording and a replay of a tiny program, and says what fails"],
+            &["`rr-patch doctor` records and replays a tiny program, and shows what fails"],
         ),
     })
 }
@@ -177,7 +177,7 @@ fn paranoid(found: &str, at: &Circumstances<'_>) -> Cause {
          (rr itself may be content with it)"
     );
     let more = [
-        "`sysctl -w kernel.perf_event_paranoid=1`, as root, holds until the next boot only",
+        "`sysctl -w kernel.perf_event_paranoid=1`, as root, lasts until the next boot",
         "`rr-patch doctor --fix` runs the commands that it shows",
     ];
     Cause { what, hints: hints.into_iter().chain(more.map(str::to_owned)).collect() }
@@ -186,15 +186,17 @@ fn paranoid(found: &str, at: &Circumstances<'_>) -> Cause {
 fn ticks(_: &str, at: &Circumstances<'_>) -> Cause {
     match (at.software, at.rr.software_counters) {
         (false, true) => cause(
-            "the trace was recorded with software counters, and rr was not told to use them",
-            &["set DELVE_RR_REPLAY_FLAGS=-W; `rr-patch record` notes it in the trace, so that this is done for you"],
+            "the trace was recorded with software counters, but rr was started without -W",
+            &[
+                "set DELVE_RR_REPLAY_FLAGS=-W; `rr-patch record` stores this in the trace, and `rr-patch replay` then sets it",
+            ],
         ),
         (true, _) => cause(
-            "the trace was recorded with hardware counters, and rr was told to use its own",
-            &["take -W out of DELVE_RR_REPLAY_FLAGS"],
+            "the trace was recorded with hardware counters, but rr was started with -W",
+            &["remove -W from DELVE_RR_REPLAY_FLAGS"],
         ),
         (false, false) => cause(
-            "the trace was recorded on a kind of CPU that counts in another way, or with software counters",
+            "the trace was recorded on a CPU that counts differently, or with software counters",
             &["replay it on a machine like the one that recorded it, with the rr that recorded it"],
         ),
     }
@@ -202,24 +204,24 @@ fn ticks(_: &str, at: &Circumstances<'_>) -> Cause {
 
 fn processor(_: &str, _: &Circumstances<'_>) -> Cause {
     cause(
-        "the trace was recorded on a CPU that differs from this one in what CPUID says",
+        "the trace was recorded on a CPU with other CPUID values than this one",
         &[
             "replay it on the machine that recorded it, or on one of the same model",
-            "where CPUs can fault on CPUID, `rr cpufeatures` here prints the options with which to record there",
+            "if the recording CPU supports CPUID faulting, record there with the options that `rr cpufeatures` prints here",
         ],
     )
 }
 
 fn unknown_processor(_: &str, at: &Circumstances<'_>) -> Cause {
-    let mut cause = cause(format!("rr {} does not know this CPU", at.rr.said()), &[]);
-    cause.hints.push("install a newer rr; `rr-patch doctor` says which one knows it".into());
+    let mut cause = cause(format!("rr {} does not support this CPU", at.rr.said()), &[]);
+    cause.hints.push("install a newer rr; `rr-patch doctor` shows which one supports it".into());
     cause
 }
 
 fn counters(_: &str, at: &Circumstances<'_>) -> Cause {
     let mut cause = cause(
-        "rr cannot use this machine's performance counters: a virtual machine often has none, a container may not open them",
-        &["`rr-patch doctor` says what is missing here"],
+        "rr cannot use this machine's performance counters: a virtual machine often has none, and a container may not be allowed to open them",
+        &["`rr-patch doctor` shows what is missing here"],
     );
     if at.rr.software_counters && !at.software {
         cause
@@ -233,17 +235,17 @@ fn missing(found: &str, _: &Circumstances<'_>) -> Cause {
     let after = found.split_once("Failed to stat ").or_else(|| found.split_once("ENOENT opening "));
     let file = after.map_or("a file", |(_, rest)| rest.split([' ', ':']).next().unwrap_or(rest));
     cause(
-        format!("`{file}` is gone, and the trace has no copy of it"),
+        format!("`{file}` is missing, and the trace has no copy of it"),
         &[
-            "put the same file back; nothing can be replayed without it",
-            "a patched installer sets RR_COPY_ALL_FILES, so that its traces are whole",
+            "put the same file back: a replay needs it",
+            "a patched installer sets RR_COPY_ALL_FILES, so that its traces are complete",
         ],
     )
 }
 
 fn old_delve(_: &str, at: &Circumstances<'_>) -> Cause {
     cause(
-        format!("Delve {} does not understand what rr {} prints", at.delve, at.rr.said()),
+        format!("Delve {} does not understand the output of rr {}", at.delve, at.rr.said()),
         &[&format!("`{}` installs one that does", at.install_delve)],
     )
 }
@@ -284,7 +286,7 @@ mod tests {
         explain(&text.lines().map(str::to_owned).collect::<Vec<_>>(), &at)
     }
 
-    /// What the programs print, as it was seen or as it stands in their sources, and a word of the cause.
+    /// Output of the programs, observed or copied from their sources, and a word of the expected cause.
     const SAID: [(&str, &str); 18] = [
         ("  what():  kj/io.c++:117: failed: expected result.size() > 0 [0 > 0]; Premature EOF\nEOF", "is damaged"),
         ("rr needs /proc/sys/kernel/perf_event_paranoid <= 1, but it is 2", "1 or less, and it is 2"),
@@ -296,24 +298,24 @@ mod tests {
         ("rr: Trace file `x/version' not found. There is no trace there.\n\nEOF", "no trace in that folder"),
         (
             "[FATAL src/ReplaySession.cc:252:ReplaySession()] Trace was recorded on a machine that defines ticks differently\nto this machine; replay will not work.\nEOF",
-            "counts in another way",
+            "counts differently",
         ),
-        ("Invalid option -W\n rr replay [OPTION]... [<trace-dir>]\nEOF", "cannot count in software"),
+        ("Invalid option -W\n rr replay [OPTION]... [<trace-dir>]\nEOF", "has no software counters"),
         (
             "Invalid option --nosuch\n rr replay\nEOF",
-            "does not know an option that it was given: Invalid option --nosuch",
+            "does not support an option that it was given: Invalid option --nosuch",
         ),
         (
             "[FATAL ./src/PerfCounters_x86.h:114:compute_cpu_microarch()] AMD CPU type 0xf20 (ext family 0xb) unknown\nEOF",
-            "does not know this CPU",
+            "does not support this CPU",
         ),
         (
             "Trace was recorded with CPUID faulting enabled, but this system does not support CPUID faulting.\nEOF",
-            "differs from this one",
+            "other CPUID values than this one",
         ),
         (
             "Trace was recorded on a machine with different CPUID values and CPUID faulting is not enabled; replay will not work.\nEOF",
-            "differs from this one",
+            "other CPUID values than this one",
         ),
         (
             "[FATAL ./src/PerfCounters.cc:306:start_counter() errno: ENOENT] Unable to open performance counter with 'perf_event_open'; are hardware perf events available?\nEOF",
@@ -321,15 +323,15 @@ mod tests {
         ),
         (
             "FATAL Failed to stat /i/cluster-api-provider-aws: replay is impossible\nEOF",
-            "`/i/cluster-api-provider-aws` is gone",
+            "`/i/cluster-api-provider-aws` is missing",
         ),
         (
             " -> Assertion `false' failed to hold. Syscall openat failed with errno ENOENT opening /t/mmap_copy_3_x arg1=0xf\nEOF",
-            "`/t/mmap_copy_3_x` is gone",
+            "`/t/mmap_copy_3_x` is missing",
         ),
         (
             "Failed to parse debugger request\nwrite: broken pipe",
-            "Delve 1.20.2 does not understand what rr 5.9.0 prints",
+            "Delve 1.20.2 does not understand the output of rr 5.9.0",
         ),
         ("Launch debugger with\n  'gdb' '-l' '10000'", "Delve 1.20.2 does not understand"),
         (
@@ -351,7 +353,7 @@ mod tests {
     #[test]
     fn ticks_that_differ_are_software_counters_where_rr_has_them() {
         let said = SAID[5].0;
-        assert!(what(said, true, false).what.contains("was not told to use them"));
+        assert!(what(said, true, false).what.contains("was started without -W"));
         assert!(what(said, true, true).what.contains("recorded with hardware counters"));
     }
 }

@@ -1,13 +1,13 @@
-//! Opening a trace in Delve: what a replay needs, the server, and what it means when it fails.
+//! Opens a trace in Delve: the prerequisites of a replay, the server, and explanations of failures.
 //!
 //! ```text
-//! Trace ─ prepare ─▶ Opening ─ serve ────▶ dlv replay --headless ─▶ rr replay     (others connect)
-//!                           └─ interact ─▶ dlv replay             ─▶ rr replay    (on this terminal)
+//! Trace ─ prepare ─▶ Opening ─ serve ────▶ dlv replay --headless ─▶ rr replay     (for other clients)
+//!                           └─ interact ─▶ dlv replay             ─▶ rr replay    (at this terminal)
 //! ```
 //!
-//! Delve runs the `rr` that it finds in PATH, and takes options for it from `DELVE_RR_REPLAY_FLAGS`
-//! (its `pkg/proc/gdbserial/rr.go`). It listens before it has opened the trace, so that an open port
-//! is no sign of success: only an answer is.
+//! Delve runs the `rr` in PATH, and takes options for it from `DELVE_RR_REPLAY_FLAGS` (see its
+//! `pkg/proc/gdbserial/rr.go`). It listens before it has opened the trace. An open port is therefore not a sign of
+//! success; only a response is.
 
 pub mod editor;
 mod explain;
@@ -33,18 +33,18 @@ use crate::sys::process::{
 use crate::words::quoted;
 
 pub use explain::{Cause, Circumstances, explain};
-pub use port::{Listen, holder};
+pub use port::Listen;
 
-/// The options of `rr replay` that Delve is to add.
+/// The environment variable with options for Delve's `rr replay`.
 pub const FLAGS: &str = "DELVE_RR_REPLAY_FLAGS";
 
-/// Without it Delve 1.27 and some before it refuse a standard error that is no terminal, and ours is a
-/// pipe: what Delve and rr print there explains a failure. Delve has the option since 1.6.1.
+/// Delve 1.27 and some older versions refuse to run if stderr is not a terminal. Ours is a pipe, because the output
+/// of Delve and rr explains failures. Delve has this option since 1.6.1.
 const ANY_STREAMS: &str = "--allow-non-terminal-interactive=true";
 
-/// How long Delve has to end after SIGINT, and again after SIGTERM.
+/// How long Delve may take to end after SIGINT, and again after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often it is said that the trace is still being opened.
+/// The interval between messages that the trace is still being opened.
 const NOTICE: Duration = Duration::from_secs(10);
 /// How many of the last lines a failure shows.
 const LAST_LINES: usize = 12;
@@ -55,31 +55,30 @@ mod signal {
     pub const TERMINATE: i32 = 15;
 }
 
-/// A trace that can be opened, and how.
+/// A trace that can be opened, and the options for it.
 #[derive(Debug)]
 pub struct Opening {
     pub trace: PathBuf,
     pub delve: Delve,
     pub rr: Recorder,
-    /// What Delve is to tell rr, the user's own among them.
+    /// The options for rr, including the user's own.
     pub rr_flags: Vec<String>,
-    /// Set where another rr than that of PATH is to be used.
+    /// The folder of the rr to use, if it is not the one in PATH.
     rr_folder: Option<PathBuf>,
-    /// What sets `perf_event_paranoid` as Delve wants it.
+    /// The commands that set `perf_event_paranoid` for Delve, or advice in words.
     allow_perf_events: Result<Vec<String>, String>,
-    /// What installs a Delve for this rr.
+    /// The command that installs a Delve for this rr.
     install_delve: String,
-    /// What is worth knowing before one begins.
+    /// Warnings to print before the replay starts.
     pub warnings: Vec<String>,
-    /// What the recorded program says of itself.
+    /// The facts about the recorded program.
     pub program: Option<Facts>,
 }
 
-/// Looks at all that a replay needs, short of trying it.
+/// Checks all prerequisites of a replay without starting it.
 ///
 /// # Errors
-/// What would not work, before Delve fails at it in words that do not say why; or before it hangs,
-/// as an older one does with a newer rr.
+/// Problems that would make Delve fail without a clear message, or hang, as an older Delve does with a newer rr.
 pub fn prepare(host: &Host, trace: &Trace) -> Result<Opening> {
     let check = trace.check();
     if !check.obstacles.is_empty() {
@@ -95,7 +94,7 @@ pub fn prepare(host: &Host, trace: &Trace) -> Result<Opening> {
     }
     let mut warnings = check.warnings;
     let rr = recorder(host, None).map_err(|error| match error.downcast::<Error>() {
-        Ok(error) => error.hint("Delve has no command `replay` where `rr` is not in PATH").into(),
+        Ok(error) => error.hint("Delve has no command `replay` if `rr` is not in PATH").into(),
         Err(error) => error,
     })?;
     let delve = delve(host)?;
@@ -122,7 +121,7 @@ pub fn prepare(host: &Host, trace: &Trace) -> Result<Opening> {
         warnings
             .push(format!("recorded with rr {recorded}, and this is {}: an older rr may not understand it", rr.said()));
     }
-    // Delve looks for `rr` and nothing else.
+    // Delve looks for `rr` and for no other name.
     let found = host.program("rr");
     let rr_folder = rr.path.parent().filter(|_| found.as_ref() != Some(&rr.path)).map(Path::to_owned);
     let (allow_perf_events, install_delve) = (allow_perf_events(host), install_delve_for(host, &rr));
@@ -130,27 +129,27 @@ pub fn prepare(host: &Host, trace: &Trace) -> Result<Opening> {
     Ok(Opening { trace, delve, rr, rr_flags, rr_folder, allow_perf_events, install_delve, warnings, program })
 }
 
-/// What the program says of itself, if it can be read; what of it stands in the way of debugging is a warning.
+/// The facts about the program, if it can be read. Problems for debugging become warnings.
 fn facts(trace: &Trace, warnings: &mut Vec<String>) -> Result<Option<Facts>> {
     let program = trace.program()?;
     let Some(file) = program.file else { return Ok(None) };
     if program.still == Some(Still::Missing) || !file.exists() {
-        return Err(Error::failed(format!("the recorded program is gone: `{}`", file.shown()))
-            .detail("rr kept no copy of it in the trace, and without it nothing can be replayed")
-            .hint("put the same file back; a patched installer sets RR_COPY_ALL_FILES, so that its traces are whole")
+        return Err(Error::failed(format!("the recorded program is missing: `{}`", file.shown()))
+            .detail("the trace has no copy of it, and a replay needs it")
+            .hint("put the same file back; a patched installer sets RR_COPY_ALL_FILES, so that its traces are complete")
             .into());
     }
     let facts = match Facts::read(&file) {
         Ok(facts) => facts,
         Err(error) => {
-            warnings.push(format!("the recorded program could not be looked into: {error:#}"));
+            warnings.push(format!("the recorded program could not be read: {error:#}"));
             return Ok(None);
         }
     };
     if !facts.dwarf {
         warnings.push(
             "the program has no debug information (it was linked with -s -w): Delve shows no sources and no variables, \
-             and takes breakpoints on functions alone; `rr-patch build` makes an installer that can be debugged"
+             and supports only breakpoints on functions; `rr-patch build` makes an installer that can be debugged"
                 .into(),
         );
     } else if facts.optimised == Some(true) {
@@ -159,12 +158,12 @@ fn facts(trace: &Trace, warnings: &mut Vec<String>) -> Result<Option<Facts>> {
     Ok(Some(facts))
 }
 
-/// The user's own options, and `-W` where the trace was recorded so.
+/// The user's own options, and `-W` if the trace was recorded with it.
 fn flags(host: &Host, trace: &Trace, rr: &Recorder) -> Result<Vec<String>> {
     let mut flags: Vec<String> =
         host.variable(FLAGS).map_or_else(Vec::new, |text| text.split_whitespace().map(str::to_owned).collect());
     let given = flags.iter().any(|flag| ["-W", "--software-counters"].contains(&flag.as_str()));
-    // Whoever sets RR_PATCH_RECORD to record with -W, records with it.
+    // If RR_PATCH_RECORD contains -W, assume that the trace was recorded with it.
     let recorded_so = trace.software_counters().unwrap_or_else(|| rr.counts_in_software());
     if recorded_so && !rr.software_counters {
         return Err(Error::failed("this trace was recorded with software counters (`rr record -W`)")
@@ -178,21 +177,21 @@ fn flags(host: &Host, trace: &Trace, rr: &Recorder) -> Result<Vec<String>> {
     Ok(flags)
 }
 
-/// What becomes of the lines that the program printed when it was recorded. rr prints them again where its own
-/// output goes, among Delve's and its own, which they must not be taken for.
+/// How rr replays the recorded output of the program. rr prints it to its own output, mixed with lines of Delve and
+/// rr, and it must not be mistaken for those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RecordedOutput {
-    /// rr replays none.
+    /// rr does not print it.
     LeftOut,
-    /// rr puts `[rr PID EVENT]` before each write.
+    /// rr prints `[rr PID EVENT]` before each write.
     Marked,
 }
 
-/// How a marked write begins.
+/// The prefix of a marked write.
 const MARK: &str = "[rr ";
 
 impl RecordedOutput {
-    /// The options of rr that have a say in it.
+    /// The options of rr that affect this.
     const FLAGS: [&str; 4] = ["-q", "--no-redirect-output", "-M", "--mark-stdio"];
 
     fn flag(self) -> &'static str {
@@ -203,7 +202,7 @@ impl RecordedOutput {
     }
 }
 
-/// Where a Delve listens for clients.
+/// The address at which Delve serves clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ready {
     pub address: String,
@@ -212,23 +211,23 @@ pub struct Ready {
     pub pid: i32,
 }
 
-/// How a Delve that served came to its end.
+/// Why a serving Delve ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Served {
-    /// By a signal to us.
+    /// Because of a signal to us.
     Stopped,
-    /// By a client that ended it.
+    /// A client ended it.
     ByClient,
 }
 
 impl Opening {
-    /// The environment of a Delve whose output we do not read.
+    /// The environment for a Delve whose output we do not read.
     pub fn environment(&self) -> Environment {
         self.environment_with(&self.rr_flags)
     }
 
-    /// The same, where recorded lines must not be taken for Delve's. Whoever says how they are replayed is not
-    /// overruled.
+    /// The environment for a Delve whose output we read, so that recorded output is not mistaken for Delve's. Options
+    /// that the user has set are not changed.
     fn environment_for(&self, output: RecordedOutput) -> Environment {
         let mut flags = self.rr_flags.clone();
         if !flags.iter().any(|flag| RecordedOutput::FLAGS.contains(&flag.as_str())) {
@@ -237,7 +236,7 @@ impl Opening {
         self.environment_with(&flags)
     }
 
-    /// What Delve has in its environment beyond ours.
+    /// Delve's variables in addition to ours.
     fn environment_with(&self, rr_flags: &[String]) -> Environment {
         let mut environment = Environment::new();
         if !rr_flags.is_empty() {
@@ -250,7 +249,7 @@ impl Opening {
         environment
     }
 
-    /// Delve's arguments to serve clients there, or to have this terminal.
+    /// Delve's arguments: to serve clients at `listen`, or to use this terminal.
     pub fn arguments(&self, listen: Option<&str>) -> Vec<String> {
         let mut arguments = vec!["replay".to_owned()];
         if let Some(listen) = listen {
@@ -262,7 +261,7 @@ impl Opening {
         arguments
     }
 
-    /// The same as a line for a shell.
+    /// The same arguments as a command line for a shell.
     pub fn line(&self, listen: Option<&str>) -> String {
         let mut words = Vec::new();
         if let Some(folder) = &self.rr_folder {
@@ -302,11 +301,11 @@ impl Opening {
         )
     }
 
-    /// Serves clients until one of them, or a signal to us, ends it. `ready` is called when the trace
-    /// is open; `say` with what there is to tell in the meantime.
+    /// Serves clients until a client or a signal to us ends the session. `ready` is called when the trace is open;
+    /// `say` prints messages in the meantime.
     ///
     /// # Errors
-    /// What Delve or rr failed at, with the cause and what to do about it.
+    /// The failure of Delve or rr, with its cause and the remedy.
     pub fn serve(
         &self,
         listen: &Listen,
@@ -341,10 +340,10 @@ impl Opening {
         }
     }
 
-    /// Runs Delve on this terminal.
+    /// Runs Delve at this terminal.
     ///
     /// # Errors
-    /// As for [`Opening::serve`].
+    /// The same as for [`Opening::serve`].
     pub fn interact(&self) -> Result<()> {
         let mut arguments = self.arguments(None);
         arguments.insert(1, ANY_STREAMS.to_owned());
@@ -355,12 +354,13 @@ impl Opening {
                 Event::Ended(end) => break end,
                 Event::Said(line) if line.starts_with(MARK) => {}
                 Event::Said(line) => keep(&mut lines, line),
-                // Ctrl-C is Delve's: it stops a program that runs. The terminal has sent it there.
+                // Delve handles Ctrl-C itself: it pauses a running program. The terminal has already sent it to
+                // Delve.
                 Event::Signal { shared: true, .. } | Event::Nothing => {}
                 Event::Signal { number, .. } => crate::sys::process::signal(attended.pid(), number),
             }
         };
-        // What it said last may come after its end.
+        // The last lines may arrive after the end of the process.
         while let Event::Said(line) = attended.next(Duration::from_millis(100)) {
             keep(&mut lines, line);
         }
@@ -368,7 +368,7 @@ impl Opening {
         if end.success() { Ok(()) } else { Err(self.failure(end, &lines, None)) }
     }
 
-    /// What went wrong, from what Delve and rr said.
+    /// Explains a failure from the output of Delve and rr.
     fn failure(&self, end: End, lines: &[String], listen: Option<&Listen>) -> anyhow::Error {
         let circumstances = self.circumstances(listen.map(ToString::to_string).as_deref());
         let Cause { what, hints } = explain(lines, &circumstances);
@@ -384,12 +384,13 @@ impl Opening {
 fn said_what_was_left(left: &[Relative], say: &mut dyn FnMut(&str)) {
     if !left.is_empty() {
         let names: Vec<String> = left.iter().map(|relative| format!("{} ({})", relative.name, relative.pid)).collect();
-        say(&format!("ended what Delve had left behind: {}", names.join(", ")));
+        say(&format!("ended processes that Delve left behind: {}", names.join(", ")));
     }
 }
 
 fn keep(lines: &mut Vec<String>, line: String) {
-    // A program that is replayed may print without end; what matters is said before or after that.
+    // A replayed program may print without limit. The relevant lines come first or last, so those in the middle are
+    // dropped.
     if lines.len() == 400 {
         lines.drain(100..200);
     }
@@ -397,7 +398,7 @@ fn keep(lines: &mut Vec<String>, line: String) {
 }
 
 enum Opened {
-    /// The trace is open; clients reach Delve there.
+    /// The trace is open, and clients can connect at the address.
     Ready {
         address: String,
         delve: String,
@@ -406,7 +407,7 @@ enum Opened {
     Stopped,
 }
 
-/// A Delve that serves, from its start to its end.
+/// A serving Delve, from its start to its end.
 struct Session<'a> {
     say: &'a mut dyn FnMut(&str),
     lines: Vec<String>,
@@ -423,7 +424,7 @@ impl<'a> Session<'a> {
         keep(&mut self.lines, line);
     }
 
-    /// Waits until Delve answers, or ends. There is no limit: a large program takes its time.
+    /// Waits until Delve responds or ends. There is no time limit, because opening a large program takes long.
     fn open(&mut self, attended: &Attended) -> Result<Opened> {
         let mut address: Option<String> = None;
         let mut question: Option<rpc::Question> = None;
@@ -443,7 +444,7 @@ impl<'a> Session<'a> {
                 Event::Signal { .. } => return Ok(Opened::Stopped),
                 Event::Nothing => {}
             }
-            // One that cannot be asked is about to end, and says why.
+            // If connecting fails, Delve is about to end and prints the reason.
             if question.is_none() {
                 question = address.as_deref().and_then(|address| rpc::Question::ask(address).ok());
             }
@@ -459,7 +460,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Nothing where a signal came.
+    /// Waits until Delve ends; `None` if a signal arrived.
     fn until_the_end(&mut self, attended: &Attended) -> Result<Option<End>> {
         loop {
             match attended.next(NOTICE) {
@@ -471,7 +472,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Ends Delve, which ends its rr at SIGINT. Says whether it went by itself.
+    /// Ends Delve, which ends its rr on SIGINT. Returns false if Delve had to be killed.
     fn close(&mut self, attended: &Attended, ended: bool) -> bool {
         if ended {
             return true;
@@ -483,7 +484,7 @@ impl<'a> Session<'a> {
                 match attended.next(Duration::from_millis(50)) {
                     Event::Ended(_) => return true,
                     Event::Said(line) => self.heard(line),
-                    // Impatience: on to the next.
+                    // A second signal: continue with the next stronger one.
                     Event::Signal { .. } => break,
                     Event::Nothing => {}
                 }

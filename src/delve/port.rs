@@ -1,5 +1,5 @@
-//! Where a debugger listens. Whoever reaches its port runs programs as us, so that any other address
-//! than this host's own has to be asked for.
+//! The address at which a debugger listens. Anyone who can connect to it can run programs as us, so the user must
+//! request any address other than loopback explicitly.
 
 use std::fmt;
 use std::fs;
@@ -21,12 +21,12 @@ impl fmt::Display for Listen {
 }
 
 impl Listen {
-    /// This host's own interface.
+    /// The loopback address with this port.
     pub fn loopback(port: u16) -> Self {
         Self((IpAddr::from([127, 0, 0, 1]), port).into())
     }
 
-    /// `HOST:PORT`; without a host, every interface, as Go has it.
+    /// Parses `HOST:PORT`. Without a host it means all interfaces, as in Go.
     pub fn parse(text: &str) -> Result<Self, String> {
         let expected = || format!("expected HOST:PORT, like 127.0.0.1:2345 or [::1]:2345, and not `{text}`");
         let whole = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
@@ -42,10 +42,10 @@ impl Listen {
         self.0.port()
     }
 
-    /// Whether it can be listened at now.
+    /// Checks whether the address is free.
     ///
     /// # Errors
-    /// A port that is taken, with who has it as far as that can be seen; an address that is not ours.
+    /// A port in use, with the process that uses it if visible; an address that this host does not have.
     pub fn check(&self) -> Result<()> {
         let Err(error) = TcpListener::bind(self.0) else { return Ok(()) };
         let said = Error::failed(match error.kind() {
@@ -59,14 +59,14 @@ impl Listen {
         }
         let said = match holder(self.port()) {
             Some(holder) => said.detail(format!("by: {holder}")),
-            None => said.detail("by: a process that we may not look at"),
+            None => said.detail("by: a process that we may not inspect"),
         };
-        Err(said.hint("`--port 0` takes any that is free; `--port N` another").into())
+        Err(said.hint("`--port 0` chooses a free port, `--port N` another one").into())
     }
 }
 
-/// Who listens at a port, as far as we may see.
-pub fn holder(port: u16) -> Option<String> {
+/// The process that listens at a port, if it is visible to us.
+fn holder(port: u16) -> Option<String> {
     let sockets: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
@@ -88,7 +88,8 @@ pub fn holder(port: u16) -> Option<String> {
     })
 }
 
-/// The socket of a line of `/proc/net/tcp` that listens (state 0A) at a port, as a link in `/proc/N/fd` names it.
+/// If this line of `/proc/net/tcp` is a socket that listens (state 0A) at the port: the link target that `/proc/N/fd`
+/// has for it.
 fn listening(line: &str, port: u16) -> Option<String> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let (_, local) = fields.get(1)?.rsplit_once(':')?;

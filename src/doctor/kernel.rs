@@ -1,5 +1,5 @@
-//! What no file shows of a host: whether its performance counters count, and how much room a folder has.
-//! The only module that knows perf_event.
+//! Facts that no file of a host shows: whether its performance counters work, and how much space a folder has. The
+//! only module that uses perf_event.
 
 use std::fmt::Debug;
 use std::hint::black_box;
@@ -14,29 +14,29 @@ use rustix::thread::CpuSet;
 /// An event that a processor can count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Conditional branches that were retired, by the processor's own number for them.
+    /// Retired conditional branches, by the processor's event number.
     Branches(u64),
-    /// Branches by the kernel's name for them, where the processor is not known.
+    /// Branches by the kernel's generic event, for an unknown processor.
     AnyBranches,
-    /// Locked instructions that SpecLockMap committed: AMD's PMCx025 with unit mask 8.
+    /// Locked instructions committed by SpecLockMap: AMD's PMCx025 with unit mask 8.
     SpecLockMapCommits,
 }
 
-/// How many conditional branches are tried, at least; rr tries as many.
+/// The minimum number of conditional branches that the test executes; the same as in rr's test.
 pub const BRANCHES: u64 = 500;
 
-/// AMD's PMCx025, unit mask 8, in user mode: the number that rr's own check of Zen uses.
+/// AMD's PMCx025, unit mask 8, in user mode. rr's own check of Zen uses this number.
 const SPEC_LOCK_MAP_COMMITS: u64 = 0x51_0825;
 
-/// What is asked of a kernel.
+/// Queries to a kernel.
 pub trait Kernel: Debug + Send + Sync {
-    /// Counts an event, in user mode and on one CPU where one is named, while something happens that causes it.
+    /// Counts an event in user mode while a workload causes it, on one CPU if `cpu` is given.
     ///
     /// # Errors
-    /// perf_event_open's own: ENOENT where there is no such counter, EACCES and EPERM where it is forbidden.
+    /// The errors of perf_event_open: ENOENT if there is no such counter, EACCES and EPERM if access is denied.
     fn count(&self, event: Event, cpu: Option<usize>) -> io::Result<u64>;
 
-    /// The bytes that are free for us in the file system of a folder.
+    /// The free bytes for non-root users in the file system of a folder.
     fn free(&self, folder: &Path) -> io::Result<u64>;
 }
 
@@ -46,7 +46,7 @@ pub struct Here;
 
 impl Kernel for Here {
     fn count(&self, event: Event, cpu: Option<usize>) -> io::Result<u64> {
-        // In a thread of its own, since it is bound to the CPU.
+        // In a separate thread, because the thread is bound to a CPU.
         std::thread::scope(|scope| {
             scope
                 .spawn(|| {
@@ -74,7 +74,7 @@ fn count(event: Event) -> io::Result<u64> {
         Event::SpecLockMapCommits => Builder::new(Raw::new(SPEC_LOCK_MAP_COMMITS)),
         Event::AnyBranches => Builder::new(Hardware::BRANCH_INSTRUCTIONS),
     };
-    // Pinned, as rr's are: a counter that another program holds shows as an error and not as a 0.
+    // Pinned, like rr's counters: if another program holds the counter, this results in an error instead of 0.
     let mut counter = builder.pinned(true).exclude_guest(true).build()?;
     counter.enable()?;
     if event == Event::SpecLockMapCommits {
@@ -89,7 +89,7 @@ fn count(event: Event) -> io::Result<u64> {
     counter.read()
 }
 
-/// More than [`BRANCHES`] conditional branches that no compiler can leave out.
+/// Executes more than [`BRANCHES`] conditional branches that the compiler cannot remove.
 #[inline(never)]
 fn branch() {
     let mut odd: u32 = black_box(7);
@@ -105,7 +105,7 @@ fn branch() {
 mod tests {
     use super::*;
 
-    /// With a PMU it counts, without one it says ENOENT; a sandbox may forbid the question.
+    /// Without a PMU the kernel returns ENOENT; a sandbox may forbid the call.
     #[test]
     fn branches_are_counted_or_the_kernel_says_why_not() {
         match Here.count(Event::AnyBranches, None) {

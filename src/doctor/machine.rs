@@ -1,4 +1,4 @@
-//! The probes of the machine itself: processor, counters, kernel and its settings, room for traces.
+//! The probes for the machine: processor, counters, kernel and its settings, space for traces.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 
-/// The numbers of the errors that perf_event_open tells apart.
+/// The errno values that perf_event_open distinguishes.
 const ENOENT: i32 = 2;
 const ENODEV: i32 = 19;
 const EOPNOTSUPP: i32 = 95;
@@ -28,7 +28,7 @@ const E_CORES: &str = "/sys/devices/cpu_atom/cpus";
 const PTRACE_SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
 
 pub fn processor(examination: &Examination) -> Finding {
-    let finding = Finding::new("processor", "/proc/cpuinfo", "one that this rr knows");
+    let finding = Finding::new("processor", "/proc/cpuinfo", "one that this rr supports");
     let Processor { maker, number, family, model, .. } = &examination.processor;
     if examination.host.read("/proc/cpuinfo").is_none() {
         return finding.skipped("/proc/cpuinfo cannot be read");
@@ -38,31 +38,32 @@ pub fn processor(examination: &Examination) -> Finding {
     }
     let rr = examination.recorder.as_ref().ok();
     if examination.counts_in_software() {
-        return finding.ok(format!("{model}; software counters run on any"));
+        return finding.ok(format!("{model}; software counters work on any"));
     }
     if rr.is_some_and(forces_microarchitecture) {
-        return finding.ok(format!("{model}; RR_PATCH_RECORD says by -A what to take it for"));
+        return finding.ok(format!("{model}; RR_PATCH_RECORD sets its type with -A"));
     }
     let Some(known) = examination.processor.microarchitecture() else {
         let number = match maker {
             Some(Maker::Arm(_)) => String::new(),
             _ => format!(" (CPU type {number:#x}, extended family {family:#x})"),
         };
-        let finding = finding.trouble(format!("{model}{number}, which is in no rr known here"));
+        let finding = finding.trouble(format!("{model}{number}, which no known rr supports"));
         return instead(examination, finding.advise("look for a newer rr at rr-project.org"));
     };
     let Microarchitecture { name, since, branches } = known;
     let found = if model.contains(name) { model.clone() } else { format!("{model} ({name} to rr)") };
     if branches == 0 {
-        return instead(examination, finding.trouble(format!("{found}, which rr knows and cannot use")));
+        return instead(examination, finding.trouble(format!("{found}, which rr cannot use")));
     }
     let release = if since == UNRELEASED { "rr's main branch".into() } else { format!("rr {since}") };
     match rr {
-        None => finding.skipped(format!("{found}, known to {release} and newer; there is no rr to ask")),
+        None => finding.skipped(format!("{found}, supported by {release} and newer; no rr was found")),
         Some(rr) if rr.version >= since || since == UNRELEASED && rr.is_from_main() => finding.ok(found),
         Some(rr) => {
             let advice = if since == UNRELEASED { "build rr from its main branch" } else { RR_PACKAGES };
-            let finding = finding.trouble(format!("{found}, known to {release} and newer; this is rr {}", rr.said()));
+            let finding =
+                finding.trouble(format!("{found}, supported by {release} and newer; this is rr {}", rr.said()));
             instead(examination, finding.advise(advice))
         }
     }
@@ -72,7 +73,7 @@ fn forces_microarchitecture(rr: &Recorder) -> bool {
     rr.arguments.iter().any(|argument| argument.starts_with("-A") || argument.starts_with("--microarch"))
 }
 
-/// What works where there are no counters for rr: counting in software.
+/// Adds the alternative for machines without counters: software counters.
 fn instead(examination: &Examination, finding: Finding) -> Finding {
     match &examination.recorder {
         Ok(rr) if rr.software_counters => {
@@ -81,17 +82,18 @@ fn instead(examination: &Examination, finding: Finding) -> Finding {
                 _ => examination.host.shown(&rr.path),
             };
             finding
-                .advise("this rr has software counters (-W), which work without; type before the installer starts:")
+                .advise("this rr has software counters (-W), which need none; before starting the installer, type:")
                 .advise(format!("export RR_PATCH_RECORD=\"{program} record -W --wait\""))
                 .advise("such a trace is replayed with -W too: DELVE_RR_REPLAY_FLAGS=-W for `dlv replay`")
         }
         _ => finding
-            .advise("what works instead: a recorder with software counters (an rr that knows -W, like rr.soft), and")
+            .advise("use a recorder with software counters (an rr with the option -W, like rr.soft), and type:")
             .advise("export RR_PATCH_RECORD=\"rr record -W --wait\""),
     }
 }
 
-/// The CPU that recordings are bound to: 0, unless RR_PATCH_RECORD says otherwise.
+/// The CPU that recordings are bound to: 0 by default. If RR_PATCH_RECORD has options, it is the CPU in them, or
+/// `None` if they do not bind recordings.
 fn bound_to(examination: &Examination) -> Option<usize> {
     let Ok(rr) = &examination.recorder else { return Some(0) };
     if rr.arguments.is_empty() {
@@ -109,7 +111,7 @@ fn bound_to(examination: &Examination) -> Option<usize> {
     None
 }
 
-/// The event of the processor that rr counts, or the kernel's general one.
+/// The processor's event that rr counts, or the kernel's generic event.
 fn branches(processor: &Processor) -> (Event, String) {
     match processor.microarchitecture() {
         Some(known) if known.branches != 0 => (Event::Branches(known.branches), format!("r{:x}", known.branches)),
@@ -123,13 +125,13 @@ pub fn counters(examination: &Examination) -> Finding {
     let finding =
         Finding::new("performance counters", format!("perf_event_open of {name}"), "a PMU that counts branches");
     if let Some(Software { line, .. }) = &examination.software {
-        let found = "not used: this rr counts in software (-W), since it cannot use those of this machine";
+        let found = "not used: this rr counts in software (-W), because it cannot use this machine's counters";
         if examination.question.purpose == Some(Purpose::Record) {
             return finding.ok(found);
         }
         return finding
             .warning(found)
-            .advise("`rr-patch record` tells the installer so; where that is started otherwise, type before:")
+            .advise("`rr-patch record` sets this for the installer; to start the installer in another way, first type:")
             .advise(format!("export RR_PATCH_RECORD=\"{line}\""));
     }
     if examination.counts_in_software() {
@@ -141,7 +143,7 @@ pub fn counters(examination: &Examination) -> Finding {
         Ok(counted) => {
             let finding = finding.trouble(format!("{counted} counted of at least {BRANCHES}"));
             if host.read(E_CORES).is_some() {
-                return finding.advise("an E-core counts nothing for rr: see `CPU to record on`");
+                return finding.advise("rr cannot count on an E-core: see `CPU to record on`");
             }
             let finding = finding.advise(format!("`perf stat -e {name} true` must show a number above 0"));
             instead(examination, virtual_pmu(examination, finding))
@@ -154,7 +156,7 @@ pub fn counters(examination: &Examination) -> Finding {
                 instead(examination, virtual_pmu(examination, finding))
             }
             Some(EACCES | EPERM) if host.number(PARANOID).is_some_and(|level| level > 2) => {
-                finding.skipped("forbidden by perf_event_paranoid: see there")
+                finding.skipped("forbidden by perf_event_paranoid: see that check")
             }
             Some(EACCES | EPERM) => {
                 let finding = finding.trouble(format!("forbidden ({})", short(&error)));
@@ -165,7 +167,7 @@ pub fn counters(examination: &Examination) -> Finding {
     }
 }
 
-/// An error without its number, which Rust puts after it.
+/// An error without the errno that Rust appends.
 fn short(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
@@ -180,7 +182,7 @@ fn virtual_pmu(examination: &Examination, finding: Finding) -> Finding {
         .advise("VMware by \"Virtualize CPU performance counters\", a cloud by a metal or larger instance")
 }
 
-/// A list of the kernel's, like `0-3,8`.
+/// Parses a kernel list such as `0-3,8`.
 fn numbers(list: &str) -> Vec<usize> {
     let range = |part: &str| -> Option<Vec<usize>> {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
@@ -204,7 +206,7 @@ pub fn cpu(examination: &Examination) -> Finding {
     let bind = |finding: Finding| {
         finding.advise(format!("`rr-patch apply --bind-to-cpu {better}`, or --bind-to-cpu={better} in RR_PATCH_RECORD"))
     };
-    // Since June 2025 the main branch knows both kinds; software counters need none.
+    // rr's main branch supports both kinds of cores since June 2025. Software counters need no support.
     let tells_apart =
         examination.counts_in_software() || examination.recorder.as_ref().is_ok_and(Recorder::is_from_main);
     match (bound, &hybrid) {
@@ -218,18 +220,18 @@ pub fn cpu(examination: &Examination) -> Finding {
             } else if tells_apart {
                 finding.ok(format!("CPU {cpu}, an E-core ({kinds})"))
             } else {
-                bind(finding.trouble(format!("CPU {cpu} is an E-core, where rr counts nothing ({kinds})")))
+                bind(finding.trouble(format!("CPU {cpu} is an E-core, where rr cannot count ({kinds})")))
             }
         }
         (None, Some((fast, slow))) if !tells_apart => bind(finding.trouble(format!(
-            "not bound: rr takes any core, and counts nothing on an E-core (P-cores {fast}, E-cores {slow})"
+            "not bound: rr uses any core, and cannot count on an E-core (P-cores {fast}, E-cores {slow})"
         ))),
         (Some(cpu), None) => finding.ok(format!("CPU {cpu} of {allowed}")),
         (None, _) => finding.ok(format!("not bound, one of {allowed}")),
     }
 }
 
-/// rr is reliable on Zen with one thread only, unless SpecLockMap is off (rr-debugger/rr#2034).
+/// On Zen, rr is reliable with a single thread only, unless SpecLockMap is off (rr-debugger/rr#2034).
 pub fn spec_lock_map(examination: &Examination) -> Option<Finding> {
     const SCRIPT: &str = "/usr/share/doc/rr/examples/zen_workaround.py"; // Debian's package
     let known = examination.processor.microarchitecture()?;
@@ -241,14 +243,14 @@ pub fn spec_lock_map(examination: &Examination) -> Option<Finding> {
     Some(match host.kernel.count(Event::SpecLockMapCommits, bound_to(examination)) {
         Ok(0) => finding.ok("off"),
         Ok(_) => {
-            let finding = finding.trouble("on: recordings of programs with threads will not replay");
+            let finding = finding.trouble("on: recordings of programs with threads cannot be replayed");
             if examination.processor.is_virtual() {
-                finding.advise("only the machine that runs this virtual one can turn it off: rr's wiki, page Zen")
+                finding.advise("only the host of this virtual machine can turn it off: rr's wiki, page Zen")
             } else if host.locate(SCRIPT).exists() {
                 let root = |command: &str| examination.distribution.as_root(command);
                 finding
                     .fix([root("modprobe msr"), root(&format!("python3 {SCRIPT}"))])
-                    .advise("it must be done after every boot")
+                    .advise("repeat this after every boot")
             } else {
                 finding.advise(
                     "run scripts/zen_workaround.py of rr's sources as root, after every boot: rr's wiki, page Zen",
@@ -259,7 +261,7 @@ pub fn spec_lock_map(examination: &Examination) -> Option<Finding> {
     })
 }
 
-/// rr looks at it from Comet Lake on: 5.6 to 5.9 warn, the main branch refuses.
+/// rr checks this from Comet Lake on: 5.6 to 5.9 warn, the main branch refuses.
 pub fn freeze_on_smi(examination: &Examination) -> Option<Finding> {
     let known = examination.processor.microarchitecture()?;
     let concerned = examination.processor.maker == Some(Maker::Intel)
@@ -279,7 +281,7 @@ pub fn freeze_on_smi(examination: &Examination) -> Option<Finding> {
     })
 }
 
-/// Whether rr itself records or replays at this level; above 1 it depends.
+/// Whether rr itself records and replays at this level; above 1 it depends on the kernel and the rr.
 fn rr_works_at(examination: &Examination, level: i64) -> bool {
     let host = examination.host;
     let Ok(rr) = &examination.recorder else { return level <= 1 };
@@ -287,7 +289,7 @@ fn rr_works_at(examination: &Examination, level: i64) -> bool {
         return true;
     }
     if rr.version >= Version(5, 9, 0) {
-        // By a signal for context switches that kernels send right since 6.10.
+        // rr uses a signal for context switches that kernels deliver correctly since 6.10.
         level <= 2 && release(host).is_some_and(|kernel| kernel >= Version(6, 10, 0))
     } else {
         host.capable(CAP_SYS_ADMIN) || host.capable(CAP_PERFMON)
@@ -314,8 +316,8 @@ pub fn paranoid(examination: &Examination) -> Finding {
             finding.warning(format!("{level}: rr records, but Delve will not replay here"))
         }
         (Some(Purpose::Record), false) => finding.trouble(format!("{level}: rr refuses to record")),
-        // Not even for root.
-        (_, true) => finding.trouble(format!("{level}: Delve refuses to replay, though rr may record")).of_replays(),
+        // Not even root is allowed.
+        (_, true) => finding.trouble(format!("{level}: Delve refuses to replay, although rr may record")).of_replays(),
         (_, false) => finding.trouble(format!("{level}: rr and Delve refuse")),
     };
     match allow_perf_events(&examination.distribution) {
@@ -324,12 +326,12 @@ pub fn paranoid(examination: &Examination) -> Finding {
     }
 }
 
-/// What sets `perf_event_paranoid` to 1, the level that Delve replays at.
+/// The commands that set `perf_event_paranoid` to 1, the highest level at which Delve replays.
 pub fn allow_perf_events(distribution: &Distribution) -> Result<Vec<String>, String> {
     distribution.sysctl("kernel.perf_event_paranoid", 1, "60-rr-patch-perf.conf")
 }
 
-/// Said since instructions for rr often set it to 0, which shows the kernel's addresses to everybody.
+/// A warning, because instructions for rr often set this to 0, which shows kernel addresses to every user.
 pub fn kernel_pointers(examination: &Examination) -> Option<Finding> {
     let level = examination.host.number(KERNEL_POINTERS)?;
     let finding = Finding::new("kptr_restrict", KERNEL_POINTERS, "");
@@ -338,7 +340,7 @@ pub fn kernel_pointers(examination: &Examination) -> Option<Finding> {
     )))
 }
 
-/// The kernel shows by this flag what `arch_prctl(ARCH_SET_CPUID)` goes by.
+/// The kernel shows with this flag whether `arch_prctl(ARCH_SET_CPUID)` works.
 pub fn cpuid_faulting(examination: &Examination) -> Option<Finding> {
     let rr = examination.recorder.as_ref().ok()?;
     if !examination.processor.is_x86() {
@@ -377,7 +379,7 @@ pub fn ptrace_scope(examination: &Examination) -> Finding {
         _ => {
             let finding = finding.trouble(format!("{scope}: nobody may trace until the next boot"));
             match setting() {
-                // The kernel takes nothing back from 3; the file counts at the next boot.
+                // The kernel does not allow lowering the value from 3; the file takes effect at the next boot.
                 Ok(commands) => finding.fix(commands.into_iter().take(1)).advise("then reboot"),
                 Err(words) => finding.advise(words).advise("then reboot that machine"),
             }
@@ -420,7 +422,7 @@ pub fn kernel(examination: &Examination) -> Finding {
     }
 }
 
-/// Where rr puts traces: `TraceStream.cc` of every release since 5.3.
+/// rr's trace folder, by the rules in `TraceStream.cc` of every release since 5.3.
 fn trace_root(host: &Host) -> (PathBuf, &'static str) {
     if let Some(folder) = host.variable("_RR_TRACE_DIR") {
         return (folder.into(), "_RR_TRACE_DIR");
@@ -435,12 +437,12 @@ fn trace_root(host: &Host) -> (PathBuf, &'static str) {
     }
 }
 
-/// The folder, or what there is of the way to it.
+/// The folder, or its nearest existing parent.
 fn existing(host: &Host, folder: &Path) -> PathBuf {
     folder.ancestors().find(|folder| host.locate(folder).exists()).unwrap_or(Path::new("/")).to_owned()
 }
 
-/// The mount point and the kind of the file system that holds a path.
+/// The mount point and the type of the file system that contains a path.
 fn mount(host: &Host, path: &Path) -> Option<(String, String)> {
     let root = host.locate("/").canonicalize().ok()?;
     let real = host.locate(existing(host, path)).canonicalize().ok()?;
@@ -450,7 +452,7 @@ fn mount(host: &Host, path: &Path) -> Option<(String, String)> {
         let mut fields = line.split(' ').skip(1);
         Some((fields.next()?.replace("\\040", " "), fields.next()?.to_owned()))
     });
-    // Of two that are mounted on one folder, the later is seen.
+    // If two file systems are mounted on one folder, the later one is visible.
     lines.filter(|(point, _)| real.starts_with(point)).max_by_key(|(point, _)| point.len())
 }
 
@@ -476,7 +478,7 @@ pub fn trace_folder(examination: &Examination) -> Finding {
     }
 }
 
-/// tempfile wraps the error and adds the path, which we print ourselves.
+/// tempfile wraps the error and adds the path, which the finding already shows.
 fn io_error(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error)
 }
@@ -487,7 +489,7 @@ pub fn room(examination: &Examination) -> Finding {
     let host = examination.host;
     let (folder, _) = trace_root(host);
     let there = existing(host, &folder);
-    // A trace of a vSphere controller: 106 MB, 102 of them the copy of its program.
+    // Example: a trace of a vSphere controller has 106 MB; 102 of them are the copy of its program.
     let finding = Finding::new("room for traces", there.shown(), "2 GiB");
     let free = match host.free(&there) {
         Ok(free) => free,
@@ -504,7 +506,7 @@ pub fn room(examination: &Examination) -> Finding {
     }
 }
 
-/// On one file system rr links the recorded program into the trace; else the trace names its path only,
+/// On the same file system rr links the recorded program into the trace. Otherwise the trace has only its path,
 /// unless RR_COPY_ALL_FILES is set.
 pub fn install_folder(examination: &Examination) -> Option<Finding> {
     let host = examination.host;

@@ -1,12 +1,13 @@
-//! The machine that records and replays: what it is, what runs on it, and whether that works.
+//! Examines the machine that records and replays: its hardware, its software, and whether recording works.
 //!
-//! A host is a root folder plus an environment, and a kernel to ask what no file shows. `/proc`, `/sys` and
-//! the programs of a made-up host are read below its folder, so each case that the probes know is a fixture
-//! in `fixtures/hosts`. A probe looks at one thing, changes nothing, and makes a [`Finding`] of it.
+//! A host is a root folder, an environment, and a kernel for facts that no file shows. For a test host, `/proc`,
+//! `/sys` and the programs are read below its root folder, so each case of the probes is a fixture in
+//! `fixtures/hosts`. A probe examines one thing, changes nothing, and returns a [`Finding`].
 
 mod distribution;
 mod kernel;
 mod machine;
+mod named;
 mod processor;
 mod programs;
 mod smoke;
@@ -18,10 +19,11 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::binary::Facts;
@@ -32,14 +34,15 @@ use processor::Processor;
 
 pub use distribution::Distribution;
 pub use kernel::{BRANCHES, Event, Kernel};
+pub use named::programs;
 pub use programs::{Delve, Recorder, Version, delve, delve_takes_go, delve_takes_rr, oldest_delve_for, recorder};
 pub use smoke::SMOKE_TEST;
 
-/// What must be free where traces go. rr aborts at a full disk, and the trace is lost; this is enough to
-/// close the traces of all controllers of an installer.
+/// The minimum free space for traces, in bytes. When the disk is full, rr aborts and the trace is lost; this is
+/// enough to close the traces of all controllers of an installer.
 pub const LEAST_FREE: u64 = 1 << 30;
 
-/// How long a program may think about a question. rr's own limit for closing a trace is 10 s.
+/// The time limit for a program that is queried. rr's own limit for closing a trace is 10 s.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A machine.
@@ -48,7 +51,11 @@ pub struct Host {
     root: PathBuf,
     environment: BTreeMap<String, OsString>,
     kernel: Arc<dyn Kernel>,
+    answers: Arc<Mutex<Answers>>,
 }
+
+/// What programs answered: each question is asked once.
+type Answers = BTreeMap<(PathBuf, Vec<String>), Answer>;
 
 impl Host {
     /// The machine that we run on.
@@ -58,12 +65,13 @@ impl Host {
         if let Some(path) = search_path() {
             environment.insert("PATH".into(), path.to_owned());
         }
-        Self { root: "/".into(), environment, kernel: Arc::new(kernel::Here) }
+        Self::at("/", environment, Arc::new(kernel::Here))
     }
 
-    /// A host whose files lie below a folder; `PATH` and every other path of its environment are its own.
+    /// A host with its files below the folder `root`. `PATH` and all other paths in its environment are relative to
+    /// it.
     pub fn at(root: impl Into<PathBuf>, environment: BTreeMap<String, OsString>, kernel: Arc<dyn Kernel>) -> Self {
-        Self { root: root.into(), environment, kernel }
+        Self { root: root.into(), environment, kernel, answers: Arc::default() }
     }
 
     /// The same host with a variable set.
@@ -72,35 +80,35 @@ impl Host {
         self
     }
 
-    /// Where a path of this host lies on the machine that we run on.
+    /// The real path of a path of this host.
     pub fn locate(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// A path as this host knows it.
+    /// A path as this host names it.
     pub fn shown(&self, path: &Path) -> String {
         let below = path.strip_prefix(&self.root).map_or_else(|_| path.to_owned(), |below| Path::new("/").join(below));
         below.shown()
     }
 
-    /// The bytes that are free for others than root in the file system of a folder.
+    /// The free bytes for non-root users in the file system of a folder.
     pub fn free(&self, folder: &Path) -> io::Result<u64> {
         self.kernel.free(&self.locate(folder))
     }
 
-    /// The text of a file of the host; nothing where it is not there or cannot be read.
+    /// The text of a file of the host; `None` if it cannot be read.
     pub fn read(&self, path: impl AsRef<Path>) -> Option<String> {
         fs::read(self.locate(path)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// A variable of the host's environment, unless it is empty.
+    /// A variable of the host's environment; `None` if it is empty.
     pub fn variable(&self, name: &str) -> Option<String> {
         let value = self.environment.get(name)?.to_string_lossy().into_owned();
         (!value.is_empty()).then_some(value)
     }
 
-    /// A field of `/proc/self/status`: of us, and so of what we start.
+    /// A field of `/proc/self/status`. Our child processes inherit it.
     fn status(&self, name: &str) -> Option<String> {
         let status = self.read("/proc/self/status")?;
         let mut fields = status.lines().filter_map(|line| line.split_once(':'));
@@ -111,25 +119,25 @@ impl Host {
         self.status("Uid").and_then(|ids| Some(ids.split_whitespace().nth(1)? == "0")).unwrap_or(false)
     }
 
-    /// Whether what we start has a capability, by its number.
+    /// Whether our child processes have a capability, given by its number.
     fn capable(&self, capability: u32) -> bool {
         let effective = self.status("CapEff").and_then(|mask| u64::from_str_radix(&mask, 16).ok());
         effective.is_some_and(|mask| mask & 1 << capability != 0)
     }
 
-    /// What shows that this host is a container.
+    /// The sign that this host is a container.
     fn container(&self) -> Option<&'static str> {
         let marks = ["/run/.containerenv", "/.dockerenv"];
         let mark = marks.into_iter().find(|mark| self.locate(mark).exists());
         mark.or_else(|| self.variable("container").map(|_| "the variable `container`"))
     }
 
-    /// A number that stands alone in a file.
+    /// The number in a file that contains nothing else.
     fn number(&self, path: &str) -> Option<i64> {
         self.read(path)?.trim().parse().ok()
     }
 
-    /// Where a program of this host lies: looked up in its `PATH`, or the path itself.
+    /// Finds a program of this host, by its `PATH` or by the path itself.
     pub fn program(&self, name: &str) -> Option<PathBuf> {
         let executable = |path: &PathBuf| {
             fs::metadata(path).is_ok_and(|seen| seen.is_file() && seen.permissions().mode() & 0o111 != 0)
@@ -144,27 +152,39 @@ impl Host {
             .find(executable)
     }
 
-    /// Runs a program of this host, as [`Host::program`] found it, in the host's environment.
+    /// Runs a program of this host, as found by [`Host::program`], in the host's environment. The same command line
+    /// runs once, for a host and all its clones.
     ///
     /// # Errors
-    /// A program that cannot be run, or that has not ended after half a minute.
+    /// A program that cannot be started, or that has not ended after half a minute.
     pub fn run(&self, program: &Path, arguments: &[&str]) -> Result<Answer> {
-        self.run_in(&self.own_environment(), program, arguments)
+        let question = (program.to_owned(), arguments.iter().map(|&argument| argument.to_owned()).collect());
+        if let Some(answer) = self.answers().get(&question) {
+            return Ok(answer.clone());
+        }
+        let answer = self.run_in(&self.own_environment(), program, arguments)?;
+        self.answers().insert(question, answer.clone());
+        Ok(answer)
     }
 
-    /// The same, with more in the environment.
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Like [`Host::run`], with additional variables.
     fn run_with(&self, more: &[(&str, &str)], program: &Path, arguments: &[&str]) -> Result<Answer> {
         let mut environment = self.own_environment();
         environment.extend(more.iter().map(|&(name, value)| (name.to_owned(), value.into())));
         self.run_in(&environment, program, arguments)
     }
 
-    /// Runs a command line of this host's shell at our own terminal, where sudo can ask for a password. All
-    /// that it prints goes to stderr.
+    /// Runs a command line in this host's shell at our terminal, so that sudo can ask for a password. All its output
+    /// goes to stderr. It may install programs, so later questions run again.
     ///
     /// # Errors
-    /// A shell that cannot be run.
+    /// A shell that cannot be started.
     pub fn attend(&self, command: &str) -> Result<End> {
+        self.answers().clear();
         attend(Path::new("/bin/sh"), &["-c", command], &self.own_environment())
             .map_err(|error| Error::failed(format!("cannot run `{command}`: {error}")).into())
     }
@@ -181,36 +201,36 @@ impl Host {
         }
     }
 
-    /// The host's environment, with a `PATH` that leads to its own programs.
+    /// The host's environment, with a `PATH` to its own programs.
     fn own_environment(&self) -> BTreeMap<String, OsString> {
         let mut environment = self.environment.clone();
         if let Some(path) = environment.get_mut("PATH") {
-            // A relative folder is one of ours, and no program of the host is looked for there.
+            // A relative folder would be one of ours, so no program of the host is searched there.
             let folders: Vec<PathBuf> = std::env::split_paths(path)
                 .map(|folder| if folder.is_absolute() { self.locate(folder) } else { folder })
                 .collect();
-            // Only a folder with a colon in its name cannot be joined.
+            // Joining fails only if a folder's name contains a colon.
             *path = std::env::join_paths(folders).unwrap_or_else(|_| path.clone());
         }
         environment
     }
 }
 
-/// How a thing was found to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// The severity of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     Ok,
-    /// It works, with something to know about.
+    /// It works, with a limitation.
     Warning,
-    /// It will not work.
+    /// It does not work.
     Trouble,
-    /// It could not be looked at.
+    /// It could not be examined.
     Skipped,
 }
 
-/// What a finding stands in the way of, where it is out of order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// The activity that a problem prevents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Concerns {
     Recording,
@@ -228,19 +248,19 @@ impl Concerns {
     }
 }
 
-/// What was looked at, and how it is.
-#[derive(Clone, Debug, Serialize)]
+/// The result of a probe.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Finding {
     pub what: String,
-    /// Where it was looked at.
+    /// Where the probe looked.
     pub looked: String,
     pub needed: String,
     pub found: String,
     pub level: Level,
     pub concerns: Concerns,
-    /// The commands that mend it, in their order.
+    /// The commands that fix the problem, in order.
     pub fix: Vec<String>,
-    /// What no command of ours can do, in words.
+    /// Advice for problems that no command fixes.
     pub advice: Vec<String>,
 }
 
@@ -278,7 +298,7 @@ impl Finding {
         self.is(Level::Skipped, found)
     }
 
-    /// Stands in the way of a replay only.
+    /// Marks the problem as one that prevents only replays.
     fn of_replays(self) -> Self {
         Self { concerns: Concerns::Replaying, ..self }
     }
@@ -294,61 +314,71 @@ impl Finding {
     }
 }
 
-/// What a host is wanted for.
+/// The commands of all findings, each once, in their order.
+pub fn commands(findings: &[Finding]) -> Vec<String> {
+    findings.iter().flat_map(|finding| &finding.fix).fold(Vec::new(), |mut all, command| {
+        if !all.contains(command) {
+            all.push(command.clone());
+        }
+        all
+    })
+}
+
+/// What a host is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     Record,
     Replay,
 }
 
-/// A program that is to be recorded.
+/// A program that will be recorded.
 #[derive(Clone, Debug)]
 pub struct Program {
     pub name: String,
-    /// The file that it is, or is embedded in.
+    /// The program's file, or the installer that embeds it.
     pub file: PathBuf,
     pub facts: Facts,
 }
 
 impl Program {
-    /// The Go that built it.
+    /// The Go version that built it.
     fn go(&self) -> Option<Version> {
         Version::find(self.facts.go.as_deref()?)
     }
 }
 
-/// The variable that a patched installer takes its recorder from.
+/// The environment variable from which a patched installer takes its recorder.
 pub const RECORDER: &str = "RR_PATCH_RECORD";
 
-/// Counting in software, where rr knows it and cannot use the machine's counters.
+/// Software counters, for an rr that supports them on a machine without usable counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Software {
-    /// The value of [`RECORDER`] that asks for it.
+    /// The value of [`RECORDER`] that enables them.
     pub line: String,
-    /// What stands against the machine's counters.
+    /// Why the machine's counters are not usable.
     pub why: Vec<String>,
 }
 
-/// How `record` records here.
+/// How `record` records on this host.
 #[derive(Clone, Debug)]
 pub struct Recording {
     pub recorder: Recorder,
-    /// Set where rr has to be told to count in software.
+    /// Set if rr must use software counters.
     pub software: Option<Software>,
     pub findings: Vec<Finding>,
 }
 
-/// What is asked about a host.
+/// The subject of an examination.
 #[derive(Clone, Debug, Default)]
 pub struct Question {
-    /// The recorder, where it is not the one that the environment leads to.
+    /// The recorder, if it is not the one from the environment.
     pub rr: Option<String>,
-    /// The folder that the installer works in.
+    /// The installer's work folder.
     pub install_dir: Option<PathBuf>,
     pub programs: Vec<Program>,
-    /// What must be free where traces go; [`LEAST_FREE`] where nothing else was asked for.
+    /// The minimum free space for traces in bytes; by default [`LEAST_FREE`].
     pub least_free: Option<u64>,
-    /// Both, where there is none.
+    /// Recording or replaying; `None` means both.
     pub purpose: Option<Purpose>,
 }
 
@@ -362,25 +392,25 @@ impl Question {
     }
 }
 
-/// A host with what several probes want to know of it.
+/// A host, with the facts that several probes need.
 struct Examination<'a> {
     host: &'a Host,
     question: &'a Question,
     recorder: Result<Recorder>,
-    /// Set where [`Examination::recorder`] was told to count in software since nothing else works.
+    /// Set if [`Examination::recorder`] uses software counters because nothing else works.
     software: Option<Software>,
     delve: Result<Delve>,
-    /// The Go in PATH.
+    /// The version of the Go in PATH.
     go: Option<Version>,
     processor: Processor,
     distribution: Distribution,
 }
 
-/// Looks at one thing.
+/// A check of one thing.
 #[derive(Clone, Copy)]
 enum Probe {
     Always(fn(&Examination) -> Finding),
-    /// Where there is such a thing on a host.
+    /// A check that does not apply to every host.
     Perhaps(fn(&Examination) -> Option<Finding>),
 }
 
@@ -420,7 +450,7 @@ const PROBES: [(Concerns, Probe); 22] = [
     (Concerns::Replaying, Perhaps(software::rr_for_delve)),
 ];
 
-/// Looks at all that a question asks for; `smoke` also records and replays a tiny program.
+/// Runs the probes for a question. With `smoke`, it also records and replays a tiny program.
 pub fn examine(host: &Host, question: &Question, smoke: bool) -> Vec<Finding> {
     let examination = Examination::of(host, question);
     let mut findings = examination.look();
@@ -431,11 +461,11 @@ pub fn examine(host: &Host, question: &Question, smoke: bool) -> Vec<Finding> {
     findings
 }
 
-/// The recorder that `record` starts here, how, and what was found of the machine: the same that
-/// [`examine`] goes by.
+/// The recorder that `record` would start here, its mode, and the findings about the machine. Uses the same rules as
+/// [`examine`].
 ///
 /// # Errors
-/// No recorder, or one that does not answer as rr does.
+/// No recorder, or one that does not behave like rr.
 pub fn recording(host: &Host, question: &Question) -> Result<Recording> {
     let question = Question { purpose: Some(Purpose::Record), ..question.clone() };
     let examination = Examination::of(host, &question);
@@ -443,19 +473,14 @@ pub fn recording(host: &Host, question: &Question) -> Result<Recording> {
     Ok(Recording { recorder: examination.recorder?, software: examination.software, findings })
 }
 
-/// What lets Delve replay where `perf_event_paranoid` is above 1: commands, or words where none helps.
+/// The commands that let Delve replay if `perf_event_paranoid` is above 1, or advice in words if no command helps.
 pub fn allow_perf_events(host: &Host) -> Result<Vec<String>, String> {
     machine::allow_perf_events(&Distribution::of(host))
 }
 
-/// What installs a Delve for a recorder and the Go in PATH.
+/// The command that installs a Delve for this recorder and the Go in PATH.
 pub fn install_delve_for(host: &Host, rr: &Recorder) -> String {
     distribution::install_delve(programs::delve_for(programs::go(host), Some(rr)))
-}
-
-/// What `replay` asks before it starts.
-pub fn quick(host: &Host, purpose: Purpose) -> Vec<Finding> {
-    examine(host, &Question { purpose: Some(purpose), ..Question::default() }, false)
 }
 
 impl<'a> Examination<'a> {
@@ -474,7 +499,7 @@ impl<'a> Examination<'a> {
         examination
     }
 
-    /// The probes that the question's purpose needs.
+    /// The findings of the probes for the question's purpose.
     fn look(&self) -> Vec<Finding> {
         let wanted = |concerns: Concerns| {
             concerns.recording() && self.question.records() || concerns.replaying() && self.question.replays()
@@ -486,14 +511,14 @@ impl<'a> Examination<'a> {
         let probes = PROBES.iter().filter(move |(concerns, _)| wanted(*concerns));
         probes.filter_map(|(concerns, probe)| {
             let finding = probe.look(self)?;
-            // A probe may know more exactly what it stands in the way of.
+            // A probe may set a narrower value itself.
             let concerns = if finding.concerns == Concerns::Both { *concerns } else { finding.concerns };
             Some(Finding { concerns, ..finding })
         })
     }
 
-    /// Tells a recorder to count in software if that removes what stands against a recording, and nobody
-    /// has chosen a command line.
+    /// Switches the recorder to software counters if this removes the problems of a recording and the user has not
+    /// set a command line.
     fn choose_counters(&mut self) {
         let told = self.host.variable(RECORDER).is_some();
         let Ok(rr) = self.recorder.as_ref().cloned() else { return };
@@ -520,7 +545,7 @@ impl<'a> Examination<'a> {
         }
     }
 
-    /// Whether recordings count branches in software and need no PMU.
+    /// Whether recordings use software counters, so that no PMU is needed.
     fn counts_in_software(&self) -> bool {
         self.recorder.as_ref().is_ok_and(|rr| rr.software_counters && rr.counts_in_software())
     }

@@ -1,43 +1,43 @@
-//! The processor, and since which release rr knows it.
+//! The processor, and the first rr release that supports it.
 //!
-//! rr goes by CPUID (x86) or MIDR (arm64), which `/proc/cpuinfo` shows in parts, and refuses what its
-//! tables do not list. Ours were read from `src/PerfCounters_x86.h` and `src/PerfCounters_aarch64.h` of
-//! 5.4.0 to 5.9.0 and of rr's main branch in August 2026.
+//! rr identifies processors by CPUID (x86) or MIDR (arm64), which `/proc/cpuinfo` shows in parts, and refuses those
+//! that its tables do not list. Our tables were copied from `src/PerfCounters_x86.h` and `src/PerfCounters_aarch64.h`
+//! of 5.4.0 to 5.9.0 and of rr's main branch in August 2026.
 
 use super::Version;
 
-/// Known to rr's main branch and to no release: builds of it still say 5.9.0.
+/// The version for processors that only rr's main branch supports; its builds still call themselves 5.9.0.
 pub const UNRELEASED: Version = Version(5, 9, 1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Maker {
     Intel,
     Amd,
-    /// arm64, by MIDR's number of its implementer.
+    /// arm64, with the implementer number from MIDR.
     Arm(u32),
 }
 
-/// The processor as `/proc/cpuinfo` tells it.
+/// The processor according to `/proc/cpuinfo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Processor {
-    /// Nothing for one that rr does not run on.
+    /// `None` for processors on which rr does not run.
     pub maker: Option<Maker>,
-    /// x86: CPUID's type, family and model without the stepping, which rr calls the CPU type. arm64: the part.
+    /// x86: CPUID's type, family and model without the stepping, which rr calls the CPU type. arm64: the part number.
     pub number: u32,
     /// x86: CPUID's extended family.
     pub family: u32,
-    /// What its maker calls it.
+    /// The vendor's model name.
     pub model: String,
     flags: Vec<String>,
 }
 
-/// What rr makes of a processor.
+/// rr's entry for a processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Microarchitecture {
     pub name: &'static str,
-    /// The first release that knows it.
+    /// The first release that supports it.
     pub since: Version,
-    /// The number of its event for retired branches; 0 where rr knows the processor and cannot use it.
+    /// The event number for retired branches; 0 if rr knows the processor but cannot use it.
     pub branches: u64,
 }
 
@@ -65,7 +65,7 @@ impl Processor {
         let vendor = line("vendor_id");
         let (maker, number, family) = match (vendor.as_deref(), number("cpu family"), number("model")) {
             (Some(vendor @ ("GenuineIntel" | "AuthenticAMD")), Some(family), Some(model)) => {
-                // CPUID splits both numbers; /proc/cpuinfo shows their sums.
+                // CPUID splits both numbers; /proc/cpuinfo shows the sums.
                 let (base, extended) = if family > 15 { (15, family - 15) } else { (family, 0) };
                 let kind = (model >> 4) << 16 | base << 8 | (model & 0xf) << 4;
                 (Some(if vendor == "GenuineIntel" { Maker::Intel } else { Maker::Amd }), kind, extended)
@@ -87,7 +87,7 @@ impl Processor {
         self.flags.iter().any(|known| known == flag)
     }
 
-    /// A guest of a hypervisor, as far as the processor says so.
+    /// Whether the processor reports that it runs under a hypervisor.
     pub fn is_virtual(&self) -> bool {
         self.has("hypervisor")
     }
@@ -96,7 +96,7 @@ impl Processor {
         matches!(self.maker, Some(Maker::Intel | Maker::Amd))
     }
 
-    /// The row of rr's tables; nothing for a processor that is in none.
+    /// The row in rr's tables; `None` if no row matches.
     pub fn microarchitecture(&self) -> Option<Microarchitecture> {
         let maker = self.maker?;
         let fits = |row: &&Row| {
@@ -106,7 +106,7 @@ impl Processor {
     }
 }
 
-/// Maker, extended family if it matters, numbers, name, first release, event.
+/// Vendor, extended family if it matters, numbers, name, first release, event.
 type Row = (Maker, Option<u32>, &'static [u32], &'static str, Version, u64);
 
 use Maker::{Amd, Arm, Intel};
@@ -121,13 +121,13 @@ const V9: Version = Version(5, 9, 0);
 /// BR_INST_RETIRED.CONDITIONAL, and its number from Ice Lake on.
 const OLD: u64 = 0x51_01c4;
 const NEW: u64 = 0x51_11c4;
-/// The same on Atom's line, and from Lunar Lake on.
+/// The same event on the Atom line, and from Lunar Lake on.
 const ATOM: u64 = 0x51_7ec4;
 const WIDE: u64 = 0x100_0051_11c4;
-/// RETIRED_CONDITIONAL_BRANCH_INSTRUCTIONS of every Zen.
+/// RETIRED_CONDITIONAL_BRANCH_INSTRUCTIONS on every Zen.
 const ZEN: u64 = 0x51_00d1;
 const F15: u64 = 0xc4;
-/// BR_RETIRED, and Apple's own.
+/// BR_RETIRED, and Apple's event.
 const BR: u64 = 0x21;
 const APPLE: u64 = 0x90;
 
@@ -166,7 +166,7 @@ const TABLE: [Row; 67] = [
     (Intel, None, &[0xb_0650, 0xc_0650], "Intel Arrow Lake", UNRELEASED, WIDE),
     (Amd, None, &[0x3_0f00], "AMD Family 15h", V4, F15),
     (Amd, Some(3), &[0x0_0f10], "AMD Family 15h", V5, F15),
-    // Without a look at the family, so EPYC Turin (family 1Ah, model 2) counts as one of these too.
+    // rr ignores the family here, so EPYC Turin (family 1Ah, model 2) also matches this row.
     (Amd, None, &[0x0_0f20], "AMD Family 15h", V9, F15),
     (Amd, Some(8), &[0x0_0f10, 0x0_0f80, 0x1_0f10, 0x1_0f80, 0x2_0f00], "AMD Zen", V4, ZEN),
     (Amd, Some(8), &[0x3_0f10, 0x6_0f00, 0x7_0f10], "AMD Zen 2", V4, ZEN),

@@ -1,7 +1,7 @@
-//! rr, Delve and Go: which versions there are, and which of them understand each other.
+//! The versions of rr, Delve and Go, and which of them work together.
 //!
-//! What rr prints for a debugger changed in 5.8.0 and 5.9.0, and Delve followed; which Go a Delve
-//! takes stands in its `pkg/goversion/compat.go`.
+//! rr's output for debuggers changed in 5.8.0 and 5.9.0, and Delve followed. The Go versions that a Delve supports
+//! are in its `pkg/goversion/compat.go`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,12 +12,12 @@ use anyhow::Result;
 use super::Host;
 use crate::error::Error;
 
-/// A version as far as it is compared: its first three numbers.
+/// A version, reduced to its first three numbers for comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u32, pub u32, pub u32);
 
 impl Version {
-    /// The first three numbers with dots between them in a text; a third one that is missing is 0.
+    /// Finds the first version number in a text; a missing third number counts as 0.
     pub fn find(text: &str) -> Option<Self> {
         let numbers = |word: &str| -> Option<Self> {
             let mut parts = word.trim_start_matches("go").splitn(3, '.').map(|part| {
@@ -42,44 +42,44 @@ impl fmt::Display for Version {
 pub struct Recorder {
     pub path: PathBuf,
     pub version: Version,
-    /// What stands after the version: builds can put their commit there, releases leave it empty.
+    /// The text after the version: a build may put its commit there, in releases it is empty.
     pub extra: Option<String>,
-    /// The long options that `rr help record` lists, like `--wait`.
+    /// The long options in the output of `rr help record`, such as `--wait`.
     pub options: BTreeSet<String>,
-    /// Whether it can count branches without a PMU (`-W`).
+    /// Whether it supports software counters (`-W`), which need no PMU.
     pub software_counters: bool,
-    /// What `RR_PATCH_RECORD` adds to the command line after the program.
+    /// The arguments from `RR_PATCH_RECORD` after the program.
     pub arguments: Vec<String>,
 }
 
 impl Recorder {
-    /// The version as it was printed.
+    /// The version as rr printed it.
     pub fn said(&self) -> String {
         self.extra.as_ref().map_or_else(|| self.version.to_string(), |extra| format!("{} {extra}", self.version))
     }
 
-    /// Whether this is a build of rr's main branch after 5.9.0, as far as an option of 2025-11 tells:
-    /// such a build still calls itself 5.9.0.
+    /// Whether this is a build of rr's main branch after 5.9.0, which still calls itself 5.9.0. Detected by an option
+    /// from November 2025.
     pub fn is_from_main(&self) -> bool {
         self.options.contains("--no-preload")
     }
 
-    /// Whether `RR_PATCH_RECORD` asks for software counters.
+    /// Whether `RR_PATCH_RECORD` enables software counters.
     pub fn counts_in_software(&self) -> bool {
         self.arguments.iter().any(|argument| ["-W", "--software-counters"].contains(&argument.as_str()))
     }
 }
 
-/// What `RR_PATCH_RECORD` says, word by word, as a patched installer reads it.
+/// The words of `RR_PATCH_RECORD`, split as a patched installer splits them.
 fn told(host: &Host) -> Vec<String> {
     host.variable("RR_PATCH_RECORD").map_or_else(Vec::new, |text| text.split_whitespace().map(str::to_owned).collect())
 }
 
-/// The recorder that a patched installer would start here: `program`, else what `RR_PATCH_RECORD`
-/// names, else the `rr` in PATH.
+/// The recorder that a patched installer would start here: `program`, or the one in `RR_PATCH_RECORD`, or the `rr` in
+/// PATH.
 ///
 /// # Errors
-/// One that is not there, or does not answer as rr does.
+/// A program that does not exist, or does not behave like rr.
 pub fn recorder(host: &Host, program: Option<&str>) -> Result<Recorder> {
     let told = told(host);
     let (name, arguments, source) = match (program, told.as_slice()) {
@@ -94,11 +94,11 @@ pub fn recorder(host: &Host, program: Option<&str>) -> Result<Recorder> {
         Error::failed(format!("the recorder `{name}`{source} was not found{place}"))
             .hint("`rr-patch doctor` says how to install rr; RR_PATCH_RECORD can name another recorder")
     })?;
-    // `--version` is no word that 5.6 and older would take for a program to record.
+    // rr 5.6 and older do not mistake `--version` for a program to record.
     let answer = host.run(&path, &["--version"])?;
     let not_rr = || {
         let first = answer.stdout.lines().chain(answer.stderr.lines()).next().unwrap_or("nothing").to_owned();
-        Error::failed(format!("`{}` does not answer as rr does", host.shown(&path)))
+        Error::failed(format!("`{}` does not behave like rr", host.shown(&path)))
             .detail("expected from `--version`: rr version 5.9.0")
             .detail(format!("found: {first} ({})", answer.end))
     };
@@ -107,7 +107,7 @@ pub fn recorder(host: &Host, program: Option<&str>) -> Result<Recorder> {
     let version = words.next().and_then(Version::find).ok_or_else(not_rr)?;
     let extra = words.next().map(str::trim).filter(|extra| !extra.is_empty()).map(str::to_owned);
     let options = host.run(&path, &["help", "record"])?.stdout;
-    // An rr without software counters calls `-W` an invalid option and ends with 1.
+    // An rr without software counters rejects `-W` as an invalid option and exits with 1.
     let software_counters = host.run(&path, &["-W", "-N"])?.end.success();
     let options = options.split(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '-');
     let options = options.filter(|word| word.len() > 3 && word.starts_with("--")).map(str::to_owned).collect();
@@ -124,7 +124,7 @@ pub struct Delve {
 /// The `dlv` in PATH.
 ///
 /// # Errors
-/// None there, or one that does not say its version.
+/// There is none, or it does not print its version.
 pub fn delve(host: &Host) -> Result<Delve> {
     let path = host.program("dlv").ok_or_else(|| {
         Error::failed("Delve (`dlv`) was not found in PATH").hint("`rr-patch doctor` says how to install it")
@@ -133,26 +133,26 @@ pub fn delve(host: &Host) -> Result<Delve> {
     let version = answer.stdout.lines().find_map(|line| Version::find(line.strip_prefix("Version:")?));
     match version.filter(|_| answer.end.success()) {
         Some(version) => Ok(Delve { path, version }),
-        None => Err(Error::failed(format!("`{}` does not answer as Delve does", host.shown(&path)))
+        None => Err(Error::failed(format!("`{}` does not behave like Delve", host.shown(&path)))
             .detail("expected from `version`: a line like `Version: 1.27.1`")
             .detail(format!("found: {} ({})", answer.stdout.lines().next().unwrap_or("nothing"), answer.end))
             .into()),
     }
 }
 
-/// The oldest Delve that reads what an rr prints, or why there is none.
+/// The oldest Delve that understands this rr, or the reason why there is none.
 ///
-/// rr 5.8.0 changed the line that names the debugger's command (go-delve/delve#3705) and the form
-/// of its own command packet (#3718); from 5.9.0 on the packet's form no longer shows in what rr
-/// says of itself, and Delve goes by the version (#3921).
+/// rr 5.8.0 changed the line with the debugger's command (go-delve/delve#3705) and the format of its own command
+/// packet (#3718). From 5.9.0 on, rr's output no longer shows the packet's format, so Delve decides by the version
+/// (#3921).
 pub fn oldest_delve_for(rr: &Recorder) -> Result<Version, String> {
     match rr.version {
         version if version < Version(5, 8, 0) => Ok(Version(1, 20, 0)),
         version if version < Version(5, 9, 0) => Ok(Version(1, 23, 0)),
-        // Delve wants three numbers and nothing else, and takes all others for an old rr.
+        // Delve accepts only three numbers, and treats any other version as an old rr.
         _ if rr.extra.is_some() => Err(format!(
-            "no Delve reads the version `{}`: it takes this rr for one before 5.8 and the replay breaks off; an rr that \
-             says `rr version {}` alone is needed (built without EXTRA_VERSION_STRING)",
+            "no Delve supports the version `{}`: Delve treats this rr as older than 5.8, and the replay fails; an \
+             rr that prints only `rr version {}` is needed (built without EXTRA_VERSION_STRING)",
             rr.said(),
             rr.version
         )),
@@ -160,20 +160,20 @@ pub fn oldest_delve_for(rr: &Recorder) -> Result<Version, String> {
     }
 }
 
-/// Whether a Delve can replay what this rr recorded.
+/// Checks whether a Delve can replay recordings of this rr.
 ///
 /// # Errors
-/// Why it cannot, with the version that is needed.
+/// The reason why it cannot, with the required version.
 pub fn delve_takes_rr(delve: Version, rr: &Recorder) -> Result<(), String> {
     let oldest = oldest_delve_for(rr)?;
     if delve < oldest {
         return Err(format!("Delve {delve} cannot replay with rr {}: {oldest} or newer is needed", rr.said()));
     }
-    // From here on Delve goes by the version, where before it went by what rr said of itself.
+    // From this version on Delve decides by rr's version; before, by rr's output.
     if rr.extra.is_some() && rr.version >= Version(5, 8, 0) && delve >= Version(1, 24, 1) {
         return Err(format!(
-            "Delve {delve} does not read the version `{}` of this rr: 1.23.0 to 1.24.0 is needed, or an rr that says \
-             `rr version {}` alone",
+            "Delve {delve} does not support the version `{}` of this rr: 1.23.0 to 1.24.0 is needed, or an rr that \
+             prints only `rr version {}`",
             rr.said(),
             rr.version
         ));
@@ -181,7 +181,7 @@ pub fn delve_takes_rr(delve: Version, rr: &Recorder) -> Result<(), String> {
     Ok(())
 }
 
-/// From this Delve on, the oldest and the newest Go that it takes.
+/// For each Delve version, the oldest and the newest Go that it supports. Valid up to the next row.
 const GO_FOR_DELVE: [(Version, u32, u32); 13] = [
     (Version(1, 7, 0), 15, 17),
     (Version(1, 8, 0), 16, 18),
@@ -198,18 +198,19 @@ const GO_FOR_DELVE: [(Version, u32, u32); 13] = [
     (Version(1, 27, 0), 25, 27),
 ];
 
-/// The newest Delve that [`GO_FOR_DELVE`] was read from.
+/// The newest Delve from which [`GO_FOR_DELVE`] was read.
 const NEWEST_DELVE: Version = Version(1, 27, 1);
 
-/// Whether a Delve takes programs of this Go. A Delve that is newer than our table is trusted with
-/// any Go that is newer than the table's.
+/// Checks whether a Delve supports programs of this Go. If both are newer than the table, they are assumed to work.
 ///
 /// # Errors
-/// Why it does not, with the version that is needed.
+/// The reason why it does not, with the required version.
 pub fn delve_takes_go(delve: Version, go: (u32, u32)) -> Result<(), String> {
     let (major, minor) = go;
     if major != 1 {
-        return Err(format!("Go {major}.{minor} is not known here; Delve {NEWEST_DELVE} takes Go 1.25 to 1.27"));
+        return Err(format!(
+            "Go {major}.{minor} is not known to rr-patch; Delve {NEWEST_DELVE} supports Go 1.25 to 1.27"
+        ));
     }
     let Some((_, oldest, newest)) = GO_FOR_DELVE.iter().rev().find(|(since, ..)| *since <= delve) else {
         return Err(format!("Delve {delve} is too old: 1.20.0 or newer is needed"));
@@ -220,7 +221,7 @@ pub fn delve_takes_go(delve: Version, go: (u32, u32)) -> Result<(), String> {
         let before = last.and_then(|at| GO_FOR_DELVE.get(at + 1)).map(|(since, ..)| since);
         let needed = before.map_or(String::new(), |since| format!("; one before {since} is needed"));
         return Err(format!(
-            "Go 1.{minor} is too old for Delve {delve}, which takes Go 1.{oldest} to 1.{newest}{needed}"
+            "Go 1.{minor} is too old for Delve {delve}, which supports Go 1.{oldest} to 1.{newest}{needed}"
         ));
     }
     if minor > *newest && known {
@@ -229,16 +230,18 @@ pub fn delve_takes_go(delve: Version, go: (u32, u32)) -> Result<(), String> {
             || format!("; one newer than {NEWEST_DELVE} is needed"),
             |since| format!("; {since} or newer is needed"),
         );
-        return Err(format!("Delve {delve} is too old for Go 1.{minor}: it takes Go 1.{oldest} to 1.{newest}{needed}"));
+        return Err(format!(
+            "Delve {delve} is too old for Go 1.{minor}: it supports Go 1.{oldest} to 1.{newest}{needed}"
+        ));
     }
     Ok(())
 }
 
-/// The last release of each line of [`GO_FOR_DELVE`] that Go modules still offer for use.
+/// The last release for each row of [`GO_FOR_DELVE`] that Go modules still offer.
 const DELVES: [Version; 6] =
     [NEWEST_DELVE, Version(1, 26, 3), Version(1, 25, 2), Version(1, 25, 0), Version(1, 24, 1), Version(1, 23, 1)];
 
-/// The newest Delve that takes this Go and this rr; the newest of all where nothing is known of them.
+/// The newest Delve that supports this Go and this rr; the newest of all if neither is known.
 pub fn delve_for(go: Option<Version>, rr: Option<&Recorder>) -> Version {
     let takes = |delve: &&Version| {
         go.is_none_or(|go| delve_takes_go(**delve, (go.0, go.1)).is_ok())
@@ -247,13 +250,13 @@ pub fn delve_for(go: Option<Version>, rr: Option<&Recorder>) -> Version {
     DELVES.iter().find(takes).copied().unwrap_or(NEWEST_DELVE)
 }
 
-/// The version of the `go` in PATH; nothing where there is none. Never one that Go would download.
+/// The version of the `go` in PATH; `None` if there is none. Never a toolchain that Go would download.
 pub fn go(host: &Host) -> Option<Version> {
     let answer = host.run_with(&[("GOTOOLCHAIN", "local")], &host.program("go")?, &["version"]).ok()?;
     Version::find(answer.stdout.split(" go").nth(1)?).filter(|_| answer.end.success())
 }
 
-/// The Go that built a program, as the `go` in PATH reads it.
+/// The Go version that built a program, read with the `go` in PATH.
 pub fn go_of(host: &Host, program: &Path) -> Option<Version> {
     let path = program.to_str()?;
     let answer = host.run_with(&[("GOTOOLCHAIN", "local")], &host.program("go")?, &["version", path]).ok()?;
@@ -304,7 +307,7 @@ mod tests {
     fn delve_does_not_take_an_rr_with_a_suffix_after_its_version() {
         for delve in [Version(1, 23, 1), Version(1, 24, 1), Version(1, 27, 1)] {
             let why = delve_takes_rr(delve, &rr(Version(5, 9, 0), Some("1a2b3c"))).unwrap_err();
-            assert!(why.contains("no Delve reads the version `5.9.0 1a2b3c`"), "{why}");
+            assert!(why.contains("no Delve supports the version `5.9.0 1a2b3c`"), "{why}");
         }
         let suffixed = rr(Version(5, 8, 0), Some("1a2b3c"));
         assert_eq!(delve_takes_rr(Version(1, 24, 0), &suffixed), Ok(()));

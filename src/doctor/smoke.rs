@@ -1,4 +1,4 @@
-//! The proof: a tiny program is recorded, and its trace replayed to the end.
+//! The smoke test: records a tiny program and replays its trace to the end.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -6,11 +6,11 @@ use std::ffi::OsString;
 use super::{Examination, Finding, Recorder};
 use crate::sys::process::Answer;
 
-/// What rr needs of the environment. The trace keeps a copy of it, so nothing else goes in.
+/// The variables that rr needs. The trace stores a copy of the environment, so no others are passed.
 const ENVIRONMENT: [&str; 8] =
     ["PATH", "HOME", "TMPDIR", "RR_TMPDIR", "XDG_DATA_HOME", "_RR_TRACE_DIR", "_RR_CPU_LOCK_FILE", "LD_LIBRARY_PATH"];
 
-/// The name of its finding.
+/// The name of the finding.
 pub const SMOKE_TEST: &str = "smoke test";
 
 pub fn test(examination: &Examination) -> Finding {
@@ -33,7 +33,7 @@ pub fn test(examination: &Examination) -> Finding {
     }
 }
 
-/// What a patched installer passes to rr, unless RR_PATCH_RECORD says otherwise.
+/// The arguments that a patched installer passes to rr, unless RR_PATCH_RECORD sets others.
 fn arguments(examination: &Examination, rr: &Recorder) -> Vec<String> {
     if !rr.arguments.is_empty() {
         return rr.arguments.clone();
@@ -66,25 +66,25 @@ fn record_and_replay(
     let words: Vec<&str> = arguments.iter().map(String::as_str).chain(["-o", &trace_name, program]).collect();
     run("record", &words)?;
     if !trace.join("version").is_file() {
-        return Err("`rr record` ended well, and yet its trace is not complete".into());
+        return Err("`rr record` succeeded, but its trace is not complete".into());
     }
     let software = arguments.iter().any(|argument| ["-W", "--software-counters"].contains(&argument.as_str()));
     let words: &[&str] = if software { &["replay", "-W", "-a", &trace_name] } else { &["replay", "-a", &trace_name] };
     run("replay", words)
 }
 
-/// The line of rr's output that says what went wrong, without where in rr's sources it says so.
+/// The line of rr's output with the cause of an error, without the source location in it.
 fn cause(answer: &Answer) -> String {
     let lines: Vec<&str> = answer.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let fatal = lines.iter().position(|line| line.starts_with("[FATAL"));
     let Some(at) = fatal else {
         let telling = lines.iter().find(|line| line.starts_with("rr needs") || line.starts_with("rr:"));
-        return telling.or(lines.last()).map_or_else(|| "it said nothing".into(), ToString::to_string);
+        return telling.or(lines.last()).map_or_else(|| "it printed nothing".into(), ToString::to_string);
     };
-    // `[FATAL file:line:function() errno: NAME] text`, the text sometimes on the next lines.
+    // The format is `[FATAL file:line:function() errno: NAME] text`; the text may be on the next lines.
     let text = lines[at].split_once("] ").map_or("", |(_, text)| text);
     let text = if text.is_empty() { lines.get(at + 1).copied().unwrap_or_default() } else { text };
-    // What it asks and where it links to, the other findings answer.
+    // Other findings answer rr's question and replace its link.
     let end = ["; are hardware perf events", " See http"].iter().filter_map(|rest| text.find(rest)).min();
     text[..end.unwrap_or(text.len())].to_owned()
 }
@@ -107,6 +107,6 @@ mod tests {
         assert_eq!(cause_of(next), "Got 0 branch events, expected at least 500.");
         let plain = "rr needs /proc/sys/kernel/perf_event_paranoid <= 1, but it is 2.\nChange it to 1\n";
         assert_eq!(cause_of(plain), "rr needs /proc/sys/kernel/perf_event_paranoid <= 1, but it is 2.");
-        assert_eq!(cause_of(""), "it said nothing");
+        assert_eq!(cause_of(""), "it printed nothing");
     }
 }

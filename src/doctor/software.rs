@@ -1,4 +1,4 @@
-//! The probes of what is installed: rr, Delve, Go, the C library, and the programs that are to be recorded.
+//! The probes for installed software: rr, Delve, Go, the C library, and the programs to be recorded.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use super::{Delve, Examination, Finding, Program, Recorder, Version, delve_takes
 use super::{oldest_delve_for, recorder};
 use crate::error::{Error, Shown};
 
-/// The oldest rr that passes a SIGTERM on to what it records; before, it killed it.
+/// The oldest rr that forwards SIGTERM to the recorded program; older versions kill it.
 const OLDEST_RR: Version = Version(5, 6, 0);
 
 /// An error with its details, on one line.
@@ -17,7 +17,7 @@ fn said(error: &anyhow::Error) -> String {
     std::iter::once(error.to_string()).chain(details.iter().cloned()).collect::<Vec<_>>().join("; ")
 }
 
-/// Which recorder is meant, and where it was looked for.
+/// How the recorder was selected, and where it was searched.
 fn looked_for(examination: &Examination) -> String {
     match (&examination.question.rr, examination.host.variable("RR_PATCH_RECORD")) {
         (Some(program), _) => format!("--rr {program}"),
@@ -37,7 +37,7 @@ pub fn rr(examination: &Examination) -> Finding {
     match &examination.recorder {
         Err(error) if examination.host.program("rr").is_some() => finding
             .trouble(said(error))
-            .advise("name rr's own path by --rr, or in RR_PATCH_RECORD; or correct what is named there"),
+            .advise("give rr's path with --rr or in RR_PATCH_RECORD, or correct the one that is given"),
         Err(error) => install_rr(examination, finding.trouble(said(error))),
         Ok(rr) => {
             let found = format!("{}, {}", rr.said(), examination.host.shown(&rr.path));
@@ -65,7 +65,7 @@ fn records_nothing(examination: &Examination) -> bool {
         && examination.host.variable("RR_PATCH_RECORD").is_some_and(|told| told.trim() == "off")
 }
 
-/// The options that a patched installer passes, or RR_PATCH_RECORD does.
+/// The options that rr gets from a patched installer or from RR_PATCH_RECORD.
 fn options_passed(examination: &Examination, rr: &Recorder) -> Vec<String> {
     if rr.arguments.is_empty() {
         let avx512 = examination.processor.has("cpuid_fault").then_some("--disable-avx-512");
@@ -96,15 +96,15 @@ pub fn options(examination: &Examination) -> Option<Finding> {
     Some(match lacking.as_slice() {
         [] => finding.ok("all of them"),
         _ if rr.arguments.is_empty() => {
-            install_rr(examination, finding.trouble(format!("it does not know {}", lacking.join(", "))))
+            install_rr(examination, finding.trouble(format!("it does not support {}", lacking.join(", "))))
         }
         _ => finding
-            .trouble(format!("it does not know {}", lacking.join(", ")))
-            .advise("RR_PATCH_RECORD asks for them: correct it, or name an rr that knows them"),
+            .trouble(format!("it does not support {}", lacking.join(", ")))
+            .advise("RR_PATCH_RECORD uses them: correct it, or name an rr that supports them"),
     })
 }
 
-/// The version of this host's glibc; nothing where it has another C library.
+/// The version of this host's glibc; `None` if it has another C library.
 fn c_library_version(examination: &Examination) -> Option<Version> {
     let host = examination.host;
     let answer = host.run(&host.program("ldd")?, &["--version"]).ok()?;
@@ -112,8 +112,8 @@ fn c_library_version(examination: &Examination) -> Option<Version> {
     first.to_lowercase().contains("libc").then(|| Version::find(first))?
 }
 
-/// glibc 2.42 puts guard pages around stacks by an madvise that rr 5.9.0 stops at
-/// (rr-debugger/rr#4036); the main branch has known it since August 2025.
+/// glibc 2.42 makes guard pages of stacks with an madvise at which rr 5.9.0 aborts (rr-debugger/rr#4036). rr's main
+/// branch supports it since August 2025.
 pub fn c_library(examination: &Examination) -> Option<Finding> {
     const BREAKS: Version = Version(2, 42, 0);
     let rr = examination.recorder.as_ref().ok()?;
@@ -125,31 +125,31 @@ pub fn c_library(examination: &Examination) -> Option<Finding> {
     }
     Some(
         finding
-            .warning(format!("{found}: recording a dynamically linked program with threads can break off"))
+            .warning(format!("{found}: recording a dynamically linked program with threads can fail"))
             .advise("build the controllers without cgo (CGO_ENABLED=0), or build rr from its main branch"),
     )
 }
 
 impl Examination<'_> {
-    /// The places where `go install` may put a `dlv`.
+    /// The paths at which `go install` may have put a `dlv`.
     fn installed_delves(&self) -> impl Iterator<Item = PathBuf> {
         let folders = [("GOBIN", ""), ("GOPATH", "bin"), ("HOME", "go/bin")];
         let place = |(name, below): (&str, &str)| Some(Path::new(&self.host.variable(name)?).join(below).join("dlv"));
         folders.into_iter().filter_map(place)
     }
 
-    /// Whether `go install` puts a new Delve in the place of this one.
+    /// Whether `go install` would replace this Delve.
     fn installs_over(&self, delve: &Delve) -> bool {
         self.installed_delves().any(|place| self.host.locate(place) == delve.path)
     }
 }
 
-/// A `dlv` where `go install` puts it, outside PATH.
+/// A `dlv` that `go install` made, in a folder outside PATH.
 fn stray_delve(examination: &Examination) -> Option<PathBuf> {
     examination.installed_delves().find_map(|place| examination.host.program(place.to_str()?))
 }
 
-/// The newest Go of what is to be debugged, or that of this host, which would build it.
+/// The newest Go version among the programs to debug, or that of this host, which would build them.
 fn go_in_use(examination: &Examination) -> Option<(Version, &'static str)> {
     let built = examination.question.programs.iter().filter_map(Program::go).max();
     built.map(|go| (go, "the controllers")).or_else(|| examination.go.map(|go| (go, "`go version`")))
@@ -167,7 +167,7 @@ fn install_delve_for(examination: &Examination, finding: Finding) -> Finding {
         }
     };
     match &examination.delve {
-        // The folder of the old one would be looked into first.
+        // The folder of the old Delve comes first in PATH.
         Ok(old) if !examination.installs_over(old) => finding
             .advise(format!(
                 "`go install` leaves {} where it is, so its own folder must come first in PATH:",
@@ -195,21 +195,21 @@ pub fn delve(examination: &Examination) -> Finding {
     }
 }
 
-/// Debian 13's own rr and Delve. This Delve was released before that rr, and asks it in the old form.
+/// The rr and the Delve of Debian 13. This Delve is older than that rr and uses the old format.
 const DEBIAN_13: (Version, Version) = (Version(5, 9, 0), Version(1, 24, 0));
 
 pub fn delve_and_rr(examination: &Examination) -> Finding {
-    let finding = Finding::new("Delve for this rr", "`dlv version`, `rr --version`", "a Delve that understands rr");
+    let finding = Finding::new("Delve for this rr", "`dlv version`, `rr --version`", "a Delve that supports rr");
     let (Ok(delve), Ok(rr)) = (&examination.delve, &examination.recorder) else {
         let missing = if examination.delve.is_err() { "Delve" } else { "rr" };
         return finding.skipped(format!("{missing} is missing"));
     };
     let needed = oldest_delve_for(rr)
-        .map_or_else(|_| "a Delve that reads this rr's version".into(), |v| format!("{v} or newer"));
+        .map_or_else(|_| "a Delve that supports this rr's version".into(), |v| format!("{v} or newer"));
     let finding = Finding { needed, ..finding };
     match delve_takes_rr(delve.version, rr) {
         Ok(()) => finding.ok(format!("{} with rr {}", delve.version, rr.said())),
-        // No other Delve would help.
+        // No other Delve would work either.
         Err(why) if rr.extra.is_some() && rr.version >= Version(5, 9, 0) => finding.trouble(why).advise(RR_PACKAGES),
         Err(why) if rr.extra.is_some() => install_delve_for(examination, finding.trouble(why)),
         Err(_) => {
@@ -223,13 +223,13 @@ pub fn delve_and_rr(examination: &Examination) -> Finding {
 
 pub fn delve_and_go(examination: &Examination) -> Finding {
     let Some((go, looked)) = go_in_use(examination) else {
-        let finding = Finding::new("Delve for this Go", "`go version`", "a Delve that takes it");
-        return finding.skipped("no Go here, and no controllers were named");
+        let finding = Finding::new("Delve for this Go", "`go version`", "a Delve that supports it");
+        return finding.skipped("no Go was found, and no controllers were named");
     };
     let finding = Finding::new(
         "Delve for this Go",
         format!("`dlv version`, {looked}"),
-        format!("one that takes Go {}.{}", go.0, go.1),
+        format!("one that supports Go {}.{}", go.0, go.1),
     );
     let Ok(delve) = &examination.delve else { return finding.skipped("Delve is missing") };
     match delve_takes_go(delve.version, (go.0, go.1)) {
@@ -238,7 +238,7 @@ pub fn delve_and_go(examination: &Examination) -> Finding {
     }
 }
 
-/// Go 1.25 and newer write DWARF 5, which Delve reads if it was itself built with 1.25 or newer
+/// Go 1.25 and newer write DWARF 5. Delve can read it if Delve itself was built with Go 1.25 or newer
 /// (go-delve/delve#3943).
 pub fn delve_and_dwarf(examination: &Examination) -> Option<Finding> {
     const SINCE: Version = Version(1, 25, 0);
@@ -249,13 +249,13 @@ pub fn delve_and_dwarf(examination: &Examination) -> Option<Finding> {
     }
     let finding = Finding::new("Go of Delve", "`go version dlv`", "1.25 or newer, for DWARF 5");
     Some(match go_of(examination.host, &delve.path) {
-        None => finding.skipped("there is no Go to ask"),
+        None => finding.skipped("no Go was found"),
         Some(built) if built >= SINCE => finding.ok(format!("{}.{}", built.0, built.1)),
         Some(built) => install_delve_for(examination, finding.trouble(format!("{}.{}", built.0, built.1))),
     })
 }
 
-/// Delve starts the `rr` in PATH, whatever recorded.
+/// Delve starts the `rr` in PATH, even if another rr made the recording.
 pub fn rr_for_delve(examination: &Examination) -> Option<Finding> {
     let rr = examination.recorder.as_ref().ok()?;
     let host = examination.host;
@@ -279,7 +279,7 @@ pub fn rr_for_delve(examination: &Examination) -> Option<Finding> {
             if other.version < rr.version {
                 advise(finding.trouble(format!("{found}, which is older")))
             } else if rr.counts_in_software() && !other.software_counters {
-                advise(finding.trouble(format!("{found}, which does not know -W")))
+                advise(finding.trouble(format!("{found}, which does not support -W")))
             } else {
                 finding.ok(found)
             }
@@ -287,7 +287,7 @@ pub fn rr_for_delve(examination: &Examination) -> Option<Finding> {
     })
 }
 
-/// Whether a program that is to be recorded can be debugged afterwards, and runs here.
+/// Whether a program can be recorded here and debugged afterwards.
 pub fn program(examination: &Examination, program: &Program) -> Finding {
     let facts = &program.facts;
     let dynamic = facts.glibc.map_or(String::new(), |(major, minor)| format!(", glibc {major}.{minor}"));
@@ -309,7 +309,7 @@ pub fn program(examination: &Examination, program: &Program) -> Finding {
     if let (Ok(delve), Some(go)) = (&examination.delve, program.go())
         && let Err(why) = delve_takes_go(delve.version, (go.0, go.1))
     {
-        lacks.push(format!("is read by another Delve only: {why}"));
+        lacks.push(format!("needs another Delve: {why}"));
     }
     if lacks.is_empty() {
         return finding.ok(facts.go.clone().unwrap_or_default());

@@ -1,9 +1,9 @@
-//! One build at a time in a checkout, and what an earlier one left that must not be trusted.
+//! The build lock: one build at a time in a checkout. It also records that an earlier build did not finish.
 //!
-//! The lock is a file in the state folder that says who holds it. It goes when a build went through;
-//! left behind and unlocked it says that a build did not, and since when what lies in
-//! `cluster-api/bin` may be half of something. Go does not see that by itself: it finds a cut-off
-//! binary up to date as long as its head, where the build id is, is whole.
+//! The lock is a file in the state folder that names its holder. A successful build removes it. If the file exists
+//! but is not locked, the last build did not finish, and any file in `cluster-api/bin` newer than the recorded time
+//! may be incomplete. Go does not detect this itself: it reads only the build id at the start of a binary, so it
+//! considers a truncated binary up to date.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -19,23 +19,23 @@ use crate::patch::checkout::Checkout;
 use crate::sys::write;
 use crate::words::seconds;
 
-/// The file in the state folder.
+/// The name of the lock file in the state folder.
 const LOCK: &str = "build.lock";
 
-/// Who builds.
+/// The build that holds the lock.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Holder {
     pid: u32,
-    /// The process group of what the build runs.
+    /// The process group of the build's current command.
     group: Option<i32>,
     command: String,
-    /// When the build began, and when it began to write what is not yet known to be whole: seconds
+    /// When the build began, and the start of the part whose files are not yet known to be complete. Both in seconds
     /// since 1970.
     began: f64,
     since: f64,
-    /// Whether `go generate` runs.
+    /// Whether `go generate` is running.
     generates: bool,
-    /// It ended by itself: what Go wrote is whole, what was downloaded may not be.
+    /// The build ended by itself with an error: what Go wrote is complete, downloads may not be.
     failed: bool,
 }
 
@@ -46,16 +46,16 @@ impl Holder {
     }
 }
 
-/// What an earlier build left.
+/// An earlier build that did not finish.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Unfinished {
     pub since: SystemTime,
-    /// It was ended from outside, so that anything may be cut off.
+    /// It was killed, so any of its files may be truncated.
     pub killed: bool,
     pub generated: bool,
 }
 
-/// Held while a build runs.
+/// The build lock, held while a build runs.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -65,10 +65,10 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the checkout's build lock, and says what the last build left if it did not go through.
+    /// Takes the checkout's build lock. Returns the last build if it did not finish.
     ///
     /// # Errors
-    /// Another build holds it, or the processes of one still run though its rr-patch is gone.
+    /// Another build holds the lock, or processes of an earlier build still run although its rr-patch has ended.
     pub fn take(checkout: &Checkout, command: String) -> Result<(Self, Option<Unfinished>)> {
         let folder = checkout.state_dir();
         fs::create_dir_all(folder).with_context(|| format!("cannot make `{}`", folder.shown()))?;
@@ -83,7 +83,8 @@ impl Lock {
                     return Err(error).with_context(|| format!("cannot lock `{}`", path.shown()));
                 }
             }
-            // A lock on a file that was removed meanwhile is no lock: others take the new file's.
+            // If the locked file was removed in the meantime, the lock is worthless: other processes lock the new
+            // file.
             let inode = file.metadata().with_context(|| format!("cannot look at `{}`", path.shown()))?.ino();
             if fs::metadata(&path).is_ok_and(|found| found.ino() == inode) {
                 let left = read(&mut file);
@@ -106,7 +107,7 @@ impl Lock {
                     generated: left.generates,
                 });
                 let mut lock = Self { file, path, holder, done: false };
-                // Without a line of what was left, a crash from here on leaves nothing to distrust.
+                // Without an unfinished build there is nothing to recover if we crash now.
                 lock.done = unfinished.is_none();
                 lock.write()?;
                 return Ok((lock, unfinished));
@@ -114,21 +115,21 @@ impl Lock {
         }
     }
 
-    /// From here on the build writes: what is newer is not trusted until it is known to be whole.
+    /// Marks the start of writing: files newer than this are not trusted until they are known to be complete.
     pub fn writes(&mut self) -> Result<()> {
         self.done = false;
         self.wrote()?;
         self.sync()
     }
 
-    /// All that was written until now is whole.
+    /// Marks everything written so far as complete.
     pub fn wrote(&mut self) -> Result<()> {
         self.holder.since = unix(SystemTime::now());
         (self.holder.generates, self.holder.failed) = (false, false);
         self.write()
     }
 
-    /// Whether `go generate` runs now.
+    /// Sets whether `go generate` is running.
     pub fn generates(&mut self, now: bool) -> Result<()> {
         if self.holder.generates == now {
             return Ok(());
@@ -138,19 +139,19 @@ impl Lock {
         if now { self.sync() } else { Ok(()) }
     }
 
-    /// The process group that does the work now.
+    /// Sets the process group of the current command.
     pub fn works_in(&mut self, group: i32) -> Result<()> {
         self.holder.group = Some(group);
         self.write()
     }
 
-    /// The build ended by itself, and did not go through.
+    /// Records that the build ended by itself with an error.
     pub fn failed(&mut self) -> Result<()> {
         self.holder.failed = true;
         self.write()
     }
 
-    /// All that was written is whole.
+    /// Records that the build succeeded.
     pub fn finished(&mut self) {
         self.done = true;
     }
@@ -164,7 +165,8 @@ impl Lock {
             .with_context(|| format!("cannot write `{}`", self.path.shown()))
     }
 
-    /// Makes it outlive a crash. What is then only in memory would tell of less to distrust.
+    /// Syncs the file. Without the sync, a crash of the machine could restore an older record that distrusts fewer
+    /// files.
     fn sync(&self) -> Result<()> {
         self.file.sync_data().with_context(|| format!("cannot write `{}`", self.path.shown()))
     }
@@ -173,17 +175,17 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if self.done {
-            // What cannot be removed is read as a build that did not go through: more work, no harm.
+            // If the removal fails, the next build treats this one as unfinished: more work, but correct.
             let _ = write::remove(&self.path);
             let _ = self.path.parent().map(fs::remove_dir);
         }
     }
 }
 
-/// Refuses while a build runs: what it reads must not change under it.
+/// Refuses while a build is running, because the files that it reads must not change.
 ///
 /// # Errors
-/// A build holds the checkout.
+/// A build holds the lock.
 pub fn refuse_while_building(checkout: &Checkout) -> Result<()> {
     let Ok(mut file) = File::open(checkout.state_dir().join(LOCK)) else { return Ok(()) };
     match file.try_lock_shared() {
@@ -195,14 +197,14 @@ pub fn refuse_while_building(checkout: &Checkout) -> Result<()> {
 fn held(checkout: &Checkout, holder: Option<&Holder>) -> Error {
     let error = Error::refused(format!("`{}` is being built", checkout.root().shown()));
     match holder {
-        None => error.detail("held by: another rr-patch that has only just begun").hint("try again in a moment"),
+        None => error.detail("held by: another rr-patch, which has just started").hint("try again in a moment"),
         Some(holder) => error
             .detail(format!("held by: {}", holder.told()))
             .hint(format!("wait for it to end, or end it: `kill {}`", holder.pid)),
     }
 }
 
-/// A build whose rr-patch was killed goes on in its process group.
+/// Refuses if the process group of an earlier build still runs: it continues when its rr-patch is killed.
 fn refuse_orphans(checkout: &Checkout, group: i32) -> Result<()> {
     let all = procfs::process::all_processes().context("cannot look at the processes of this machine")?;
     let orphan = all.flatten().find(|process| {
@@ -212,7 +214,7 @@ fn refuse_orphans(checkout: &Checkout, group: i32) -> Result<()> {
     let Some(orphan) = orphan else { return Ok(()) };
     let command = orphan.cmdline().unwrap_or_default().join(" ");
     Err(Error::refused(format!(
-        "an earlier build of `{}` still runs, though its rr-patch is gone",
+        "an earlier build of `{}` is still running, although its rr-patch has ended",
         checkout.root().shown()
     ))
     .detail(format!("found: process {} of group {group}: {command}", orphan.pid()))
@@ -234,10 +236,10 @@ fn moment(unix: f64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(unix).unwrap_or_default()
 }
 
-/// Some file systems keep the time of the last tick, which is up to 10 ms old.
+/// The granularity of file times: some file systems store the time of the last kernel tick, which is up to 10 ms old.
 pub const TICK: Duration = Duration::from_millis(20);
 
-/// Whether a file was written after a moment, or in the tick before.
+/// Whether a file was written after `since`, or within one tick before it.
 pub fn written_since(path: &Path, since: SystemTime) -> bool {
     fs::metadata(path).and_then(|seen| seen.modified()).is_ok_and(|written| written + TICK >= since)
 }

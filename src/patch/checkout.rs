@@ -1,7 +1,7 @@
-//! An installer checkout: where it is, what git says of it, and the bytes of its files.
+//! An installer checkout: its location, its git repository, and the bytes of its files.
 //!
-//! Where git2 is known, but for what `patchfile` asks of it. The work tree is never walked, and the index
-//! is read only to commit: a checkout holds about 97,000 files.
+//! Only this module and `unified` use git2. The work tree is never walked, and the index is read only for commits: a
+//! checkout has about 97,000 files.
 
 use std::fs;
 use std::io;
@@ -16,6 +16,8 @@ use crate::error::{Error, Shown};
 
 pub use ancestors::Ancestors;
 pub use commit::{Change, Commit, TakenBack, Undone};
+
+pub use crate::words::short;
 use odb::Objects;
 pub use tree::Revised;
 
@@ -25,7 +27,7 @@ mod index;
 mod odb;
 mod tree;
 
-/// The folder by which an installer is known.
+/// The folder that identifies an installer.
 const MARK: &str = "pkg/clusterapi";
 
 /// An installer checkout on disk.
@@ -43,7 +45,7 @@ struct Git {
     head: Option<String>,
 }
 
-/// What a file holds, and its permission bits.
+/// The bytes of a file and its permission bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
     pub bytes: Vec<u8>,
@@ -51,7 +53,7 @@ pub struct Content {
 }
 
 impl Content {
-    /// The name that git has for these bytes.
+    /// The git blob id of these bytes.
     pub fn hash(&self) -> Result<String> {
         Ok(self.oid()?.to_string())
     }
@@ -64,18 +66,18 @@ impl Content {
         self.mode & 0o100 != 0
     }
 
-    /// The mode as git writes it.
+    /// The mode in git's notation.
     pub fn git_mode(&self) -> &'static str {
         if self.is_executable() { "100755" } else { "100644" }
     }
 }
 
 impl Checkout {
-    /// Finds the checkout that holds `place` (the current folder if not given), or the one under
-    /// `root` from its top.
+    /// Finds the checkout that contains `place` (by default the current folder), or the installer in the folder
+    /// `root` below its top.
     ///
     /// # Errors
-    /// A place that is in no installer checkout, a bare repository, one that git does not trust.
+    /// A place outside an installer checkout, a bare repository, a repository that git does not trust.
     pub fn discover(place: Option<&Path>, root: Option<&Path>) -> Result<Self> {
         let place = place.unwrap_or(Path::new("."));
         let place = place.canonicalize().map_err(|error| {
@@ -125,7 +127,7 @@ impl Checkout {
                     "name one: `rr-patch COMMAND PATH`; an installer vendored inside another checkout: `--root PATH`",
                 )
             } else {
-                error.hint("`--root` takes the installer's folder as seen from the top of the checkout")
+                error.hint("`--root` takes the installer's folder, relative to the top of the checkout")
             }
         })?;
 
@@ -144,12 +146,13 @@ impl Checkout {
         &self.root
     }
 
-    /// The top of the work tree that holds it, as a path without links.
+    /// The top of the work tree, as a path without links.
     pub fn top(&self) -> &Path {
         &self.top
     }
 
-    /// Where our own state about this checkout lives: in its git folder, out of the user's way.
+    /// The folder for rr-patch's state about this checkout. It is in the git folder, where it does not disturb the
+    /// user.
     pub fn state_dir(&self) -> &Path {
         &self.state_dir
     }
@@ -159,7 +162,7 @@ impl Checkout {
         self.git.as_ref()?.head.as_deref()
     }
 
-    /// Where its commits come from: the remote that the branch follows, or else `origin`.
+    /// The URL of the remote that the branch follows, or else of `origin`.
     pub fn remote(&self) -> Option<String> {
         let repository = open(&self.root).ok()??;
         let head = repository.head().ok();
@@ -170,37 +173,37 @@ impl Checkout {
         remote.url().ok().map(str::to_owned)
     }
 
-    /// The installer's folder as git sees it, from the top of the work tree.
+    /// The installer's folder, relative to the top of the work tree.
     pub fn below_top(&self) -> &Path {
         self.root.strip_prefix(&self.top).unwrap_or(Path::new(""))
     }
 
-    /// Refuses a checkout in which git has stopped halfway.
+    /// Refuses a checkout with an unfinished git operation, such as a merge.
     pub fn refuse_operation_under_way(&self) -> Result<()> {
         match self.git.as_ref().and_then(|git| git.under_way) {
             None => Ok(()),
             Some(what) => Err(Error::refused(format!("a {what} is in progress in `{}`", self.top.shown()))
-                .hint(format!("end it first: `git {what} --continue` or `git {what} --abort`"))
+                .hint(format!("finish it first: `git {what} --continue` or `git {what} --abort`"))
                 .into()),
         }
     }
 
-    /// The whole path of a file of the checkout, without a look at the disk.
+    /// The full path of a file in the checkout. Does not access the disk.
     pub fn locate(&self, path: &str) -> PathBuf {
         self.root.join(path)
     }
 
-    /// Whether git ignores a path, as it does what a build makes. Without git nothing says otherwise.
+    /// Whether git ignores a path, as it ignores build outputs. Without git every path counts as ignored.
     pub fn ignores(&self, path: &str) -> Result<bool> {
         let Some(repository) = open(&self.root)? else { return Ok(true) };
         let ignored = repository.is_path_ignored(self.below_top().join(path));
-        ignored.map_err(|error| unreadable(&repository, &format!("what git ignores, for `{path}`,"), &error).into())
+        ignored.map_err(|error| unreadable(&repository, &format!("the ignore rules for `{path}`"), &error).into())
     }
 
-    /// What a file holds; nothing if it is not there.
+    /// Reads a file; `None` if it does not exist.
     ///
     /// # Errors
-    /// A symlink in its place, a folder in its place, a path that leaves the checkout.
+    /// A symlink or a folder in its place, a path that leaves the checkout.
     pub fn read(&self, path: &str) -> Result<Option<Content>> {
         let mut here = self.root.clone();
         for part in Path::new(path).components() {
@@ -230,32 +233,32 @@ impl Checkout {
         Ok(Some(Content { bytes, mode }))
     }
 
-    /// Refuses a path on which anything is a symlink, the last element included.
+    /// Refuses a path if any of its elements is a symlink, including the last.
     pub fn refuse_links(&self, path: &str) -> Result<()> {
         let mut here = self.root.clone();
         for part in Path::new(path).components() {
             here.push(part);
-            // Below what is not there, nothing is.
+            // If an element does not exist, nothing below it does.
             let Ok(seen) = fs::symlink_metadata(&here) else { break };
             if seen.is_symlink() {
                 let shown = here.strip_prefix(&self.root).unwrap_or(&here).shown();
                 return Err(Error::refused(format!("`{path}` goes through the symlink `{shown}`"))
                     .detail(format!("found: `{shown}` -> `{}`", fs::read_link(&here).unwrap_or_default().shown()))
-                    .hint("let the patch name the file by its own path")
+                    .hint("use the file's real path in the patch")
                     .into());
             }
         }
         Ok(())
     }
 
-    /// What the blob of that name holds, abbreviated or not; nothing where the repository does not have it.
+    /// Reads a blob by its id, which may be abbreviated; `None` if the repository does not have it.
     pub fn blob(&self, id: &str) -> Result<Option<Vec<u8>>> {
         let repository = if self.git.is_some() { open(&self.top)? } else { None };
         repository.map_or(Ok(None), |repository| blob(&Objects::new(repository), id))
     }
 
-    /// A link to a folder inside the checkout is only another name for it. Any other would have us
-    /// write where nobody expects it.
+    /// Refuses symlinks, except a link to a folder inside the checkout. Other links would make us write in unexpected
+    /// places.
     fn refuse_link(&self, path: &str, link: &Path, last: bool) -> Result<()> {
         let target = fs::read_link(link).unwrap_or_default();
         let inside = link.canonicalize().is_ok_and(|real| real.starts_with(&self.top));
@@ -269,27 +272,27 @@ impl Checkout {
         };
         Err(Error::refused(message)
             .detail(format!("found: `{shown}` -> `{}`", target.shown()))
-            .hint("put the file itself there, or run rr-patch in the checkout that the link leads to")
+            .hint("replace the link by the file, or run rr-patch in the checkout that the link points to")
             .into())
     }
 }
 
-/// The revisions of a repository, read from its object database and never from a work tree.
+/// The revisions of a repository, read from its object database without a work tree.
 pub struct History {
     objects: Objects,
     below: PathBuf,
 }
 
-/// A commit, under the name by which it was asked for.
+/// A commit, with the name that the user gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
     pub name: String,
     pub commit: String,
-    /// When it was committed, in seconds since 1970.
+    /// The commit time, in seconds since 1970.
     pub time: i64,
 }
 
-/// A file of a revision: the name that git has for its bytes, and its permission bits.
+/// A file of a revision: its blob id and its permission bits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
     pub path: String,
@@ -298,25 +301,25 @@ pub struct Entry {
 }
 
 impl History {
-    /// Opens the repository that holds `place`, bare or not; the installer lies `root` below its top.
+    /// Opens the repository that contains `place`, bare or not. The installer is in the folder `root` below its top.
     pub fn open(place: Option<&Path>, root: Option<&Path>) -> Result<Self> {
         let place = place.unwrap_or(Path::new("."));
         let repository = place.canonicalize().ok().map(|place| open(&place)).transpose()?.flatten();
         let Some(repository) = repository else {
-            return Err(Error::refused(format!("`{}` is in no git repository", place.shown()))
-                .hint("revisions are read from a repository: name a folder in one")
+            return Err(Error::refused(format!("`{}` is not in a git repository", place.shown()))
+                .hint("revisions are read from a git repository: name a folder in one")
                 .into());
         };
         Ok(Self { objects: Objects::new(repository), below: root.unwrap_or(Path::new("")).to_owned() })
     }
 
-    /// The installer's folder, from the top.
+    /// The installer's folder, relative to the top.
     pub fn below_top(&self) -> &Path {
         &self.below
     }
 
-    /// The commit that `name` stands for, in any way that git understands; or the branch of that name on a
-    /// remote, where there is none here.
+    /// Resolves `name` to a commit. `name` can be anything that git accepts, or a branch of a remote if there is no
+    /// local one.
     pub fn revision(&self, name: &str) -> Result<Revision> {
         let (commit, name) = match self.objects.revision(name).map_err(anyhow::Error::downcast::<git2::Error>) {
             Ok(commit) => (commit, name.to_owned()),
@@ -335,11 +338,11 @@ impl History {
             .flat_map(|glob| self.matching(glob).unwrap_or_default())
             .map(|revision| revision.name)
             .collect();
-        // A branch of a remote is found without the remote's name too.
+        // A remote branch is also found without the name of its remote.
         let without = known.iter().filter_map(|name| Some(name.split_once('/')?.1));
         let names = known.iter().map(String::as_str).chain(without);
         Error::refused(format!(
-            "`{name}` is no revision of `{}`: {}",
+            "`{name}` is not a revision of `{}`: {}",
             self.objects.repository().path().shown(),
             error.message()
         ))
@@ -347,10 +350,10 @@ impl History {
         .hint("`git rev-parse` takes the same names; a shallow clone lacks the older commits")
     }
 
-    /// `origin/NAME`, or the only other remote's branch of that name.
+    /// `origin/NAME`, or the branch of that name on the only remote that has one.
     ///
     /// # Errors
-    /// Several remotes that have one, and none of them is `origin`.
+    /// Several remotes have such a branch, and `origin` is not among them.
     fn remote_branch(&self, name: &str) -> Result<Option<String>> {
         let remotes = self.objects.repository().remotes()?;
         let branches: Vec<String> = remotes
@@ -371,27 +374,27 @@ impl History {
         }
     }
 
-    /// The commits of all references that match a glob like `refs/heads/*`, or `release-*` for the ends
-    /// of their names.
+    /// The commits of all references that match a glob such as `refs/heads/*`. A glob without `refs/`, such as
+    /// `release-*`, matches the last part of the names.
     pub fn matching(&self, glob: &str) -> Result<Vec<Revision>> {
         let glob = if glob.starts_with("refs/") { glob.to_owned() } else { format!("refs/*/{glob}") };
         let mut revisions = Vec::new();
         let unread = |error: &git2::Error| {
             let repository = self.objects.repository().path().shown();
             Error::refused(format!("the references of `{repository}` cannot be read: {}", error.message()))
-                .hint("`git for-each-ref` says whether git itself can")
+                .hint("`git for-each-ref` shows whether git itself can read them")
         };
         let references = self.objects.repository().references_glob(&glob).map_err(|error| unread(&error))?;
         for reference in references {
             let reference = reference.map_err(|error| unread(&error))?;
             let Ok(name) = reference.name() else { continue };
-            // `origin/HEAD` is another name for a branch that is there too.
+            // `origin/HEAD` is a symbolic reference to a branch that is also listed.
             let Some(target) = reference.target() else { continue };
             let (commit, time) = match self.objects.commit(target) {
                 Ok(commit) => (commit.id(), commit.time().seconds()),
-                // Nothing but this revision is to fail: what is wrong with it is said when its files are read.
+                // A broken commit must fail only its own revision; the error is reported when its files are read.
                 Err(error) if error.is::<Error>() => (target, 0),
-                // The tag of a tree or a blob, or what a shallow clone lacks.
+                // A tag of a tree or a blob, or a commit that a shallow clone does not have.
                 Err(_) => continue,
             };
             let name = ["refs/heads/", "refs/remotes/", "refs/tags/"]
@@ -403,7 +406,7 @@ impl History {
         Ok(revisions)
     }
 
-    /// Which of `paths` a revision has.
+    /// The files among `paths` that a revision has.
     pub fn entries(&self, revision: &Revision, paths: &[String]) -> Result<Vec<Entry>> {
         let tree = self.objects.tree(self.objects.commit(Oid::from_str(&revision.commit)?)?.tree_id())?;
         let mut entries = Vec::new();
@@ -423,12 +426,12 @@ impl History {
         Ok(entries)
     }
 
-    /// What the blob of that name holds, abbreviated or not; nothing where the repository does not have it.
+    /// Reads a blob by its id, which may be abbreviated; `None` if the repository does not have it.
     pub fn blob(&self, id: &str) -> Result<Option<Vec<u8>>> {
         blob(&self.objects, id)
     }
 
-    /// What an entry holds.
+    /// Reads the content of an entry.
     pub fn read(&self, entry: &Entry, revision: &Revision) -> Result<Content> {
         let bytes = self.objects.blob(Oid::from_str(&entry.blob)?);
         let bytes = bytes.map_err(|error| absent(&entry.path, &revision.name, error))?;
@@ -448,7 +451,7 @@ fn blob(objects: &Objects, id: &str) -> Result<Option<Vec<u8>>> {
 fn unreadable(repository: &Repository, what: &str, error: &git2::Error) -> Error {
     let place = repository.path();
     Error::failed(format!("cannot read {what} in `{}`: {}", place.shown(), error.message()))
-        .hint(format!("`git -C {} fsck` says what is damaged", place.shown()))
+        .hint(format!("`git -C {} fsck` shows what is damaged", place.shown()))
 }
 
 fn absent(path: &str, revision: &str, error: anyhow::Error) -> anyhow::Error {
@@ -463,10 +466,10 @@ fn absent(path: &str, revision: &str, error: anyhow::Error) -> anyhow::Error {
         .into()
 }
 
-/// Three versions of a file made one: what changed from `base` to `ours`, and what to `theirs`.
+/// A three-way merge of the changes from `base` to `ours` and from `base` to `theirs`.
 ///
 /// # Errors
-/// The merged text with conflict markers, where both changed the same lines.
+/// The merged text with conflict markers, if both changed the same lines.
 pub fn merge(base: &[u8], ours: &[u8], theirs: &[u8], labels: [&str; 2]) -> Result<Result<Vec<u8>, Vec<u8>>> {
     let (mut inputs, texts) =
         ([MergeFileInput::new(), MergeFileInput::new(), MergeFileInput::new()], [base, ours, theirs]);
@@ -481,7 +484,7 @@ pub fn merge(base: &[u8], ours: &[u8], theirs: &[u8], labels: [&str; 2]) -> Resu
     Ok(if merged.is_automergeable() { Ok(text) } else { Err(text) })
 }
 
-/// The parts of a merged text that lie between conflict markers.
+/// The lines between conflict markers in a merged text.
 pub fn conflict_lines(text: &[u8]) -> String {
     let mut shown = String::new();
     let mut inside = false;
@@ -496,11 +499,11 @@ pub fn conflict_lines(text: &[u8]) -> String {
     shown
 }
 
-/// The repository that holds `place`; nothing where there is none.
+/// Opens the repository that contains `place`; `None` if there is none.
 ///
-/// libgit2 passes over a git folder that it cannot read, as if it were not there, and takes the repository above
-/// instead, or none. The journal would then be looked for in another place, and a patched checkout would count as
-/// unpatched. So each `.git` that libgit2 passed over is looked at.
+/// libgit2 ignores a git folder that it cannot read, and continues with the repository above it or finds none.
+/// rr-patch would then look for its journal in the wrong place, and report a patched checkout as unpatched. Therefore
+/// each `.git` that libgit2 ignored is checked here.
 fn open(place: &Path) -> Result<Option<Repository>> {
     let limits = std::env::var_os("GIT_CEILING_DIRECTORIES").unwrap_or_default();
     let limits: Vec<PathBuf> = std::env::split_paths(&limits).filter(|limit| limit.is_absolute()).collect();
@@ -516,25 +519,25 @@ fn open(place: &Path) -> Result<Option<Repository>> {
         }
         Err(error) if error.code() == ErrorCode::Owner => {
             Err(Error::refused(format!("git does not trust `{}`: another user owns it", place.shown()))
-                .hint(format!("if you do: `git config --global --add safe.directory {}`", place.shown()))
+                .hint(format!("if you trust it: `git config --global --add safe.directory {}`", place.shown()))
                 .into())
         }
         Err(error) if error.message().contains("object format") => {
             let why = error.message();
             Err(Error::refused(format!("the git repository of `{}` cannot be read: {why}", place.shown()))
-                .hint("rr-patch's git library knows only SHA-1 repositories; in a copy without `.git` the patch can be made all the same")
+                .hint("rr-patch's git library supports only SHA-1 repositories; rr-patch also works in a copy without `.git`")
                 .into())
         }
         Err(error) => {
             Err(Error::refused(format!("cannot open the git repository of `{}`: {}", place.shown(), error.message()))
-                .hint("`git -C PATH status` says whether git itself can")
+                .hint("`git -C PATH status` shows whether git itself can open it")
                 .into())
         }
     }
 }
 
-/// Refuses a `.git` from `place` up to the `top` of the repository that was found. As git does, it goes into no folder
-/// of GIT_CEILING_DIRECTORIES and no other file system.
+/// Refuses a `.git` that libgit2 ignored, between `place` and the `top` of the repository that it found. Like git,
+/// the search stops at the folders of GIT_CEILING_DIRECTORIES and at file system boundaries.
 fn refuse_passed_over(place: &Path, limits: &[PathBuf], top: Option<&Path>) -> Result<()> {
     let is_limit = |folder: &Path| limits.iter().any(|limit| limit == folder || is_same(limit, folder));
     let device = device(place);
@@ -547,7 +550,7 @@ fn refuse_passed_over(place: &Path, limits: &[PathBuf], top: Option<&Path>) -> R
             .detail(format!("looked at: `{}`", path.shown()))
             .detail("expected: a git folder, or a file that names one, since rr-patch keeps its journal there")
             .hint(format!(
-                "`git -C {} status` says more; in a copy without `.git` the patch can be made all the same",
+                "`git -C {} status` shows more; rr-patch also works in a copy without `.git`",
                 folder.shown()
             ))
             .into());
@@ -564,7 +567,7 @@ fn device(folder: &Path) -> Option<u64> {
     fs::metadata(folder).map(|seen| seen.dev()).ok()
 }
 
-/// Why git cannot use what lies at `.git`; nothing where nothing is there, or a folder that has nothing of git in it.
+/// Why git cannot use `path` as its `.git`; `None` if it does not exist or is a folder without any of git's files.
 fn why_unusable(path: &Path) -> Option<String> {
     let absent = |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     let link = match fs::symlink_metadata(path) {
@@ -577,7 +580,10 @@ fn why_unusable(path: &Path) -> Option<String> {
         Ok(seen) if !seen.is_dir() => {
             return Some(match fs::read(path) {
                 Ok(text) => {
-                    format!("it is a file that says `{}`", String::from_utf8_lossy(&text[..text.len().min(200)]).trim())
+                    format!(
+                        "it is a file that contains `{}`",
+                        String::from_utf8_lossy(&text[..text.len().min(200)]).trim()
+                    )
                 }
                 Err(error) => error.to_string(),
             });
@@ -594,13 +600,13 @@ fn why_unusable(path: &Path) -> Option<String> {
         Ok(seen) if seen.is_dir() => "its `HEAD` is a folder".into(),
         Ok(_) => match fs::read(path.join("HEAD")) {
             Err(error) => format!("its `HEAD`: {error}"),
-            Ok(_) => format!("it has `{}`, but not all that a repository needs", part.shown()),
+            Ok(_) => format!("it has `{}`, but lacks other parts of a repository", part.shown()),
         },
     };
     Some(found)
 }
 
-/// The commit that is checked out; nothing before the first one.
+/// The commit that is checked out; `None` before the first commit.
 fn head(repository: &Repository) -> Result<Option<String>> {
     let unborn = |code| matches!(code, ErrorCode::UnbornBranch | ErrorCode::NotFound);
     match repository.head() {
@@ -610,14 +616,14 @@ fn head(repository: &Repository) -> Result<Option<String>> {
             let file = repository.path().join("HEAD");
             Err(Error::refused(format!("cannot read `{}`: {}", file.shown(), error.message()))
                 .detail("expected: the name of a branch or of a commit")
-                .hint("`git symbolic-ref HEAD refs/heads/BRANCH` sets it; `git fsck` says what else is damaged")
+                .hint("`git symbolic-ref HEAD refs/heads/BRANCH` sets it; `git fsck` shows what else is damaged")
                 .into())
         }
     }
 }
 
-/// The name of the folder for our state about the installer that lies `below` the top of its work tree. No two paths
-/// have the same, whatever bytes they are made of.
+/// The name of the state folder for an installer in the folder `below` the top of its work tree. Different paths have
+/// different names, even if they are not UTF-8.
 fn key(below: &Path) -> String {
     if below.as_os_str().is_empty() {
         return "checkout".into();
@@ -625,14 +631,13 @@ fn key(below: &Path) -> String {
     let mut key = String::new();
     for chunk in below.as_os_str().as_bytes().utf8_chunks() {
         key.push_str(&chunk.valid().replace('%', "%25").replace('/', "%2F"));
-        // No percent sign of the path is left, so that this stands for nothing else.
+        // Percent signs in the path are already escaped, so this cannot collide.
         chunk.invalid().iter().for_each(|byte| key.push_str(&format!("%{byte:02X}")));
     }
     key
 }
 
-/// What git calls the operation that has stopped halfway. A bisection is not one: to patch while
-/// bisecting is what the tool is for.
+/// The name of an unfinished git operation. A bisection does not count: patching during a bisection is supported.
 fn under_way(repository: &Repository) -> Option<&'static str> {
     match repository.state() {
         RepositoryState::Clean | RepositoryState::Bisect => None,
@@ -644,26 +649,20 @@ fn under_way(repository: &Repository) -> Option<&'static str> {
     }
 }
 
-/// A commit's or a blob's name, or a hash, as short as people say it.
-pub fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
-}
-
-/// The checkout whose commit holds a file: its root, the commit, and where `origin` is, without the name
-/// and password that an address may hold.
+/// The git checkout whose HEAD contains a file: its root, the commit, and the URL of `origin` without login data.
 pub fn origin(file: &Path) -> Option<(PathBuf, String, Option<String>)> {
     let repository = Repository::discover(file.parent()?).ok()?;
     let root = repository.workdir()?.to_owned();
     let objects = Objects::new(repository);
     let commit = objects.commit(objects.repository().head().ok()?.target()?).ok()?;
-    // A home folder under git, say, holds much that is not its own.
+    // The file must be in the commit: a home folder under git, for example, contains many files of other projects.
     objects.entry(&objects.tree(commit.tree_id()).ok()?, file.strip_prefix(&root).ok()?).ok()??;
     let remote = objects.repository().find_remote("origin").ok();
     let remote = remote.and_then(|remote| remote.url().map(without_login).ok());
     Some((root.clone(), commit.id().to_string(), remote))
 }
 
-/// An address without what stands before an `@` in it; `git@host:path` holds no secret.
+/// A URL without the part before `@`. `git@host:path` is returned unchanged, because it has no secret.
 fn without_login(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.into() };
     let (host, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));

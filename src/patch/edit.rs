@@ -1,4 +1,4 @@
-//! Byte ranges and what replaces them. Pure: bytes in, bytes out, never a line normalised.
+//! Byte ranges and their replacements. Works on bytes alone and never normalises line ends.
 
 use std::ops::Range;
 
@@ -11,15 +11,14 @@ pub struct Edit {
     pub text: Vec<u8>,
 }
 
-/// Where an edit's text came to lie in the spliced bytes, in the order of `edits`.
+/// The ranges of the inserted texts in the result, in the order of `edits`.
 pub type Placed = Vec<Range<usize>>;
 
-/// Makes all edits at once. Ranges refer to `bytes` as given; insertions at one place keep the
-/// order in which they are given.
+/// Applies all edits at once. Ranges refer to the original `bytes`; insertions at one place keep their order.
 ///
 /// # Errors
-/// Two edits that overlap, or one that lies outside `bytes`: a defect of the rules, not of the
-/// tree, so the message names both ranges.
+/// Two edits that overlap, or one that lies outside `bytes`. This is a defect in the rules, not in the tree, so the
+/// message names both ranges.
 pub fn splice(bytes: &[u8], edits: &[Edit]) -> Result<(Vec<u8>, Placed), Error> {
     let mut order: Vec<usize> = (0..edits.len()).collect();
     order.sort_by_key(|&n| (edits[n].range.start, edits[n].range.end));
@@ -30,7 +29,7 @@ pub fn splice(bytes: &[u8], edits: &[Edit]) -> Result<(Vec<u8>, Placed), Error> 
         let Edit { range, text } = &edits[n];
         if range.start < at || range.end > bytes.len() || range.start > range.end {
             return Err(Error::refused(format!(
-                "two changes want bytes {}..{}, of which the first {at} are spoken for",
+                "two changes overlap: one replaces bytes {}..{}, another the bytes up to {at}",
                 range.start, range.end
             )));
         }

@@ -1,21 +1,22 @@
-//! Two versions of a file compared line by line: hunks as git writes them, and where a line has gone to. The only
-//! module that knows similar.
+//! Compares two versions of a file line by line: hunks in git's format, and the new number of a line. The only module
+//! that uses the similar crate.
 
 use similar::{DiffTag, TextDiff};
 
-/// How many unchanged lines a hunk shows around what it changes.
+/// How many unchanged lines a hunk shows around a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Around {
     Lines(usize),
-    /// As few as make its place the only one in the file, so that it fits as many revisions as possible.
+    /// The fewest lines that make the hunk's place unique in the file, so that the hunk fits as many revisions as
+    /// possible.
     Least,
 }
 
-/// The most lines that [`Around::Least`] shows on a side.
+/// The most lines on each side for [`Around::Least`].
 const MOST_AROUND: usize = 12;
 
-/// The hunks of a file, each as bytes. (similar's own writer knows only one number of lines for both
-/// sides, and prints U+FFFD for a byte that is not UTF-8.)
+/// The hunks of a file, each as bytes. (similar's own writer supports only one number of context lines for both
+/// sides, and replaces bytes that are not UTF-8 by U+FFFD.)
 pub fn hunks(old: &[u8], new: &[u8], around: Around) -> Vec<Vec<u8>> {
     let (old, new) = (&lines(old)[..], &lines(new)[..]);
     let diff = by_line(old, new);
@@ -25,7 +26,7 @@ pub fn hunks(old: &[u8], new: &[u8], around: Around) -> Vec<Vec<u8>> {
     let groups = diff.grouped_ops(radius);
     for (number, group) in groups.iter().enumerate() {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
-        // Where the next one begins: none may reach into another.
+        // The start of the next hunk: hunks must not overlap.
         let next = groups.get(number + 1).and_then(|next| next.first()).map_or(old.len(), |op| op.old_range().start);
         let (mut from, mut to) = (first.old_range().start, last.old_range().end);
         let (mut new_from, mut new_to) = (first.new_range().start, last.new_range().end);
@@ -72,7 +73,7 @@ pub fn hunks(old: &[u8], new: &[u8], around: Around) -> Vec<Vec<u8>> {
     hunks
 }
 
-/// The line of `new` that is the line of that number in `old`; nothing if it was edited or is gone. Both from 1.
+/// The number in `new` of a line of `old`, or `None` if the line was edited or removed. Both numbers start at 1.
 pub fn line_now(old: &[u8], new: &[u8], line: usize) -> Option<usize> {
     let (old, new) = (lines(old), lines(new));
     let diff = by_line(&old, &new);
@@ -81,8 +82,8 @@ pub fn line_now(old: &[u8], new: &[u8], line: usize) -> Option<usize> {
     same.and_then(|change| change.new_index()).map(|index| index + 1)
 }
 
-/// Lines as git counts them. similar's own splitting ends a line at a lone CR too, and the counts in
-/// a hunk's header would be wrong for git.
+/// Splits lines as git counts them. similar's own function also splits at a lone CR, which makes the counts in the
+/// hunk headers wrong for git.
 fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     bytes.split_inclusive(|&b| b == b'\n').collect()
 }
@@ -91,7 +92,7 @@ fn by_line<'a>(old: &'a [&'a [u8]], new: &'a [&'a [u8]]) -> TextDiff<'a, 'a, [u8
     TextDiff::configure().newline_terminated(true).diff_slices(old, new)
 }
 
-/// A path as git writes it in a patch: in quotes where it has bytes that would end the line.
+/// A path as git writes it in a patch: quoted if it has bytes that would end the line.
 pub fn quoted(side: &str, path: &str) -> String {
     if !path.contains(|c: char| c.is_control() || c == '"' || c == '\\') {
         return format!("{side}{path}");

@@ -1,17 +1,15 @@
-//! What was there before: the originals, kept durably in `<git dir>/rr-patch/` before the first
-//! write.
+//! The journal: the original files, stored durably in `<git dir>/rr-patch/` before the first write.
 //!
-//! Branches may have other originals: when an apply begins, a journal of others is kept beside, unless git
-//! has them.
+//! The same paths can have different originals on different branches. `begin` keeps the previous journal under
+//! another name if its originals differ from the new ones and git does not have them.
 //!
-//! One file holds a line of JSON and then the bytes of every file before and after. Nothing is
-//! recorded about how far a write came: a file that equals `before` is untouched, one that equals
-//! `after` is patched, any other was edited since. So a kill at any point needs no special case,
-//! and neither does `git stash` or `git checkout` between two calls.
+//! A journal is one file: a line of JSON, then the bytes of every file before and after. It does not record progress.
+//! A file that equals `before` is not patched yet, a file that equals `after` is patched, any other file was edited.
+//! Therefore neither a kill at any point nor `git stash` or `git checkout` between two calls needs special handling.
 //!
-//! A crash of the machine does: files that apply wrote may have lost their ends, since only the journal is
-//! synced. So the journal holds the boot id, and a beginning of what apply wrote counts as cut off only
-//! if the machine went down since; within one boot it is an edit.
+//! A crash of the machine does need it: only the journal is synced, so files that apply wrote may be truncated. The
+//! journal stores the boot id. A truncated version counts as crash damage only if the machine was restarted after the
+//! journal was written; within one boot it counts as an edit.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -33,23 +31,23 @@ use crate::patch::rules::Site;
 use crate::patch::transaction::{self, Kept, folder_modes};
 use crate::sys::write;
 
-/// The version of the journal's format that this build writes and the newest that it reads.
+/// The version of the journal format that this build writes, and the newest one that it reads.
 const FORMAT: u32 = 1;
 
-/// An apply that is in place, or was.
+/// The record of one apply, which may be partly or fully reverted by now.
 #[derive(Debug)]
 pub struct Journal {
     pub plan: Plan,
     pub about: About,
-    /// The folders of its files before the apply, from the installer's root, with their modes; none for
-    /// those that were not there.
+    /// The folders of the files, from the installer's root, with their modes before the apply; `None` for a folder
+    /// that did not exist.
     pub folders: Vec<(String, Option<u32>)>,
     path: PathBuf,
-    /// When the journal was written, where the machine went down after that.
+    /// When the journal was written; set only if the machine was restarted after that.
     crash_after: Option<SystemTime>,
 }
 
-/// Who applied what.
+/// The options of an apply, and the version of rr-patch that made it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     /// The version of rr-patch.
@@ -58,27 +56,27 @@ pub struct About {
     pub base: Option<String>,
     #[serde(flatten)]
     pub how: How,
-    /// The commit that was made of it, if that was asked for.
+    /// The commit that apply made of the changes, if `--commit` was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<Commit>,
 }
 
-/// What became of a file since.
+/// The state of a file compared with the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// As before the apply.
+    /// Equal to the file before the apply.
     Original,
-    /// As the apply left it.
+    /// Equal to the file after the apply.
     Patched,
-    /// Neither.
+    /// Neither of the two.
     Edited,
-    /// The beginning of what it was or became, written before the machine went down.
+    /// Truncated by a crash of the machine: a prefix of the file before or after the apply.
     CutOff,
-    /// Gone, though both before and after there was one.
+    /// Missing, although the journal has it both before and after.
     Missing,
 }
 
-/// A file of the journal as it is now.
+/// The current version of one of the journal's files.
 #[derive(Debug)]
 pub struct Seen<'journal> {
     pub rewrite: &'journal Rewrite,
@@ -94,14 +92,14 @@ struct Header {
     shape: String,
     sites: Vec<Site>,
     files: Vec<Entry>,
-    /// The boot in which it was written; 0.1 had none.
+    /// The boot id when the journal was written; journals of version 0.1 have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     boot: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     folders: Vec<(String, Option<u32>)>,
 }
 
-/// What every format of the journal says, past and to come.
+/// The fields that every format of the journal has, older and newer ones.
 #[derive(Deserialize)]
 struct Version {
     format: u32,
@@ -122,22 +120,21 @@ struct Blob {
     hash: String,
 }
 
-/// Held while something is written, so that two calls at once cannot mix.
+/// The checkout's lock: it prevents two rr-patch processes from writing at the same time.
 #[derive(Debug)]
 pub struct Lock {
     folder: PathBuf,
     _file: File,
 }
 
-/// A state folder that holds nothing but the lock goes with it: after a refusal or a revert, a tree
-/// without git is as it was.
+/// Dropping the lock also removes a state folder that holds nothing else, so that a refusal or a revert leaves a tree
+/// without git unchanged.
 impl Drop for Lock {
     fn drop(&mut self) {
         let only_lock =
             |mut entries: fs::ReadDir| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK));
         if fs::read_dir(&self.folder).is_ok_and(only_lock) {
-            // Another checkout's state may lie beside it, and another rr-patch may have just begun:
-            // then the folders stay.
+            // The folders stay if they hold the state of another checkout or if another rr-patch has just started.
             let _ = fs::remove_file(self.folder.join(LOCK));
             let _ = fs::remove_dir(&self.folder);
             let _ = self.folder.parent().map(fs::remove_dir);
@@ -157,8 +154,8 @@ impl Lock {
             let opened = fs::create_dir_all(checkout.state_dir())
                 .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path));
             let file = match opened {
-                // The holder has just ended and is removing the folders: mkdir finds one, or opening
-                // does not. Whatever says so for longer is no such race.
+                // The previous holder may be removing the folders right now: then mkdir fails with AlreadyExists or
+                // open with NotFound. If the error persists, it has another cause.
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
                         && tries < 100 =>
@@ -174,14 +171,15 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => {
                     return Err(Error::refused(format!("another rr-patch is changing `{}`", checkout.root().shown()))
                         .detail(format!("found: a lock on `{}`", path.shown()))
-                        .hint("wait for it to end; the lock goes with its process")
+                        .hint("wait for it to end; the lock is released when its process ends")
                         .into());
                 }
                 Err(TryLockError::Error(error)) => {
                     return Err(error).with_context(|| format!("cannot lock `{}`", path.shown()));
                 }
             }
-            // A lock on a file that was removed meanwhile is no lock: others take the new file's.
+            // If the locked file was removed in the meantime, the lock is worthless: other processes lock the new
+            // file.
             let held = file.metadata().with_context(|| format!("cannot look at `{}`", path.shown()))?.ino();
             if fs::metadata(&path).is_ok_and(|found| found.ino() == held) {
                 let lock = Self { folder: checkout.state_dir().to_owned(), _file: file };
@@ -193,22 +191,21 @@ impl Lock {
     }
 }
 
-/// Whether a run that was killed before it had a journal, or after it had removed it, left something in
-/// the state folder.
+/// Whether the state folder holds files of a run that was killed before it wrote the journal, or after it removed it.
 pub fn has_leftovers(checkout: &Checkout) -> bool {
     let Ok(entries) = fs::read_dir(checkout.state_dir()) else { return false };
     let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
     names.iter().all(|name| name == LOCK) || names.iter().any(|name| write::is_temporary(name))
 }
 
-/// The file in the state folder that is locked.
+/// The lock file in the state folder.
 const LOCK: &str = "lock";
 
-/// What the name of a journal begins with that a newer one of other originals put beside. The newest is
-/// `journal`, as in 0.1.
+/// The prefix of the names of older journals, which a newer journal with other originals replaced. The newest journal
+/// is named `journal`, as in version 0.1.
 const KEPT: &str = "journal-";
 
-/// Each file that was there before, and the name that git has for its bytes.
+/// Each file that existed before the apply, with its git blob id.
 fn originals(plan: &Plan) -> Result<BTreeMap<&str, String>> {
     let there = plan.rewrites.iter().filter_map(|rewrite| Some((&*rewrite.path, rewrite.before.as_ref()?)));
     there.map(|(path, before)| Ok((path, before.hash()?))).collect()
@@ -219,10 +216,10 @@ impl Journal {
         checkout.state_dir().join("journal")
     }
 
-    /// The journals of this checkout: that of the newest apply, then those that it put beside, newest first.
+    /// The journals of this checkout: the one of the newest apply, then the older ones, newest first.
     ///
     /// # Errors
-    /// One that a newer version wrote, or that is damaged: it is left alone.
+    /// A journal that a newer version wrote, or a damaged one. It is not changed.
     pub fn all(checkout: &Checkout) -> Result<Vec<Self>> {
         let mut journals: Vec<Self> = Self::read(&Self::path_of(checkout))?.into_iter().collect();
         let names = fs::read_dir(checkout.state_dir()).into_iter().flatten().flatten();
@@ -246,23 +243,23 @@ impl Journal {
         parse(path, &bytes).map(Some)
     }
 
-    /// Whether it is that of the newest apply.
+    /// Whether this is the journal of the newest apply.
     pub fn is_newest(&self, checkout: &Checkout) -> bool {
         self.path == Self::path_of(checkout)
     }
 
-    /// What was found in place without a journal. Nothing is on disk before [`Journal::begin`].
+    /// A journal for changes that were recognised in the sources. Nothing is written before [`Journal::begin`].
     pub fn found(checkout: &Checkout, plan: Plan, about: About) -> Self {
         let folders = folder_modes(checkout, &plan.rewrites);
         Self { plan, about, folders, path: Self::path_of(checkout), crash_after: None }
     }
 
-    /// Makes what was found durable, before any of it changes.
+    /// Writes this journal durably. Call it before any of the files changes.
     pub fn adopt(self, checkout: &Checkout) -> Result<Self> {
         Self::begin(checkout, self.plan, self.about)
     }
 
-    /// Makes the originals in `plan` durable.
+    /// Writes a journal with the originals in `plan` durably.
     pub fn begin(checkout: &Checkout, plan: Plan, about: About) -> Result<Self> {
         let path = Self::path_of(checkout);
         let folders = folder_modes(checkout, &plan.rewrites);
@@ -273,12 +270,12 @@ impl Journal {
         }
         write::replace(&path, &serialise(&plan, &about, &folders)?, 0o600)?;
         if first {
-            // The folders that hold the journal's folder may be new too.
+            // The parents of the journal's folder may be new too.
             for above in checkout.state_dir().ancestors().skip(1).take(2) {
                 write::sync(above)?;
             }
         }
-        // Here the originals are in the new journal too, or in git.
+        // By now the originals of these journals are in the new journal or in git.
         for other in others.iter().filter(|other| !other.is_newest(checkout)) {
             if originals(&other.plan)? == originals(&plan)? || other.is_in_git(checkout)? {
                 write::remove(&other.path)?;
@@ -287,8 +284,8 @@ impl Journal {
         Ok(Self { plan, about, folders, path, crash_after: None })
     }
 
-    /// Keeps it when another takes its place for files that were something else before: those of another
-    /// branch. What its base has needs no journal.
+    /// Keeps this journal under another name before `next` replaces it, if the originals differ: then they belong to
+    /// another branch. Not needed if the base commit has all originals.
     fn keep_beside(&self, checkout: &Checkout, next: &Plan) -> Result<()> {
         let own = originals(&self.plan)?;
         if own == originals(next)? || self.is_in_git(checkout)? {
@@ -300,7 +297,7 @@ impl Journal {
         write::replace(&path, &bytes, 0o600)
     }
 
-    /// Whether the commit that was checked out has all originals: then they can be found without a journal.
+    /// Whether the base commit has all originals. Then they can be found without a journal.
     fn is_in_git(&self, checkout: &Checkout) -> Result<bool> {
         let Some(base) = &self.about.base else { return Ok(false) };
         for Rewrite { path, before, .. } in &self.plan.rewrites {
@@ -313,8 +310,8 @@ impl Journal {
         Ok(true)
     }
 
-    /// Forgets the originals, after they are back in place: durably first, since nothing else has
-    /// them. `backups` are the files that hold edited versions.
+    /// Removes the journal after the originals are back in place. The files are synced first, because nothing else
+    /// holds the originals. `backups` are the files with edited versions.
     pub fn end(self, checkout: &Checkout, backups: &[&str]) -> Result<()> {
         let files = self.plan.rewrites.iter().map(|rewrite| rewrite.path.as_str());
         transaction::sync(checkout, files.chain(backups.iter().copied()))?;
@@ -323,8 +320,8 @@ impl Journal {
         self.path.parent().map_or(Ok(()), write::sync)
     }
 
-    /// Clears away what an interrupted run left beside the files. Returns what was kept of it, since
-    /// somebody had saved it.
+    /// Removes the temporary files of an interrupted run. Returns the versions that somebody had saved, which are
+    /// kept.
     pub fn sweep(&self, checkout: &Checkout) -> Result<Vec<Kept>> {
         let known = |rewrite: &Rewrite, bytes: &[u8]| {
             let mut versions = [&rewrite.before, &rewrite.after].into_iter().flatten();
@@ -334,7 +331,7 @@ impl Journal {
         transaction::sweep(checkout, &self.plan.rewrites, &known)
     }
 
-    /// Looks at each file, in the order of the plan.
+    /// Compares each file with the journal, in the order of the plan.
     pub fn look(&self, checkout: &Checkout) -> Result<Vec<Seen<'_>>> {
         let mut seen = Vec::new();
         for rewrite in &self.plan.rewrites {
@@ -345,7 +342,7 @@ impl Journal {
         Ok(seen)
     }
 
-    /// What became of a file that now holds `current`.
+    /// The state of a file whose current content is `current`.
     fn state(&self, checkout: &Checkout, rewrite: &Rewrite, current: Option<&Content>) -> State {
         let same = |content: &Option<Content>| content.as_ref().map(|c| &c.bytes) == current.map(|c| &c.bytes);
         match current {
@@ -357,8 +354,9 @@ impl Journal {
         }
     }
 
-    /// Whether the machine went down since, and the file is a beginning of a version of it that was written
-    /// with the journal. One that was written later was shortened by somebody, before or after that.
+    /// Whether the machine was restarted after the journal was written and the file is a prefix of one of the
+    /// journal's versions. A file with a later modification time was shortened by somebody else, before or after the
+    /// restart.
     fn was_cut_off(&self, checkout: &Checkout, rewrite: &Rewrite, current: &Content) -> bool {
         let Some(journal_written) = self.crash_after else { return false };
         let is_beginning = [&rewrite.before, &rewrite.after].into_iter().flatten().any(|v| begins(v, &current.bytes));
@@ -366,10 +364,10 @@ impl Journal {
         is_beginning && written().is_some_and(|written| written <= journal_written + LONGEST_APPLY)
     }
 
-    /// The plan that brings the originals back, with what was edited since merged into them.
+    /// The plan that restores the originals, with later edits merged into them.
     ///
     /// # Errors
-    /// With [`Edits::Merge`], edits that touch what the apply changed: with the lines.
+    /// With [`Edits::Merge`], edits that touch lines which apply changed. The error shows the lines.
     pub fn undo(&self, checkout: &Checkout, edits: Edits) -> Result<Undo> {
         let force = edits != Edits::Merge;
         let mut undo = Undo { rewrites: Vec::new(), merged: Vec::new(), backups: Vec::new() };
@@ -395,7 +393,7 @@ impl Journal {
                         continue;
                     }
                     Err(_) => {
-                        // The edited version keeps its mode; the original gets its own back.
+                        // The backup has the mode of the edited file, the restored file its original mode.
                         target.clone_from(before);
                         let (backup, is_there) = backup_name(checkout, path, current.as_ref())?;
                         if !is_there {
@@ -419,7 +417,7 @@ impl Journal {
     }
 }
 
-/// Refuses files whose modes are more than permissions: a journal with such a mode is not believed.
+/// Refuses a journal in which a file has a mode that rr-patch cannot have written.
 pub fn refuse_odd_modes(rewrites: &[Rewrite]) -> Result<()> {
     for rewrite in rewrites {
         let mode = |content: &Option<Content>| content.as_ref().map(|content| content.mode);
@@ -436,7 +434,7 @@ pub fn refuse_odd_modes(rewrites: &[Rewrite]) -> Result<()> {
 }
 
 impl Seen<'_> {
-    /// The file before the apply. A mode that was changed since is an edit, and stays.
+    /// The file before the apply. A mode that was changed since then counts as an edit and is preserved.
     pub fn original(&self) -> Option<Content> {
         let mut original = self.rewrite.before.clone()?;
         if let (Some(current), Some(after)) = (&self.current, &self.rewrite.after)
@@ -447,7 +445,8 @@ impl Seen<'_> {
         Some(original)
     }
 
-    /// The line on which a line of the patched file lies now; nothing if it was edited or is gone. Both from 1.
+    /// The current number of a line of the patched file, or `None` if the line was edited or removed. Both numbers
+    /// start at 1.
     pub fn line_now(&self, line: usize) -> Option<usize> {
         match (self.state, &self.current, &self.rewrite.after) {
             (State::Patched, ..) => Some(line),
@@ -457,25 +456,26 @@ impl Seen<'_> {
     }
 }
 
-/// Whether a plan can have these modes of a file before and after: permissions, and a set-group-ID bit that the
-/// file has already. Set-user-ID and sticky bits are on no source file.
+/// Whether a plan can have these modes before and after: permission bits, and the set-group-ID bit if the file
+/// already has it. Source files never have set-user-ID or sticky bits.
 fn are_regular(before: Option<u32>, after: Option<u32>) -> bool {
     let mut modes = before.into_iter().chain(after);
     modes.all(|mode| mode & !0o2777 == 0 && (mode & 0o2000 == 0 || before.is_some_and(|old| old & 0o2000 != 0)))
 }
 
-/// The most time that passes between the journal and the last of the files that it is for.
+/// The longest time between writing the journal and writing the last of its files.
 const LONGEST_APPLY: Duration = Duration::from_secs(60);
 
-/// What becomes of edits when the originals come back.
+/// How a revert handles later edits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edits {
-    /// They are merged into the originals.
+    /// Merge them into the originals.
     Merge,
-    /// Where that cannot be done, the original comes back, and the edited version gets a name of its own beside it.
+    /// Merge them where possible; otherwise restore the original and save the edited version beside it under a name
+    /// of its own.
     MergeOrKeep,
-    /// All edited versions are put beside the originals, but for files without the changes: it is not sure that
-    /// these originals are what was edited.
+    /// Save every edited version that has the changes beside the original. Used when it is not certain that the file
+    /// was edited from these originals.
     Keep,
 }
 
@@ -493,49 +493,49 @@ impl Edits {
     }
 }
 
-/// How the originals come back.
+/// The writes that restore the originals.
 #[derive(Debug)]
 pub struct Undo {
     pub rewrites: Vec<Rewrite>,
-    /// Files whose later edits were kept.
+    /// Files whose later edits were merged.
     pub merged: Vec<String>,
-    /// Files whose edited version was put aside, and where.
+    /// Files whose edited version was saved under another name, with that name.
     pub backups: Vec<(String, String)>,
 }
 
 impl Undo {
-    /// The rewrites of the journal's own files, without the backups.
+    /// The rewrites of the journal's own files, without those of the backups.
     pub fn reverted(&self) -> impl Iterator<Item = &Rewrite> {
         self.rewrites.iter().filter(|rewrite| !self.backups.iter().any(|(_, name)| *name == rewrite.path))
     }
 }
 
-/// Whether `part` is a beginning of `whole`, with the zeros after it that some file systems leave.
+/// Whether `part` is a prefix of `whole`, possibly followed by zeros: some file systems leave zeros after a crash.
 fn begins(whole: &Content, part: &[u8]) -> bool {
     let end = part.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     whole.bytes.starts_with(&part[..end])
 }
 
-/// The kernel's name for the time since it started; nothing where there is no /proc.
+/// The kernel's boot id; `None` if /proc is not mounted.
 fn boot_id() -> Option<String> {
     Some(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
 }
 
-/// When the kernel started, to about a second.
+/// When the kernel started, accurate to about a second.
 fn boot_time() -> Option<SystemTime> {
     let uptime = fs::read_to_string("/proc/uptime").ok()?;
     let seconds: f64 = uptime.split_whitespace().next()?.parse().ok()?;
     SystemTime::now().checked_sub(Duration::try_from_secs_f64(seconds).ok()?)
 }
 
-/// Whether a plan can have this path: below the installer's root, and not in git's own folder.
+/// Whether a plan can have this path: below the installer's root and outside git's own folder.
 fn is_plain(path: &str) -> bool {
     let mut parts = Path::new(path).components().peekable();
     let plain = |part: Component| matches!(part, Component::Normal(name) if !name.eq_ignore_ascii_case(".git"));
     parts.peek().is_some() && parts.all(plain)
 }
 
-/// The original with what was edited since, or the lines that both changed.
+/// The original with the later edits, or the lines that both changed.
 fn merged(
     after: Option<&Content>,
     edited: Option<&Content>,
@@ -548,8 +548,8 @@ fn merged(
     Ok(outcome.map_err(|text| conflict_lines(&text)))
 }
 
-/// Whether a revert that was killed made one of two versions of the other: of the file that is there and what it
-/// left aside, one is edited, and the other the original with those edits.
+/// Whether a killed revert made one of two versions from the other. The two are the file in place and the bytes that
+/// it stashed: one is the edited version, the other the original with those edits merged in.
 fn is_merged(checkout: &Checkout, rewrite: &Rewrite, aside: &[u8]) -> Result<bool> {
     let (Some(current), Some(before)) = (checkout.read(&rewrite.path)?, &rewrite.before) else { return Ok(false) };
     let aside = Content { bytes: aside.to_vec(), mode: current.mode };
@@ -560,8 +560,8 @@ fn is_merged(checkout: &Checkout, rewrite: &Rewrite, aside: &[u8]) -> Result<boo
     Ok(gives(&aside, &current)? || gives(&current, &aside)?)
 }
 
-/// A name beside `path` for its edited version: one that is not taken, or one that holds it already, since
-/// a revert was killed. It must not end in `.go`: Go would compile it.
+/// The name under which the edited version of `path` is saved: a free name, or one that already holds this version
+/// because a revert was killed. The name must not end in `.go`, because Go would compile it.
 fn backup_name(checkout: &Checkout, path: &str, edited: Option<&Content>) -> Result<(String, bool)> {
     let mut name = format!("{path}.edited");
     let mut number = 1;
@@ -615,7 +615,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Journal> {
     let mut rest = &bytes[end + 1..];
     let mut take = |blob: Option<Blob>| -> Result<Option<Content>> {
         let Some(Blob { length, mode, hash }) = blob else { return Ok(None) };
-        let (bytes, tail) = rest.split_at_checked(length).ok_or_else(|| damaged("it is cut short"))?;
+        let (bytes, tail) = rest.split_at_checked(length).ok_or_else(|| damaged("it is truncated"))?;
         rest = tail;
         let content = Content { bytes: bytes.to_vec(), mode };
         if content.hash()? != hash {
@@ -626,24 +626,24 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Journal> {
     let mut rewrites = Vec::new();
     for Entry { path, before, after } in header.files {
         if !is_plain(&path) {
-            return Err(damaged(&format!("`{}` in it is no path of a plan", path.escape_debug())).into());
+            return Err(damaged(&format!("it has the invalid path `{}`", path.escape_debug())).into());
         }
         let modes = [&before, &after].map(|blob| blob.as_ref().map(|blob| blob.mode));
         if !are_regular(modes[0], modes[1]) {
             let shown = modes.into_iter().flatten().map(|mode| format!("{mode:o}")).collect::<Vec<_>>().join(" and ");
-            return Err(damaged(&format!("a file in it has the modes {shown}, which no plan has")).into());
+            return Err(damaged(&format!("a file in it has the invalid modes {shown}")).into());
         }
         rewrites.push(Rewrite { path, before: take(before)?, after: take(after)? });
     }
     if let Some((folder, _)) =
         header.folders.iter().find(|(folder, mode)| !is_plain(folder) || mode.is_some_and(|mode| mode & !0o7777 != 0))
     {
-        return Err(damaged(&format!("`{}` in it is no folder of a plan", folder.escape_debug())).into());
+        return Err(damaged(&format!("it has the invalid folder `{}`", folder.escape_debug())).into());
     }
     let written = fs::metadata(path).and_then(|seen| seen.modified()).ok();
     let crashed = match &header.boot {
         Some(boot) => boot_id().is_some_and(|now| now != *boot),
-        // 0.1 wrote none: then the journal's own time must do.
+        // Version 0.1 stored no boot id. The journal's modification time is used instead.
         None => written.zip(boot_time()).is_some_and(|(written, boot)| written < boot),
     };
     let plan = Plan { rewrites, sites: header.sites, shape: header.shape };
@@ -656,8 +656,8 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Journal> {
     })
 }
 
-/// Whether every change of a file is still there, whatever else was edited in it since. A file of
-/// another branch, say, is edited too, and does not carry them.
+/// Whether a file still has every change, whatever else was edited in it. The file of another branch, for example,
+/// also counts as edited and does not have the changes.
 pub fn carries(journal: &Journal, seen: &Seen) -> bool {
     let mut sites = journal.plan.sites.iter().filter(|site| site.path == seen.rewrite.path);
     match seen.state {
@@ -667,8 +667,7 @@ pub fn carries(journal: &Journal, seen: &Seen) -> bool {
     }
 }
 
-/// Whether the edits made since left every change in its place, but for files that have their
-/// original bytes again.
+/// Whether every change is still in place after later edits, ignoring files that have their original bytes again.
 pub fn kept(journal: &Journal, seen: &[Seen]) -> bool {
     seen.iter().all(|seen| seen.state == State::Original || carries(journal, seen))
 }

@@ -1,5 +1,6 @@
 //! The patch flow: path → Checkout → GoFile → rules or a unified patch → Plan → Journal → files.
 
+pub mod again;
 pub mod recognise;
 pub mod journal;
 pub mod build_lock;

@@ -1,4 +1,4 @@
-//! What would change: every file with its bytes before and after. Reads, never writes.
+//! Plans changes: every file with its bytes before and after. This module reads files and never writes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,16 +13,16 @@ use crate::patch::hunks::{Around, hunks, quoted};
 use crate::patch::rules::{self, Mark, OPTIONAL, Options, PROVIDERS, REQUIRED, Rules, Site};
 use crate::patch::unified::{Blobs, Label, PatchFile};
 
-/// One file's change. No `before` is a file to be added, no `after` one to be removed.
+/// The change of one file. Without `before` the file is added, without `after` it is removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewrite {
-    /// From the installer's root.
+    /// Relative to the installer's root.
     pub path: String,
     pub before: Option<Content>,
     pub after: Option<Content>,
 }
 
-/// A set of changes, and where in the sources they lie.
+/// A set of changes, and the places in the sources that they change.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub rewrites: Vec<Rewrite>,
@@ -30,15 +30,15 @@ pub struct Plan {
     pub shape: String,
 }
 
-/// What is to be applied.
+/// The changes to apply.
 #[derive(Clone, Debug)]
 pub enum Recipe {
     Structural(Options),
-    /// Classic patches, in their order.
+    /// Classic patches, in the order in which they are applied.
     Classic(Vec<PatchFile>),
 }
 
-/// What was applied, as it is remembered.
+/// The applied changes, as the journal records them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum How {
@@ -54,15 +54,15 @@ impl Recipe {
         }
     }
 
-    /// Plans it for the sources that `read` gives. With `blobs`, classic patches that do not fit are
+    /// Plans the changes to the sources that `read` returns. With `blobs`, classic patches that do not fit are
     /// merged.
     pub fn plan(&self, read: Source, blobs: Option<Blobs>) -> Result<Plan> {
         match self {
             Self::Structural(options) => structural(read, options, &Mark::new(options)),
             Self::Classic(patches) => classic(patches, read, blobs).map_err(|error| match error.downcast::<Error>() {
-                // It costs as much as applying, but only where nothing else is left to try.
+                // This costs as much as applying, but it runs only when the patch does not fit.
                 Ok(error) if Self::Structural(Options::default()).plan(read, None).is_ok() => {
-                    error.hint("the structural changes fit here: `rr-patch apply` without a patch makes them").into()
+                    error.hint("the structural changes fit these sources: run `rr-patch apply` without a patch").into()
                 }
                 Ok(error) => error.into(),
                 Err(error) => error,
@@ -71,14 +71,14 @@ impl Recipe {
     }
 }
 
-/// Reads a file of some version of the sources; nothing where there is none.
+/// Reads a file of one version of the sources; `None` if there is no such file.
 pub type Source<'a> = &'a dyn Fn(&str) -> Result<Option<Content>>;
 
-/// Plans the structural changes to the sources that `read` gives. What is added carries `mark`.
+/// Plans the structural changes to the sources that `read` returns. The added file carries `mark`.
 ///
 /// # Errors
-/// A file that is missing, Go that does not parse, a shape that is not understood, a file where one
-/// would be added, a controller that the installer does not have.
+/// A missing file, Go with syntax errors, code that no rule matches, an existing file in the place of an added one, a
+/// controller that the installer does not have.
 pub fn structural(read: Source, options: &Options, mark: &Mark) -> Result<Plan> {
     let contents = read_sources(read)?;
     let files: Vec<GoFile> =
@@ -90,7 +90,7 @@ pub fn structural(read: Source, options: &Options, mark: &Mark) -> Result<Plan> 
     for (path, bytes) in patched.files {
         let before = files.iter().position(|file| file.path() == path).map(|n| contents[n].1.clone());
         if before.is_none() && read(&path)?.is_some() {
-            return Err(Error::refused(format!("`{path}` is there already, where a file would be added"))
+            return Err(Error::refused(format!("`{path}` exists already, but rr-patch would add it"))
                 .detail("found: a file that rr-patch's journal does not know")
                 .hint(format!("if it is left over from an earlier patch, remove it: `rm {path}`"))
                 .into());
@@ -101,7 +101,7 @@ pub fn structural(read: Source, options: &Options, mark: &Mark) -> Result<Plan> 
     Ok(Plan { rewrites, sites: patched.sites, shape: patched.shape })
 }
 
-/// The files that the rules are for.
+/// The files that the rules change.
 fn read_sources(read: Source) -> Result<Vec<(&'static str, Content)>> {
     let mut contents = Vec::new();
     for path in REQUIRED.into_iter().chain(OPTIONAL) {
@@ -119,7 +119,8 @@ fn read_sources(read: Source) -> Result<Vec<(&'static str, Content)>> {
     Ok(contents)
 }
 
-/// A misspelt name would record nothing, and be noticed when the install is over.
+/// Checks the names of the controllers. A misspelt name would record nothing, and the user would notice it only after
+/// the install.
 fn check_controllers(read: Source, options: &Options) -> Result<()> {
     if options.controllers.iter().all(|chosen| ["providers", "all"].contains(&chosen.as_str())) {
         return Ok(());
@@ -146,10 +147,10 @@ fn check_controllers(read: Source, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Plans classic patches for the sources that `read` gives, each on top of the one before.
+/// Plans classic patches for the sources that `read` returns, each on top of the one before.
 ///
 /// # Errors
-/// What [`PatchFile::apply`] refuses, and a result that is no longer Go where the source was.
+/// The errors of [`PatchFile::apply`], and Go that has syntax errors only after the patch.
 pub fn classic(patches: &[PatchFile], read: Source, blobs: Option<Blobs>) -> Result<Plan> {
     let mut now: BTreeMap<String, Option<Content>> = BTreeMap::new();
     let mut order: Vec<String> = Vec::new();
@@ -188,8 +189,8 @@ pub fn classic(patches: &[PatchFile], read: Source, blobs: Option<Blobs>) -> Res
     Ok(Plan { rewrites, sites, shape: names.join(", ") })
 }
 
-/// A name cannot be that of a file and of a folder, not even one after the other: all files are written
-/// before any is removed.
+/// Refuses a path that is both a file and a folder, even one after the other: all files are written before any is
+/// removed.
 fn refuse_files_below_files(now: &BTreeMap<String, Option<Content>>, read: Source) -> Result<(), Error> {
     let mut folders: BTreeSet<&Path> = BTreeSet::new();
     for path in now.iter().filter(|(_, after)| after.is_some()).map(|(path, _)| path) {
@@ -198,7 +199,7 @@ fn refuse_files_below_files(now: &BTreeMap<String, Option<Content>>, read: Sourc
                 break;
             }
             let name = folder.to_string_lossy();
-            // A folder in that place is refused by `read`, and right here.
+            // A folder in that place is correct; `read` returns an error for it.
             if now.get(&*name).is_some_and(Option::is_some) || matches!(read(&name), Ok(Some(_))) {
                 return Err(Error::refused(format!("`{name}` is a file: nothing can lie below it"))
                     .detail(format!("expected: a folder, for `{path}`")));
@@ -208,15 +209,15 @@ fn refuse_files_below_files(now: &BTreeMap<String, Option<Content>>, read: Sourc
     Ok(())
 }
 
-/// A hunk can fit in the wrong place. Go that does not parse gives some of those away.
+/// Refuses Go that has syntax errors only after the patch: then a hunk fitted in the wrong place.
 fn still_go(path: &str, before: Option<&Content>, after: Option<&Content>) -> Result<()> {
     let parse = |content: &Content| GoFile::parse(path, content.bytes.clone()).map(drop);
     match after.filter(|_| Path::new(path).extension().is_some_and(|ending| ending == "go")).map(parse) {
         Some(Err(error)) if before.is_none_or(|before| parse(before).is_ok()) => match error.downcast::<Error>() {
-            // Its hint is about the file on disk, which is as it should be.
+            // The hint of the parse error is about the file on disk, which is correct.
             Ok(error) => {
                 let refused = Error::refused(format!("with the patch, {error}"))
-                    .hint("a hunk may have found a wrong place, or not all of the patch is there");
+                    .hint("a hunk may fit in the wrong place, or the patch may be incomplete");
                 Err(error.details().iter().cloned().fold(refused, Error::detail).into())
             }
             Err(error) => Err(error),
@@ -225,12 +226,12 @@ fn still_go(path: &str, before: Option<&Content>, after: Option<&Content>) -> Re
     }
 }
 
-/// The changes as a commit takes them.
+/// The changes in the form that `Checkout::prepare_commit` takes.
 pub fn changes(plan: &Plan) -> Vec<Change<'_>> {
     plan.rewrites.iter().map(|r| (r.path.as_str(), r.before.as_ref(), r.after.as_ref())).collect()
 }
 
-/// The same changes backwards.
+/// The same changes with `before` and `after` exchanged.
 pub fn reversed(rewrites: &[Rewrite]) -> Vec<Rewrite> {
     let turn = |rewrite: &Rewrite| Rewrite {
         path: rewrite.path.clone(),
@@ -240,7 +241,7 @@ pub fn reversed(rewrites: &[Rewrite]) -> Vec<Rewrite> {
     rewrites.iter().map(turn).collect()
 }
 
-/// The folders, from the installer's root, in which files change.
+/// The folders with changed files, relative to the installer's root.
 pub fn folders(rewrites: &[Rewrite]) -> Vec<&Path> {
     let mut folders: Vec<&Path> = rewrites.iter().filter_map(|rewrite| Path::new(&rewrite.path).parent()).collect();
     folders.sort();
@@ -248,8 +249,8 @@ pub fn folders(rewrites: &[Rewrite]) -> Vec<&Path> {
     folders
 }
 
-/// A patch that `git apply` takes: its bytes are those of the files, also those that a terminal would act on. For a
-/// terminal they are escaped later. The installer lies `below` the top of the work tree.
+/// A patch for `git apply`. It has the exact bytes of the files, including those that a terminal would interpret; the
+/// code that prints to a terminal escapes them. The installer is the folder `below` the top of the work tree.
 pub fn diff(below: &Path, plan: &Plan, around: Around) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     for Rewrite { path, before, after } in &plan.rewrites {

@@ -1,13 +1,13 @@
-//! A patched tree that is known by its sources: another clone of a branch, a branch that was left and
-//! checked out again, a commit that was rebased, a patch that git applied.
+//! Recognises a patched checkout by its sources, without a journal: another clone of a branch, a branch that was
+//! checked out again, a rebased commit, a patch that git applied.
 //!
-//! The added file says which version made it and with which options. The originals are in git: HEAD, its
-//! parent, or the nearest ancestor to which the same changes give the files that are there. If the files
-//! were edited beside the changes, the edits are merged into the originals. A result counts only if
-//! applying the changes to it again gives what is there, byte for byte. So a revert is never a guess.
+//! The added file names the version and the options that made it. The originals are in git: HEAD, its parent, or the
+//! nearest ancestor to which the same changes give the current files. If the files have other edits too, those are
+//! merged into the originals. A result counts only if applying the changes to it gives the current files again, byte
+//! for byte. A revert is therefore never a guess.
 //!
-//! A checkout whose journal fits what is there never gets here, and one that is not patched costs one look
-//! for a file that is not there.
+//! A checkout with a matching journal never gets here. In an unpatched checkout the search ends after one look for
+//! the added file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,23 +21,23 @@ use crate::patch::journal::{About, Journal, Seen, State, carries};
 use crate::patch::plan::{How, Plan, structural};
 use crate::patch::rules::{self, MARKED, Mark, OPTIONAL, Options, PROVIDERS, REQUIRED, Rules, Site, source_paths};
 
-/// The most sets of originals for which the changes are planned.
+/// The most candidate sets of originals that are tried.
 const SETS: usize = 64;
 
-/// How a checkout is known to be patched.
+/// A patched checkout, with or without its originals.
 #[derive(Debug)]
 pub enum Recognised {
-    /// Its originals are known.
+    /// The originals are known.
     Applied(Box<Applied>),
-    /// Its sources say so, and its originals are not known.
+    /// The sources are patched, but the originals are not known.
     Marked(Box<Marked>),
 }
 
-/// Changes whose originals are known.
+/// Changes with known originals.
 #[derive(Debug)]
 pub struct Applied {
     pub journal: Journal,
-    /// Where the originals were found, if no journal holds them.
+    /// Where the originals were found; `None` if a journal holds them.
     pub found: Option<Found>,
 }
 
@@ -45,30 +45,30 @@ pub struct Applied {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub commit: String,
-    /// Files whose originals are that commit's with what was edited since.
+    /// Files whose originals are those of the commit with later edits merged in.
     pub merged: Vec<String>,
-    /// Whether the commit that is checked out holds the files as they are.
+    /// Whether HEAD contains the files as they are now.
     pub committed: bool,
 }
 
-/// A tree that says it is patched, and whose originals are not known.
+/// A patched tree whose originals are not known.
 #[derive(Debug)]
 pub struct Marked {
     pub mark: Mark,
-    /// Places that a change would still be made to: the tree is only partly patched.
+    /// Places that apply would still change. If there are any, the tree is only partly patched.
     pub open: Vec<Site>,
-    /// Why the originals are not known, and what would help.
+    /// Why the originals are not known, and how to make them available.
     pub why: Vec<String>,
     pub needs: Vec<String>,
-    /// The changes to the sources of the commit that come nearest to what is there.
+    /// The changes to the sources of the commit that is nearest to the current files.
     pub nearest: Option<Applied>,
 }
 
 impl Recognised {
-    /// How this checkout is known to be patched; nothing if it is not.
+    /// Recognises a patched checkout; `None` if it is not patched.
     ///
     /// # Errors
-    /// A journal that cannot be used, a file that cannot be read.
+    /// An unusable journal, a file that cannot be read.
     pub fn find(checkout: &Checkout) -> Result<Option<Self>> {
         let mark = read_mark(checkout);
         let (mut newest, mut of_another) = (None, None);
@@ -81,7 +81,7 @@ impl Recognised {
                 }
                 let edited = seen.iter().any(|seen| seen.state == State::Edited);
                 return Ok(Some(match mark.filter(|_| edited).map(|mark| by_sources(checkout, mark)).transpose()? {
-                    // A commit that was rebased, say: originals that give what is there without any edit.
+                    // For example a rebased commit: its originals give the current files without any edits.
                     Some(Self::Applied(applied)) if applied.is_exact() => Self::Applied(applied),
                     _ => journal.into(),
                 }));
@@ -90,7 +90,7 @@ impl Recognised {
                 newest = Some(journal);
             }
         }
-        // A save of an older version may bring the options of another apply back. They count only where the
+        // Saving an older version of a file may bring back the options of another apply. They count only if the
         // sources confirm them.
         Ok(match (mark.map(|mark| by_sources(checkout, mark)).transpose()?, of_another) {
             (Some(Self::Marked(_)), Some(journal)) => Some(journal.into()),
@@ -99,7 +99,7 @@ impl Recognised {
         })
     }
 
-    /// The options with which this checkout was patched, as far as its sources or its journal say.
+    /// The options with which this checkout was patched, if its sources or its journal name them.
     pub fn options(checkout: &Checkout) -> Option<Options> {
         let of_journal = || match Journal::all(checkout).ok()?.into_iter().next()?.about.how {
             How::Structural { options } => Some(options),
@@ -110,7 +110,7 @@ impl Recognised {
 }
 
 impl Applied {
-    /// Whether the originals are a commit's, and nothing was edited beside the changes.
+    /// Whether the originals are those of a commit, without any edits beside the changes.
     fn is_exact(&self) -> bool {
         self.found.as_ref().is_some_and(|found| found.merged.is_empty())
     }
@@ -123,20 +123,20 @@ impl From<Journal> for Recognised {
 }
 
 impl Marked {
-    /// Adds why the originals are not known to an error.
+    /// Adds to an error why the originals are not known.
     pub fn explain(&self, error: Error) -> Error {
         let found = format!("found: `{MARKED}` of rr-patch {}", self.mark.tool);
         let error = self.why.iter().cloned().fold(error.detail(found), Error::detail);
         self.needs.iter().cloned().fold(error, Error::hint)
     }
 
-    /// Whether this build makes such changes with these options.
+    /// Whether this build makes the same changes with these options.
     pub fn is(&self, options: &Options) -> bool {
         self.mark.tool == env!("CARGO_PKG_VERSION") && self.mark.options.as_ref() == Some(options)
     }
 }
 
-/// Whether the changes that are there are those of the journal, with whatever was edited beside them.
+/// Whether the changes in the files are those of the journal, with or without other edits.
 fn is_in_place(journal: &Journal, seen: &[Seen]) -> bool {
     let has_sites = |seen: &Seen| journal.plan.sites.iter().any(|site| site.path == seen.rewrite.path);
     seen.iter().any(|seen| match seen.state {
@@ -146,7 +146,7 @@ fn is_in_place(journal: &Journal, seen: &[Seen]) -> bool {
     })
 }
 
-/// Whether the added file says that another apply made it.
+/// Whether the added file names another apply than the journal.
 fn is_of_another(journal: &Journal, seen: &[Seen], mark: Option<&Mark>) -> bool {
     let added = seen.iter().find(|seen| seen.rewrite.path == MARKED);
     let same = |mark: &Mark| match (&journal.about.how, &mark.options) {
@@ -160,7 +160,7 @@ fn mark_is_there(checkout: &Checkout) -> bool {
     fs::symlink_metadata(checkout.locate(MARKED)).is_ok_and(|seen| seen.is_file())
 }
 
-/// What the added file says of itself. A file that cannot be read says nothing: whoever needs it will say so.
+/// Reads the mark of the added file. An unreadable file has no mark; code that needs the file reports the error.
 fn read_mark(checkout: &Checkout) -> Option<Mark> {
     if !mark_is_there(checkout) {
         return None;
@@ -178,8 +178,8 @@ fn by_sources(checkout: &Checkout, mark: Mark) -> Result<Recognised> {
     let found = match &mark.options {
         Some(options) => Search { checkout, mark: &mark, options, now: &now }.run()?,
         None => Err(Unknown {
-            why: vec![format!("its options are not understood by this rr-patch, {}", env!("CARGO_PKG_VERSION"))],
-            needs: vec![format!("rr-patch {} made it, and reverts it", mark.tool)],
+            why: vec![format!("this rr-patch, {}, does not support its options", env!("CARGO_PKG_VERSION"))],
+            needs: vec![format!("use rr-patch {}, which made it, to revert it", mark.tool)],
             nearest: None,
         }),
     };
@@ -194,7 +194,7 @@ fn by_sources(checkout: &Checkout, mark: Mark) -> Result<Recognised> {
     })
 }
 
-/// The places that are not patched. Sources that do not parse are left to the compiler.
+/// The places that are not patched. Sources with syntax errors are left to the compiler.
 fn open_places(now: &Files) -> Result<Vec<Site>> {
     let files = REQUIRED.into_iter().chain(OPTIONAL).filter_map(|path| Some((path, now.get(path)?)));
     let files: Vec<GoFile> = files.filter_map(|(path, now)| GoFile::parse(path, now.bytes.clone()).ok()).collect();
@@ -203,7 +203,7 @@ fn open_places(now: &Files) -> Result<Vec<Site>> {
 
 type Files = BTreeMap<String, Content>;
 
-/// Looks for the originals of what is there now.
+/// The search for the originals of the current files.
 struct Search<'a> {
     checkout: &'a Checkout,
     mark: &'a Mark,
@@ -211,15 +211,15 @@ struct Search<'a> {
     now: &'a Files,
 }
 
-/// The changes to one set of originals, compared with what is there.
+/// The changes to one candidate set of originals, compared with the current files.
 struct Trial {
     plan: Plan,
     merged: Vec<String>,
-    /// Files that the changes do not account for.
+    /// Files that the changes do not explain.
     differs: Vec<String>,
 }
 
-/// Why the originals are not known, what would help, and the nearest that there is.
+/// Why the originals are not known, how to make them available, and the nearest candidate.
 #[derive(Debug, Default)]
 struct Unknown {
     why: Vec<String>,
@@ -231,7 +231,7 @@ impl Search<'_> {
     fn run(&self) -> Result<Result<Applied, Unknown>> {
         let Some(mut ancestors) = self.checkout.ancestors()? else {
             return Ok(Err(Unknown {
-                why: vec!["no commit is checked out in which the originals could be".into()],
+                why: vec!["no commit is checked out, so git does not have the originals".into()],
                 needs: vec![
                     "revert it where it was patched, or in a git checkout that has the commit that was patched".into(),
                 ],
@@ -258,7 +258,8 @@ impl Search<'_> {
                     return Ok(Ok(self.applied(&ancestors, commit, plan, merged)?));
                 }
                 Ok(Trial { plan, differs, .. }) => {
-                    // What it should hold depends on no originals: none would do.
+                    // The content of the added file does not depend on the originals. If it differs, no originals can
+                    // match.
                     let hopeless = differs.iter().any(|path| path == MARKED);
                     if nearest.as_ref().is_none_or(|(.., fewest)| differs.len() < fewest.len()) {
                         nearest = Some((commit, plan, differs));
@@ -289,7 +290,7 @@ impl Search<'_> {
         Ok(Applied { journal, found: Some(Found { commit, merged, committed }) })
     }
 
-    /// The sources of a commit, as a checkout would have them; nothing if it is patched itself.
+    /// The sources of a commit as a checkout would have them; `None` if the commit itself is patched.
     fn originals(&self, ancestors: &Ancestors, commit: &str) -> Result<Option<Files>> {
         let mut originals = Files::new();
         if ancestors.read(commit, MARKED)?.is_some() {
@@ -299,14 +300,14 @@ impl Search<'_> {
             if let Some(stored) = ancestors.read(commit, &path)? {
                 let now = self.now.get(&path);
                 let bytes = as_checked_out(stored.bytes, now);
-                // Git knows one bit of the mode, and apply changes none.
+                // Git stores only the executable bit, and apply does not change modes.
                 originals.insert(path, Content { bytes, mode: now.map_or(stored.mode, |now| now.mode) });
             }
         }
         Ok(Some(originals))
     }
 
-    /// Whether HEAD holds the files as they are.
+    /// Whether HEAD contains the files as they are now.
     fn is_in(&self, ancestors: &Ancestors) -> Result<bool> {
         let Some(head) = self.checkout.head() else { return Ok(false) };
         for (path, now) in self.now {
@@ -318,7 +319,7 @@ impl Search<'_> {
         Ok(true)
     }
 
-    /// The changes to these sources, with the line ends and modes of what is there.
+    /// Plans the changes to these sources, with the line ends and modes of the current files.
     fn plan(&self, sources: &Files) -> Result<Plan> {
         let mut plan = structural(&|path| Ok(sources.get(path).cloned()), self.options, self.mark)?;
         for rewrite in plan.rewrites.iter_mut().filter(|rewrite| rewrite.before.is_none()) {
@@ -331,14 +332,14 @@ impl Search<'_> {
         Ok(plan)
     }
 
-    /// Makes the changes to `originals`, and to what the edits beside the changes make of them.
+    /// Applies the changes to `originals`, and to the originals with the other edits merged in.
     fn try_out(&self, originals: &Files) -> Result<Trial> {
         let plan = self.plan(originals)?;
         let (mut sources, mut merged, mut differs) = (originals.clone(), Vec::new(), Vec::new());
         for path in source_paths() {
             let now = self.now.get(&path);
             let Some(rewrite) = plan.rewrites.iter().find(|rewrite| rewrite.path == path) else {
-                // A file that the changes only read.
+                // A file that the changes read but do not write.
                 if is_source(&path) {
                     match now {
                         Some(now) => sources.insert(path, now.clone()),
@@ -375,7 +376,7 @@ impl Search<'_> {
         Ok(Trial { plan, merged, differs })
     }
 
-    /// Why nothing was found.
+    /// Why no originals were found.
     fn unknown(
         &self,
         ancestors: &Ancestors,
@@ -390,29 +391,28 @@ impl Search<'_> {
         match nearest {
             Some((commit, differs)) => {
                 why.push(format!(
-                    "the changes to the sources of {} do not give what is there in: {}",
+                    "the changes to the sources of {} do not give the current content of: {}",
                     short(commit),
                     differs.join(", ")
                 ));
                 if theirs == ours {
                     needs.push(format!(
-                        "`git diff {} -- {}` shows what else was edited there: undo it",
+                        "`git diff {} -- {}` shows the other edits: undo them",
                         short(commit),
                         differs.join(" ")
                     ));
                     needs.push(format!(
-                        "`rr-patch revert --force` puts the files of {} back, and keeps what differs as FILE.edited",
+                        "`rr-patch revert --force` restores the files of {}, and keeps files that differ as FILE.edited",
                         short(commit)
                     ));
                 }
             }
-            None => why.push(format!(
-                "the sources that were patched are not in {commits} from HEAD on: {looked_at} looked at"
-            )),
+            None => why
+                .push(format!("the sources that were patched are not in {commits} from HEAD on: {looked_at} searched")),
         }
         if theirs != ours {
             why.push(format!("it was made by rr-patch {theirs}, and this is {ours}"));
-            needs.push(format!("rr-patch {theirs} reverts what it made"));
+            needs.push(format!("use rr-patch {theirs} to revert it"));
         }
         if let Some((commit, error)) = refused.filter(|_| nearest.is_none()) {
             why.push(format!("the sources of {} cannot be patched: {error:#}", short(&commit)));
@@ -427,7 +427,7 @@ impl Search<'_> {
             needs.push("`git fetch --unshallow`, or `git fetch --deepen=1` if only the commit before is needed".into());
         } else if ancestors.were_more() {
             needs.push(format!(
-                "only {looked_at} commits are looked at: check out one that is nearer to the one that was patched"
+                "only {looked_at} commits are searched: check out a commit that is nearer to the patched one"
             ));
         } else if nearest.is_none() {
             needs.push(format!(
@@ -438,12 +438,12 @@ impl Search<'_> {
     }
 }
 
-/// Whether a file is read to plan the changes, and not added by them.
+/// Whether planning reads this file, as opposed to a file that the changes add.
 fn is_source(path: &str) -> bool {
     REQUIRED.iter().chain(&OPTIONAL).chain([&PROVIDERS]).any(|source| *source == path)
 }
 
-/// The line ends that git gives a file by `core.autocrlf`, which stores others than it checks out.
+/// Applies the line ends of `core.autocrlf`: with it git checks out other line ends than it stores.
 fn as_checked_out(stored: Vec<u8>, now: Option<&Content>) -> Vec<u8> {
     let ends = |bytes: &[u8], end: u8| bytes.iter().filter(|&&byte| byte == end).count();
     let crlf = |bytes: &[u8]| bytes.windows(2).filter(|pair| pair == b"\r\n").count();

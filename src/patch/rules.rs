@@ -37,6 +37,7 @@ use std::sync::OnceLock;
 
 use anyhow::Result;
 use include_dir::{Dir, include_dir};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -90,7 +91,7 @@ pub const CHANGES: [(&str, &str); 6] = [
 ];
 
 /// What `apply` was told about the recording.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// `providers`, `all`, or names of controllers.
@@ -106,7 +107,7 @@ pub struct Options {
 }
 
 /// What becomes of `--disable-avx-512`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Avx512 {
     /// Pass --disable-avx-512 where the CPU that runs the controllers can do it
@@ -118,7 +119,7 @@ pub enum Avx512 {
 }
 
 /// Who gets the SIGTERM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Signal {
     /// The whole process group
@@ -154,7 +155,7 @@ impl Options {
 }
 
 /// A place that a change touched, in the patched file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Site {
     pub change: String,
     pub path: String,

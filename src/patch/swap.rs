@@ -1,22 +1,22 @@
-//! Putting a file in the place of another so that nobody's save is lost.
+//! Replaces a file by another without losing a save of another program.
 //!
-//! An editor may save at any moment: after a file was read, and before a new version replaces it. A
-//! plain rename would drop that save. So the two files change places (`RENAME_EXCHANGE`), what came out
-//! is compared with what was read, and is put back if it differs. A file that came out and that an
-//! editor still holds open for writing (a lease tells) is kept as `NAME.edited`: what the editor writes
-//! later goes there.
+//! An editor can save at any moment, also between reading the old version and replacing it. A plain rename would lose
+//! that save. Therefore the two files are exchanged (`RENAME_EXCHANGE`); the file that was replaced is compared with
+//! what was read, and put back if it differs. If another program still has it open for writing (detected with a
+//! lease), it is kept as `NAME.edited`, because later writes of that program go to it.
 //!
-//! | name in the folder | what it is | what becomes of it if it is found later |
-//! | --- | --- | --- |
-//! | `.rr-patch-new-…` | a new version that is being written | it goes |
-//! | `.rr-patch-swap-NAME` | a whole new version of NAME, and after the exchange what NAME was | it goes if the journal has its bytes; else it becomes `NAME.edited` |
+//! Two kinds of temporary files lie in the folder. A later run may find them:
 //!
-//! Folders are opened once, by handle and without following links (`openat2`), so that a folder which
-//! is swapped for a link meanwhile leads nowhere.
+//! * `.rr-patch-new-…` is an incomplete new version. The run removes it.
+//! * `.rr-patch-swap-NAME` is the complete new version of NAME before the exchange, and the old version after it.
+//!   The run removes it if the journal has its bytes; otherwise it becomes `NAME.edited`.
 //!
-//! Where a file system cannot exchange two files (NFS, some FUSE file systems), the old file gets a second
-//! name by a hard link and the new one is renamed over the first. A save that is itself a rename and
-//! falls between those two calls is lost there; one that writes in place is kept.
+//! Each folder is opened once, by file descriptor and without following links (`openat2`), so that replacing a folder
+//! by a link has no effect.
+//!
+//! Some file systems cannot exchange two files (NFS, some FUSE file systems). There the old file gets a second name
+//! by a hard link, and the new file is renamed over the first name. A save is lost if it is itself a rename and falls
+//! between those two calls; a save that writes in place is kept.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -40,23 +40,23 @@ use crate::patch::checkout::Content;
 use crate::sys::ffi;
 use crate::sys::write::TEMPORARY;
 
-/// A folder of the checkout, by handle.
+/// An open folder of the checkout.
 #[derive(Debug)]
 pub struct Folder {
     fd: OwnedFd,
     path: PathBuf,
-    /// Whether the file system exchanges two files in one step; false once it has refused.
+    /// Whether the file system supports exchanging two files; false after the first failure.
     exchanges: Cell<bool>,
 }
 
-/// A regular file of a folder.
+/// A regular file in a folder.
 #[derive(Debug)]
 pub struct Found {
     pub content: Content,
     file: File,
 }
 
-/// The new version of a file, whole, beside it. Dropped, it goes.
+/// The complete new version of a file, beside the file. It is removed when dropped.
 #[derive(Debug)]
 pub struct Prepared<'folder> {
     folder: &'folder Folder,
@@ -64,7 +64,7 @@ pub struct Prepared<'folder> {
     file: Option<File>,
 }
 
-/// What a step put in place, with what is needed to take it back.
+/// A file that was put in place, with everything needed to roll it back.
 #[derive(Debug)]
 pub struct Put<'folder> {
     folder: &'folder Folder,
@@ -74,55 +74,55 @@ pub struct Put<'folder> {
     old: Old,
 }
 
-/// Where the file went that was in the place.
+/// Where the replaced file is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Old {
-    /// There was none.
+    /// There was no file.
     None,
-    /// It has our name for swaps.
+    /// It has the stash name.
     Aside,
-    /// The file system could give it no second name: it is gone.
+    /// It is gone: the file system could not give it a second name.
     Gone,
 }
 
-/// Whether what came out of a place is what was read there.
+/// Whether the replaced file is what was read before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Same,
-    /// The same bytes, but some program has the file open for writing.
+    /// The same bytes, but another program has the file open for writing.
     Held,
-    /// Somebody saved another version meanwhile.
+    /// Another program saved another version.
     Saved,
 }
 
 fn swap_name(name: &str) -> String {
     let name = format!("{TEMPORARY}swap-{name}");
-    // A name may have 255 bytes; longer ones lose their end.
+    // A file name has at most 255 bytes; a longer one is truncated.
     let end = (0..=name.len().min(255)).rev().find(|&end| name.is_char_boundary(end));
     name[..end.unwrap_or_default()].to_owned()
 }
 
 impl Folder {
-    /// Opens the folder `below` the `top` of the checkout; nothing where there is none.
+    /// Opens the folder `below` the `top` of the checkout; `None` if it does not exist.
     ///
     /// # Errors
-    /// A link in its way: links are resolved before, so one that is met here was put there meanwhile.
+    /// A link in the path. Links are resolved before, so this one was made in the meantime.
     pub fn open(top: &Path, below: &Path) -> Result<Option<Self>> {
         let path = top.join(below);
         match beneath(top, below) {
             Ok(fd) => Ok(Some(Self { fd, path, exchanges: Cell::new(true) })),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(Errno::LOOP | Errno::XDEV) => {
-                Err(Error::refused(format!("`{}` is no longer the folder that it was", path.shown()))
+                Err(Error::refused(format!("the folder `{}` was replaced", path.shown()))
                     .detail("found: a link in its place, which rr-patch does not follow")
-                    .hint("run the command again once nothing else changes the checkout")
+                    .hint("run the command again when no other program changes the checkout")
                     .into())
             }
             Err(error) => Err(error).with_context(|| format!("cannot open the folder `{}`", path.shown())),
         }
     }
 
-    /// Makes the folder `name` in this one.
+    /// Makes the folder `name` in this folder.
     pub fn make(&self, name: &OsStr, mode: Option<u32>) -> Result<()> {
         let path = self.path.join(name);
         let created = retry_on_intr(|| mkdirat(&self.fd, name, Mode::from_raw_mode(0o777)));
@@ -136,25 +136,21 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes the folder `name` in this one, if it is empty; says whether it did.
+    /// Removes the folder `name` in this folder if it is empty. Returns whether it did.
     pub fn remove_empty(&self, name: &OsStr) -> bool {
         unlinkat(&self.fd, name, AtFlags::REMOVEDIR).is_ok()
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Makes durable which names the folder holds.
+    /// Syncs the folder's entries.
     pub fn sync(&self) -> Result<()> {
         retry_on_intr(|| rustix::fs::fsync(&self.fd))
             .with_context(|| format!("cannot sync the folder `{}`", self.path.shown()))
     }
 
-    /// The regular file of that name; nothing where there is none.
+    /// The regular file with this name; `None` if there is none.
     ///
     /// # Errors
-    /// Something else in its place.
+    /// Anything else with this name.
     pub fn read(&self, name: &str) -> Result<Option<Found>> {
         let path = self.path.join(name);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -176,11 +172,11 @@ impl Folder {
         Ok(Some(Found { content: Content { bytes, mode: seen.mode() & 0o7777 }, file }))
     }
 
-    /// Writes the new version of a file beside it: with the mode given, and with the group, the access
-    /// list and the attributes of `like`.
+    /// Writes the new version of a file beside it, with the mode of `new` and with the group, the access list and the
+    /// attributes of `like`.
     ///
     /// # Errors
-    /// A full disk, a folder that cannot be written, an attribute that cannot be kept.
+    /// A full disk, a folder that cannot be written, an attribute that cannot be copied.
     pub fn prepare(&self, name: &str, new: &Content, like: Option<&Found>, durable: bool) -> Result<Prepared<'_>> {
         let path = self.path.join(name);
         let (mut file, written) = self.create().with_context(|| format!("cannot write `{}`", path.shown()))?;
@@ -189,7 +185,8 @@ impl Folder {
         if let Some(like) = like {
             keep_attributes(&like.file, &file, &path)?;
         }
-        // The access list comes first: a mode that is set after it narrows its mask, as `chmod` does.
+        // The access list is set before the mode: setting the mode afterwards narrows the list's mask, as `chmod`
+        // does.
         retry_on_intr(|| fchmod(&file, Mode::from_raw_mode(new.mode)))
             .with_context(|| format!("cannot set the mode of `{}`", path.shown()))?;
         if durable {
@@ -199,7 +196,7 @@ impl Folder {
         self.rename_new(&prepared.name, &whole).map_err(|error| match error {
             Errno::EXIST => anyhow::Error::from(
                 Error::failed(format!("`{}` is in the way", self.path.join(&whole).shown()))
-                    .hint("move it away: an earlier rr-patch was ended while it wrote, and it could not be cleared"),
+                    .hint("move it away: it is left over from an interrupted rr-patch and could not be removed"),
             ),
             error => anyhow::Error::from(error).context(format!("cannot write `{}`", path.shown())),
         })?;
@@ -208,7 +205,7 @@ impl Folder {
         Ok(prepared)
     }
 
-    /// A file of a new name.
+    /// Creates a file with a new name.
     fn create(&self) -> Result<(File, String)> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         for number in 0..1000 {
@@ -222,15 +219,15 @@ impl Folder {
         Err(io::Error::from(io::ErrorKind::AlreadyExists).into())
     }
 
-    /// Renames within the folder where nothing has the new name yet.
+    /// Renames within the folder, but never over an existing file.
     fn rename_new(&self, from: &str, to: &str) -> rustix::io::Result<()> {
         match retry_on_intr(|| renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE)) {
-            // NFS, and some FUSE file systems: a hard link fails too where there is something.
+            // NFS and some FUSE file systems do not support this. A hard link also fails if the new name exists.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 match retry_on_intr(|| linkat(&self.fd, from, &self.fd, to, AtFlags::empty())) {
                     Ok(()) => retry_on_intr(|| unlinkat(&self.fd, from, AtFlags::empty())),
                     Err(Errno::EXIST) => Err(Errno::EXIST),
-                    // No hard links either. What remains is to look first.
+                    // Hard links are not supported either: look first, then rename.
                     Err(_) if self.has(to) => Err(Errno::EXIST),
                     Err(_) => retry_on_intr(|| renameat(&self.fd, from, &self.fd, to)),
                 }
@@ -250,15 +247,15 @@ impl Folder {
         }
     }
 
-    /// Gives a file that somebody edited the first free name of `NAME.edited`, `NAME.edited-2`, …, durably.
-    /// It must not end in `.go`: Go would compile it.
+    /// Renames an edited version durably to the first free name of `NAME.edited`, `NAME.edited-2`, …. The name must
+    /// not end in `.go`, because Go would compile it.
     fn keep(&self, from: &str, name: &str) -> Result<String> {
         let path = self.path.join(name);
         let found = self.read(from)?;
         if let Some(found) = &found {
             found.sync().with_context(|| format!("cannot sync `{}`", self.path.join(from).shown()))?;
         }
-        // What nobody writes to any more need not be kept twice: a backup may hold it already.
+        // A version that no program writes to any more is not stored twice: a backup may hold it already.
         let closed = found.as_ref().filter(|found| !ffi::is_open_for_writing(&found.file).unwrap_or(true));
         let mut number = 1;
         loop {
@@ -288,11 +285,11 @@ impl Folder {
         }
     }
 
-    /// Removes what an interrupted run left in the folder. `known` holds the bytes that the journal
-    /// has for each name. Returns what was kept: a name, and the name under which its edited version is
-    /// now. `cut_off` allows for bytes that a crash of the machine dropped.
+    /// Removes the temporary files of an interrupted run. `known` tells whether the journal has these bytes for this
+    /// name, and can allow for bytes that a crash of the machine truncated. Returns what was kept: the file's name,
+    /// and the new name of its edited version.
     ///
-    /// Only call it with the lock held under which all our writes are made.
+    /// Call it only while holding the lock that guards all our writes.
     pub fn sweep(&self, known: &dyn Fn(&str, &[u8]) -> bool) -> Result<Vec<(String, String)>> {
         let mut kept = Vec::new();
         let listing =
@@ -302,7 +299,7 @@ impl Folder {
             let Some(left) = entry.file_name().to_bytes().strip_prefix(TEMPORARY.as_bytes()) else { continue };
             let Ok(whole) = entry.file_name().to_str() else { continue };
             let Some(name) = left.strip_prefix(b"swap-") else {
-                // 0.1 had one kind of name, for new versions only.
+                // Version 0.1 used only names of this kind, and only for new versions.
                 let old = left.len() == 6 && left.iter().all(u8::is_ascii_alphanumeric);
                 if left.starts_with(b"new-") || old {
                     self.unlink(whole)?;
@@ -328,8 +325,8 @@ impl Folder {
         Ok(kept)
     }
 
-    /// Whether `name` is one for the edited version of a file, and that version is elsewhere too: in the file's
-    /// place, put aside, or kept already.
+    /// Whether `name` is a name for an edited version of a file, and these bytes exist elsewhere too: in the file's
+    /// place, in a stash, or in a kept version.
     fn is_copy(&self, name: &str, bytes: &[u8]) -> bool {
         let Some((file, number)) = name.rsplit_once(".edited") else { return false };
         let numbered = number.strip_prefix('-').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
@@ -337,7 +334,7 @@ impl Folder {
         (number.is_empty() || numbered) && (has(file) || has(&swap_name(file)) || has(name))
     }
 
-    /// Exchanges two names; false where the file system cannot.
+    /// Exchanges two names; false if the file system does not support it.
     fn exchange(&self, one: &str, other: &str) -> rustix::io::Result<bool> {
         if !self.exchanges.get() {
             return Ok(false);
@@ -354,7 +351,7 @@ impl Folder {
 }
 
 impl Found {
-    /// Makes durable what the file holds.
+    /// Syncs the file's content.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_all()
     }
@@ -363,17 +360,17 @@ impl Found {
 impl Drop for Prepared<'_> {
     fn drop(&mut self) {
         if !self.name.is_empty() {
-            // What cannot be removed is swept by the next command.
+            // If the removal fails, the next command removes the file.
             let _ = self.folder.unlink(&self.name);
         }
     }
 }
 
 impl<'folder> Put<'folder> {
-    /// Puts a step in place: `prepared` where `before` was. What was there is put aside, not removed.
+    /// Puts `prepared` in the place of `before`. The old file is stashed, not removed.
     ///
     /// # Errors
-    /// Another file in a place where none was, or none where one was; a rename that fails.
+    /// A file where `before` has none, or none where it has one; a rename that fails.
     pub fn in_place(
         folder: &'folder Folder,
         name: &'folder str,
@@ -385,7 +382,7 @@ impl<'folder> Put<'folder> {
         let old = match (before, prepared) {
             (Some(_), Some(mut prepared)) => match folder.exchange(&aside, name) {
                 Ok(true) => {
-                    // The name is now that of what came out.
+                    // This name now belongs to the old file, so drop must not remove it.
                     prepared.name.clear();
                     Ok(Old::Aside)
                 }
@@ -407,13 +404,13 @@ impl<'folder> Put<'folder> {
         }
     }
 
-    /// Compares what came out with what was read before.
+    /// Compares the replaced file with what was read before.
     pub fn verdict(&self) -> Result<Verdict> {
         let (Some(before), Old::Aside) = (self.before, self.old) else { return Ok(Verdict::Same) };
         let aside = swap_name(self.name);
         let Ok(Some(Found { file, .. })) = self.folder.read(&aside) else { return Ok(Verdict::Saved) };
-        // First whether anybody can still write to it, then what it holds: in this order nothing falls
-        // between the two. A file system without leases is taken to have no writers.
+        // The check for writers comes before the read: in this order no write can be missed. A file system without
+        // leases counts as having no writers.
         let held = ffi::is_open_for_writing(&file).unwrap_or(false);
         match self.folder.read(&aside)? {
             Some(found) if found.content == *before => Ok(if held { Verdict::Held } else { Verdict::Same }),
@@ -421,8 +418,8 @@ impl<'folder> Put<'folder> {
         }
     }
 
-    /// Ends the step: what came out goes, or is kept as `NAME.edited` if it is still held open. Returns that
-    /// name.
+    /// Finishes the replacement: removes the old file, or keeps it as `NAME.edited` if another program has it open
+    /// for writing. Returns that name.
     pub fn finish(&self, verdict: Verdict) -> Result<Option<String>> {
         let aside = swap_name(self.name);
         match (self.old, verdict) {
@@ -432,16 +429,16 @@ impl<'folder> Put<'folder> {
         }
     }
 
-    /// Takes the step back: what was there is there again, to the inode. Returns the name of a version that
-    /// was saved over ours meanwhile.
+    /// Rolls the replacement back: the old file returns with the same inode. Returns the name of a version that
+    /// another program saved over ours in the meantime.
     pub fn take_back(&self) -> Result<Option<String>> {
         let Self { folder, name, before, after, old } = self;
         let aside = swap_name(name);
         let path = folder.path.join(name);
-        let failed = || format!("cannot take back `{}`", path.shown());
+        let failed = || format!("cannot roll back `{}`", path.shown());
         let ours_is_aside = match old {
             Old::Aside if after.is_none() => {
-                // Somebody may have made a new file where ours was removed: then ours is the older one.
+                // Another program may have made a new file after ours was removed. Then ours is the older version.
                 return match folder.rename_new(&aside, name) {
                     Err(Errno::EXIST) => folder.keep(&aside, name).map(Some),
                     other => other.with_context(failed).map(|()| None),
@@ -472,7 +469,7 @@ impl<'folder> Put<'folder> {
     }
 }
 
-/// Puts `prepared` over `name` where the file system cannot exchange the two.
+/// Puts `prepared` over `name` on a file system that cannot exchange the two.
 fn replace(folder: &Folder, name: &str, aside: &str, mut prepared: Prepared) -> rustix::io::Result<Old> {
     let new = format!("{TEMPORARY}new-{}", std::process::id());
     folder.rename_new(aside, &new)?;
@@ -491,12 +488,12 @@ fn replace(folder: &Folder, name: &str, aside: &str, mut prepared: Prepared) -> 
     Ok(if linked.is_ok() { Old::Aside } else { Old::Gone })
 }
 
-/// The refusal of a file that somebody else changes.
+/// The refusal of a file that another program changed.
 pub fn changed(path: &Path) -> Error {
-    Error::refused(format!("`{}` changed while rr-patch was looking at it", path.shown())).hint("run the command again")
+    Error::refused(format!("`{}` changed while rr-patch was reading it", path.shown())).hint("run the command again")
 }
 
-/// Refuses a file that another user owns: its new version would be ours.
+/// Refuses a file that another user owns, because its new version would belong to us.
 pub fn refuse_other_owner(found: &Found, path: &str) -> Result<()> {
     let owner = found.file.metadata().with_context(|| format!("cannot look at `{path}`"))?.uid();
     let us = geteuid().as_raw();
@@ -509,7 +506,7 @@ pub fn refuse_other_owner(found: &Found, path: &str) -> Result<()> {
         .into())
 }
 
-/// Opens a folder by its path from the top, through no link.
+/// Opens a folder by its path from the top, without following links.
 fn beneath(top: &Path, below: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let base = retry_on_intr(|| open(top, flags, Mode::empty()))?;
@@ -518,13 +515,13 @@ fn beneath(top: &Path, below: &Path) -> rustix::io::Result<OwnedFd> {
     }
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match retry_on_intr(|| openat2(&base, below, flags, Mode::empty(), resolve)) {
-        // Before Linux 5.6, and under seccomp filters that do not know the call: element by element.
+        // Linux before 5.6, or a seccomp filter that does not allow `openat2`: open one element after the other.
         Err(Errno::NOSYS | Errno::PERM) => {
             let mut here = base;
             for part in below.components() {
                 let Component::Normal(part) = part else { return Err(Errno::XDEV) };
                 here = match retry_on_intr(|| openat(&here, part, flags | OFlags::NOFOLLOW, Mode::empty())) {
-                    // With O_DIRECTORY a link is "not a directory".
+                    // With O_DIRECTORY the kernel reports a link as "not a directory".
                     Err(Errno::NOTDIR) if is_link(&here, part) => return Err(Errno::LOOP),
                     other => other?,
                 };
@@ -540,7 +537,7 @@ fn is_link(folder: impl AsFd, name: &OsStr) -> bool {
     seen.is_ok_and(|seen| FileType::from_raw_mode(seen.st_mode) == FileType::Symlink)
 }
 
-/// Gives `to` the group, the access list and the extended attributes of `from`.
+/// Copies the group, the access list and the extended attributes of `from` to `to`.
 fn keep_attributes(from: &File, to: &File, path: &Path) -> Result<()> {
     let cannot = |what: &str| format!("cannot keep {what} of `{}`", path.shown());
     let group = fstat(from).with_context(|| cannot("the group"))?.st_gid;
@@ -551,7 +548,7 @@ fn keep_attributes(from: &File, to: &File, path: &Path) -> Result<()> {
                 .hint("run rr-patch as a user who is in that group, or `chgrp` the file")
         })?;
     }
-    let mut names = vec![0; 64 * 1024]; // the most that Linux gives: XATTR_LIST_MAX
+    let mut names = vec![0; 64 * 1024]; // XATTR_LIST_MAX: the longest list that Linux returns
     let length = match retry_on_intr(|| flistxattr(from, &mut names[..])) {
         Ok(length) => length,
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => 0,
@@ -561,8 +558,9 @@ fn keep_attributes(from: &File, to: &File, path: &Path) -> Result<()> {
     for name in names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
         let name = OsStr::from_bytes(name);
         let shown = name.to_string_lossy();
-        // These are the user's: losing one loses data or opens the file to others. The rest belongs to the
-        // system: a label is kept where the policy allows, a signature of the old bytes is no use.
+        // These attributes belong to the user: losing one loses data or gives others access to the file. The rest
+        // belong to the system: a label is copied if the policy allows it, and a signature of the old bytes is
+        // useless.
         let users = shown.starts_with("user.") || shown == "system.posix_acl_access";
         if !users && (shown == "security.capability" || shown == "security.ima" || shown == "security.evm") {
             continue;

@@ -1,8 +1,8 @@
-//! All the rewrites of a plan, or none of them.
+//! Carries out all rewrites of a plan, or none.
 //!
-//! Every file is first put in place with its old version beside it. Only when all are there, and each old
-//! version is what was read before, the old ones go. So whatever fails on the way, the old files are still
-//! there, and to take them back needs neither room on the disk nor new files.
+//! First every file is put in place, with its old version beside it. The old versions are removed only when all files
+//! are in place and each old version is what was read before. Until then every old file still exists, so a rollback
+//! needs neither disk space nor new files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,26 +11,28 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
 use crate::patch::plan::Rewrite;
 use crate::patch::swap::{Folder, Found, Prepared, Put, Verdict, changed, refuse_other_owner};
 
-/// A save that came while rr-patch wrote, kept beside its file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A version that another program saved while rr-patch was writing. It is kept beside its file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Kept {
     /// The file, from the installer's root.
     pub path: String,
-    /// Where its saved version is.
+    /// The path of the saved version.
     pub kept_as: String,
 }
 
-/// Why rewrites were not carried out.
+/// Why the rewrites failed.
 #[derive(Debug)]
 pub struct Failure {
     pub error: anyhow::Error,
-    /// Whether every file is as it was before.
+    /// Whether every file was rolled back to its previous version.
     pub taken_back: bool,
 }
 
@@ -47,24 +49,24 @@ impl From<Failure> for anyhow::Error {
     }
 }
 
-/// How rewrites are carried out.
+/// Options of [`carry_out`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Carrying<'a> {
-    /// Whether all is synced at the end. Where the journal holds both versions of every file it need not be.
+    /// Whether to sync everything at the end. Not needed if the journal holds both versions of every file.
     pub durable: bool,
-    /// The modes of folders, from the installer's root, for those that are made again.
+    /// The modes of folders, from the installer's root, for folders that must be made again.
     pub folder_modes: &'a [(String, Option<u32>)],
 }
 
-/// The folders of some rewrites, opened, by their paths from the top of the checkout.
+/// The open folders of some rewrites, keyed by their paths from the top of the checkout.
 type Folders = BTreeMap<PathBuf, Folder>;
 
-/// Writes what `rewrites` say, all of it or nothing. Returns what was kept of files that a program had
+/// Carries out all of `rewrites`, or none. Returns the versions that were kept because another program had the file
 /// open for writing.
 ///
 /// # Errors
-/// A file that is no longer what it is taken for, before or while it is written, or that another user
-/// owns; a write that fails. What was written is taken back.
+/// A file that differs from `before`, at the start or during the write; a file that another user owns; a write that
+/// fails. All files are then rolled back.
 pub fn carry_out(checkout: &Checkout, rewrites: &[Rewrite], how: Carrying) -> Result<Vec<Kept>, Failure> {
     let mut places = Places::new(checkout);
     let places: Vec<(PathBuf, &str)> =
@@ -101,7 +103,7 @@ fn sync_folders<'a>(checkout: &Checkout, folders: &Folders, above: impl Iterator
     Ok(())
 }
 
-/// Opens a rewrite's folder and compares the file in it with what the rewrite was made from.
+/// Opens a rewrite's folder and compares the file in it with `before`.
 fn look(
     checkout: &Checkout,
     rewrite: &Rewrite,
@@ -125,10 +127,10 @@ fn look(
     Ok(found)
 }
 
-/// Where files lie: their folders from the top of the checkout, with links in them resolved.
+/// Maps files to their folders, as paths from the top of the checkout with links resolved.
 struct Places<'checkout> {
     checkout: &'checkout Checkout,
-    /// Files share folders, and each costs a look at all above it.
+    /// A cache: many files share a folder, and resolving one looks at every folder above it.
     known: BTreeMap<String, PathBuf>,
 }
 
@@ -154,7 +156,7 @@ impl<'checkout> Places<'checkout> {
     }
 }
 
-/// A folder's path without links, as far as it exists.
+/// Resolves links in a folder's path, as far as the path exists.
 fn resolved(folder: &Path) -> Result<PathBuf> {
     match folder.canonicalize() {
         Ok(real) => Ok(real),
@@ -168,7 +170,7 @@ fn resolved(folder: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Makes a folder, and those above it, where they are missing; `made` gets their paths from the top.
+/// Makes a folder and its missing parents, and adds their paths from the top to `made`.
 fn make(
     checkout: &Checkout,
     below: &Path,
@@ -182,7 +184,7 @@ fn make(
     let path = checkout.top().join(below);
     let gone = || {
         Error::refused(format!("`{}` is not a folder", path.shown()))
-            .hint("run the command again once nothing else changes the checkout")
+            .hint("run the command again when no other program changes the checkout")
     };
     let folder = match Folder::open(checkout.top(), below)? {
         Some(folder) => folder,
@@ -200,22 +202,22 @@ fn make(
     Ok(())
 }
 
-/// Removes folders that were made, the last one first, if nothing is in them.
+/// Removes the folders in `made` if they are empty, the last one first.
 fn unmake(checkout: &Checkout, made: &[PathBuf]) {
     for folder in made.iter().rev() {
         remove_folder(checkout, folder);
     }
 }
 
-/// Removes a folder, by its path from the top, if it is empty; says whether it did.
+/// Removes a folder, given by its path from the top, if it is empty. Returns whether it did.
 fn remove_folder(checkout: &Checkout, folder: &Path) -> bool {
     let (Some(above), Some(name)) = (folder.parent(), folder.file_name()) else { return false };
     matches!(Folder::open(checkout.top(), above), Ok(Some(above)) if above.remove_empty(name))
 }
 
-/// Removes the folders that were not there before an apply and in which nothing lies any more.
+/// Removes the folders that did not exist before an apply and are empty now.
 pub fn remove_made_folders(checkout: &Checkout, modes: &[(String, Option<u32>)]) {
-    // Sorted by name, a folder comes before those in it.
+    // The list is sorted by name, so a folder comes before its subfolders.
     for (folder, _) in modes.iter().rev().filter(|(_, mode)| mode.is_none()) {
         if let Ok(real) = resolved(&checkout.locate(folder))
             && let Ok(below) = real.strip_prefix(checkout.top())
@@ -225,7 +227,8 @@ pub fn remove_made_folders(checkout: &Checkout, modes: &[(String, Option<u32>)])
     }
 }
 
-/// As in git, a folder goes with its last file. The root has others: at least the folder that marks it.
+/// Removes folders that lost their last file, as git does. The root is never empty: it holds at least the folder that
+/// marks it.
 fn remove_emptied(checkout: &Checkout, rewrites: &[Rewrite], places: &[(PathBuf, &str)]) -> Vec<PathBuf> {
     let mut removed = Vec::new();
     for (_, (folder, _)) in rewrites.iter().zip(places).filter(|(rewrite, _)| rewrite.after.is_none()) {
@@ -235,7 +238,7 @@ fn remove_emptied(checkout: &Checkout, rewrites: &[Rewrite], places: &[(PathBuf,
     removed
 }
 
-/// Prepares every new version, exchanges all, and then removes the old ones, if they are what was read.
+/// Prepares every new version, exchanges them all, and then removes the old versions if they are what was read.
 fn exchange(
     rewrites: &[Rewrite],
     places: &[(PathBuf, &str)],
@@ -243,7 +246,7 @@ fn exchange(
     folders: &Folders,
     durable: bool,
 ) -> Result<Vec<Kept>, Failure> {
-    // All that can fail for want of room or permission fails here, before anything is replaced.
+    // Every step that can fail for lack of space or permission comes here, before anything is replaced.
     let mut prepared: Vec<Option<(&Folder, Option<Prepared>)>> = Vec::new();
     for ((rewrite, (below, name)), found) in rewrites.iter().zip(places).zip(found) {
         let folder = folders.get(below);
@@ -274,7 +277,7 @@ fn exchange(
         match put.finish(verdict) {
             Ok(None) => {}
             Ok(Some(name)) => kept.push(Kept { path: rewrite.path.clone(), kept_as: beside(&rewrite.path, &name) }),
-            // The versions before this one are in the journal only.
+            // Once an old version is removed, only the journal holds it.
             Err(error) if ended == 0 => return Err(take_back(&done, error)),
             Err(error) => {
                 let error = error.context("the files are written, but not all of their old versions could be removed");
@@ -285,12 +288,12 @@ fn exchange(
     Ok(kept)
 }
 
-/// The path of another name in a file's folder.
+/// The path of another name in the folder of `path`.
 pub fn beside(path: &str, name: &str) -> String {
     path.rsplit_once('/').map_or_else(|| name.to_owned(), |(folder, _)| format!("{folder}/{name}"))
 }
 
-/// Takes back what was put in place before `error`.
+/// Rolls back what was put in place before `error`.
 fn take_back(done: &[(&Rewrite, Put)], error: anyhow::Error) -> Failure {
     let mut stuck = Vec::new();
     let mut kept = Vec::new();
@@ -299,28 +302,27 @@ fn take_back(done: &[(&Rewrite, Put)], error: anyhow::Error) -> Failure {
             Ok(None) => {}
             Ok(Some(name)) => {
                 let name = beside(&rewrite.path, &name);
-                kept.push(format!("`{}` was saved by somebody else meanwhile: see `{name}` too", rewrite.path));
+                kept.push(format!("another program saved `{}` in the meantime: its version is `{name}`", rewrite.path));
             }
-            Err(error) => stuck.push(format!("`{}` could not be taken back: {error:#}", rewrite.path)),
+            Err(error) => stuck.push(format!("`{}` could not be rolled back: {error:#}", rewrite.path)),
         }
     }
     let taken_back = stuck.is_empty();
     let failure = match error.downcast::<Error>() {
-        // A refusal says that nothing was written, and so it is.
+        // Everything was rolled back, so "nothing was written" is true again.
         Ok(refused) if taken_back && kept.is_empty() => return Failure { error: refused.into(), taken_back },
         Ok(refused) => Error::failed(refused.to_string()),
         Err(error) => Error::failed(format!("{error:#}")),
     };
     let failure = kept.into_iter().chain(stuck).fold(failure, Error::detail);
     let failure = match taken_back {
-        true => failure.detail("all changes were taken back"),
-        false => failure.hint("`rr-patch revert` brings the originals back once the files can be written"),
+        true => failure.detail("all changes were rolled back"),
+        false => failure.hint("`rr-patch revert` restores the originals when the files can be written"),
     };
     Failure { error: failure.into(), taken_back }
 }
 
-/// Makes durable what some files hold and the folders that hold their names; of what is not there, the
-/// nearest folder that is.
+/// Syncs the content of files and the folders that hold their names; for a missing file, the nearest existing folder.
 pub fn sync<'a>(checkout: &Checkout, files: impl Iterator<Item = &'a str>) -> Result<()> {
     let mut places = Places::new(checkout);
     let mut synced = BTreeSet::new();
@@ -344,8 +346,8 @@ pub fn sync<'a>(checkout: &Checkout, files: impl Iterator<Item = &'a str>) -> Re
     Ok(())
 }
 
-/// Removes or keeps what an interrupted run left beside the files of `rewrites`: see [`Folder::sweep`].
-/// What has the bytes of a version in `rewrites` goes, and so do bytes of a file that are `known`.
+/// Removes or keeps the temporary files of an interrupted run beside the files of `rewrites`: see [`Folder::sweep`].
+/// A file with the bytes of a version in `rewrites`, or with bytes that `known` accepts, is removed.
 pub fn sweep(checkout: &Checkout, rewrites: &[Rewrite], known: &dyn Fn(&Rewrite, &[u8]) -> bool) -> Result<Vec<Kept>> {
     let mut places = Places::new(checkout);
     let mut swept = BTreeSet::new();
@@ -358,7 +360,7 @@ pub fn sweep(checkout: &Checkout, rewrites: &[Rewrite], known: &dyn Fn(&Rewrite,
         let Some(folder) = Folder::open(checkout.top(), &below)? else { continue };
         let path = |name: &str| beside(&rewrite.path, name);
         let ours = |name: &str, bytes: &[u8]| {
-            // A long name is cut short in the name of what is put aside.
+            // A stash name is truncated if the file's name is too long.
             rewrites.iter().filter(|rewrite| rewrite.path.starts_with(&path(name))).any(|rewrite| {
                 let mut versions = [&rewrite.before, &rewrite.after].into_iter().flatten();
                 versions.any(|version| version.bytes == bytes) || known(rewrite, bytes)
@@ -370,7 +372,7 @@ pub fn sweep(checkout: &Checkout, rewrites: &[Rewrite], known: &dyn Fn(&Rewrite,
     Ok(kept)
 }
 
-/// The modes of the folders of some files, from the installer's root; nothing for those that are not there.
+/// The modes of the folders of some files, from the installer's root; `None` for folders that do not exist.
 pub fn folder_modes(checkout: &Checkout, rewrites: &[Rewrite]) -> Vec<(String, Option<u32>)> {
     let mut modes = BTreeMap::new();
     for rewrite in rewrites {

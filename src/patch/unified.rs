@@ -1,8 +1,8 @@
-//! A classic patch, unified or in git's format: read with distrust, placed, and applied by libgit2.
+//! Reads, checks and applies a classic patch in unified or git format.
 //!
-//! libgit2 applies a hunk only at the very line that its header names, knows no patch without git's own
-//! header, and takes names and modes as they come. So what it gets is a patch of one file of ours that
-//! was read, checked and placed here.
+//! libgit2 applies a hunk only at the exact line in its header, rejects patches without git's own header, and does
+//! not check names and modes. Therefore this module parses and checks the patch, finds the place of each hunk, and
+//! gives libgit2 a new patch of a single file.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,6 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use git2::{Diff, Odb, Oid, Repository};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -17,86 +18,87 @@ use crate::patch::checkout::{Content, conflict_lines, merge};
 
 mod parse;
 
-/// The most bytes of a patch that are read. One of this kind has some ten thousand.
+/// The largest patch that is read, in bytes. A typical patch for the installer has about ten thousand.
 pub const LIMIT: u64 = 16 << 20;
 
-/// A patch: what it does to each file, in its own order.
+/// A parsed patch: the changes to each file, in the order of the patch.
 #[derive(Clone, Debug)]
 pub struct PatchFile {
     pub label: Label,
     files: Vec<FilePatch>,
 }
 
-/// By what a patch is known later.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Identifies a patch in the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Label {
-    /// The last element of its path.
+    /// The last element of the patch's path.
     pub name: String,
-    /// The name that git has for its bytes.
+    /// The git blob id of the patch's bytes.
     pub hash: String,
 }
 
-/// What a patch does to one file.
+/// The changes to one file.
 #[derive(Clone, Debug)]
 struct FilePatch {
-    /// Where in the patch it begins, from 1.
+    /// The first line of this part in the patch, from 1.
     line: usize,
-    /// Its name as the patch writes it; of a file that moves the old one, below a folder for `-p 1`.
+    /// The name as the patch writes it. For a rename this is the old name with a folder before it, as `-p 1` expects.
     written: String,
-    /// Nothing where a file is added.
+    /// `None` if the file is added.
     old: Option<String>,
-    /// Nothing where one is deleted.
+    /// `None` if the file is deleted.
     new: Option<String>,
-    /// Whether the old file may be missing, and is added then.
+    /// Whether the old file may be missing. It is added in that case.
     may_add: bool,
-    /// Whether the old file stays under its name too.
+    /// Whether the old file also stays under its old name.
     copies: bool,
-    /// Whether the new one is executable, where the patch says so.
+    /// Whether the new file is executable; `None` if the patch does not set a mode.
     executable: Option<bool>,
-    /// The blob that the patch was made from, as its `index` line abbreviates it.
+    /// The abbreviated id of the blob that the patch was made from, from the `index` line.
     base: Option<String>,
     hunks: Vec<Hunk>,
 }
 
 #[derive(Clone, Debug)]
 struct Hunk {
-    /// Where in the patch its header stands, from 1.
+    /// The line of the hunk's header in the patch, from 1.
     line: usize,
-    /// Its header, up to the second `@@`.
+    /// The header, up to the second `@@`.
     header: String,
-    /// Where it was made, from 1.
+    /// The first line in the original file, from 1.
     start: usize,
     lines: Vec<Line>,
 }
 
-/// A line of a hunk, without its sign. One that ends a file without a newline has none here.
+/// A line of a hunk, without its sign. The text has no newline if the line ends a file without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
     sign: u8,
     text: Vec<u8>,
 }
 
-/// What a patch makes of a file, and the line of each of its hunks in the result.
+/// The result of a patch for one file, with the line of each hunk in the result.
 #[derive(Debug)]
 pub struct Change {
     pub path: String,
     pub after: Option<Content>,
     pub lines: Vec<usize>,
-    /// By how many lines it moves what was on a line or below it.
+    /// By how many lines the change moves the lines from a line number on.
     pub shifts: Vec<(usize, isize)>,
 }
 
-/// Reads a file as the patches before this one left it; nothing where there is none.
+/// Reads a file as it is after the patches before this one; `None` if there is no such file.
 pub type Source<'a> = &'a dyn Fn(&str) -> Result<Option<Content>>;
 
-/// Reads the blob of a name, abbreviated perhaps; nothing where the repository does not have it.
+/// Reads a blob by its id, which may be abbreviated; `None` if the repository does not have it.
 pub type Blobs<'a> = &'a dyn Fn(&str) -> Result<Option<Vec<u8>>>;
 
 impl PatchFile {
-    /// Reads a patch; `strip` elements go from the front of the names in it, as in `git apply -p`.
+    /// Parses a patch. `strip` is the number of leading path elements that are removed from each name, as in `git
+    /// apply -p`.
     ///
     /// # Errors
-    /// Anything that is not a patch of text files below the installer's root: with its line.
+    /// Anything but a patch of text files below the installer's root. The error names the line.
     pub fn parse(name: &str, bytes: &[u8], strip: usize) -> Result<Self> {
         let hash = Oid::hash_object(git2::ObjectType::Blob, bytes)?.to_string();
         let files = parse::files(name, bytes, strip)?;
@@ -105,16 +107,16 @@ impl PatchFile {
         Ok(patch)
     }
 
-    /// Every file that it reads or writes.
+    /// The paths of all files that the patch reads or writes.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.files.iter().flat_map(|file| [&file.old, &file.new]).flatten().map(String::as_str)
     }
 
-    /// libgit2 would start over from the original at the second time, and lose the first.
+    /// libgit2 would apply the second change to the original file and lose the first.
     fn refuse_the_same_file_twice(&self) -> Result<(), Error> {
         let mut known: BTreeMap<&str, usize> = BTreeMap::new();
         for file in &self.files {
-            // What is copied stays as it is.
+            // A copied file itself does not change.
             let old = file.old.as_deref().filter(|_| !file.copies);
             for path in old.into_iter().chain(file.new.as_deref().filter(|new| old != Some(*new))) {
                 if let Some(line) = known.insert(path, file.line) {
@@ -127,15 +129,16 @@ impl PatchFile {
         Ok(())
     }
 
-    /// What it makes of the files that `read` gives. With `blobs`, a file that a hunk does not fit is
-    /// merged with what the patch makes of the version it was made from, where that is to be had.
+    /// Applies the patch to the files that `read` returns. If a hunk does not fit and `blobs` is given, the file is
+    /// merged (three-way) with the patched version of the blob that the patch was made from, if the repository has
+    /// it.
     ///
     /// # Errors
-    /// Every hunk that does not fit: with its file, the lines it expects, and the nearest place.
+    /// Every hunk that does not fit, with its file, the expected lines and the nearest place.
     pub fn apply(&self, read: Source, blobs: Option<Blobs>) -> Result<Vec<Change>> {
         let (mut changes, mut trouble) = (Vec::new(), Trouble::default());
         for file in &self.files {
-            // Enough is known, and each file that is missing costs a search.
+            // Enough details for an error message; the search for each further missing file takes time.
             if trouble.details.len() > MOST {
                 break;
             }
@@ -150,16 +153,16 @@ impl PatchFile {
     }
 }
 
-/// What does not fit, and what to do about it.
+/// The hunks that do not fit, with hints.
 #[derive(Default)]
 struct Trouble {
     details: Vec<String>,
     hints: Vec<String>,
 }
 
-const APPLIED: &str = "it seems to be applied already: backwards it fits";
+const APPLIED: &str = "it seems to be applied already: the reversed patch fits";
 
-/// The most places that one refusal names.
+/// The most places that one error names.
 const MOST: usize = 20;
 
 impl Trouble {
@@ -179,7 +182,7 @@ impl Trouble {
 }
 
 impl FilePatch {
-    /// Adds what it makes of its file to `changes`, or why it does not fit to `trouble`.
+    /// Adds the result for this file to `changes`, or the reasons why it does not fit to `trouble`.
     fn apply(
         &self,
         read: Source,
@@ -192,16 +195,16 @@ impl FilePatch {
         if let Some(new) =
             self.new.as_ref().filter(|_| self.may_add && before.as_ref().is_some_and(|b| !b.bytes.is_empty()))
         {
-            trouble.say(format!("`{new}` is there already, where {at} wants to put a file"));
+            trouble.say(format!("`{new}` exists already, but {at} adds it"));
             return Ok(());
         }
         if let (Some(old), None, false) = (&self.old, &before, self.may_add) {
-            trouble.say(format!("`{old}` is not there, which {at} wants to change"));
-            // A name from another place: some other number of its folders may be right.
+            trouble.say(format!("`{old}` does not exist, but {at} changes it"));
+            // The name may have another number of leading folders: try each.
             let parts: Vec<&str> = self.written.split('/').collect();
             let there = |strip: &usize| matches!(read(&parts[*strip..].join("/")), Ok(Some(_)));
             if let Some(strip) = (0..parts.len().min(MOST)).find(there) {
-                trouble.hint(&format!("`{}` is there: try `-p {strip}`", parts[strip..].join("/")));
+                trouble.hint(&format!("`{}` exists: try `-p {strip}`", parts[strip..].join("/")));
             }
             return Ok(());
         }
@@ -211,7 +214,7 @@ impl FilePatch {
             if undone(&self.hunks, &there.bytes) {
                 trouble.hint(APPLIED);
             }
-            trouble.say(format!("`{new}` is there already, where {at} wants to put a file"));
+            trouble.say(format!("`{new}` exists already, but {at} adds it"));
             return Ok(());
         }
         let old_bytes = before.as_ref().map_or(&[][..], |content| &content.bytes);
@@ -220,7 +223,8 @@ impl FilePatch {
             Ok(placed) => {
                 shifts.extend(placed.iter().flat_map(Placed::shifts));
                 let after = apply_in_memory(old_bytes, &placed)?;
-                // What is removed at the end has no line of its own: the last one stands for it.
+                // Lines removed at the end of the file have no number in the result. The last line is reported
+                // instead.
                 let last = lines_of(&after).len().max(1);
                 let lines = placed.iter().map(|one| one.line().min(last)).collect();
                 (after, lines)
@@ -244,7 +248,7 @@ impl FilePatch {
             },
         };
         if self.new.is_none() && !after.is_empty() {
-            trouble.say(format!("`{}`: {at} deletes it, but it holds more than the patch knows", self.path()));
+            trouble.say(format!("`{}`: {at} deletes it, but it has lines that the patch does not have", self.path()));
             return Ok(());
         }
         if let Some(old) = self.old.as_ref().filter(|old| self.new.as_ref() != Some(old) && !self.copies) {
@@ -263,7 +267,9 @@ impl FilePatch {
         Ok(match &self.base {
             None => format!("`--3way`: the patch does not say which blob its change of `{path}` was made from"),
             Some(base) if blobs(base)?.is_some() => {
-                format!("`--3way`: the patch of `{path}` does not fit blob `{base}` either, though it names it")
+                format!(
+                    "`--3way`: the patch of `{path}` does not fit blob `{base}` either, although it names that blob"
+                )
             }
             Some(base) => {
                 format!("`--3way`: this repository has no blob `{base}`, which the patch of `{path}` was made from")
@@ -275,7 +281,7 @@ impl FilePatch {
         self.new.as_deref().or(self.old.as_deref()).unwrap_or_default()
     }
 
-    /// The permission bits of the result. What the patch does not say stays.
+    /// The permission bits of the result. Bits that the patch does not set are unchanged.
     fn mode(&self, before: Option<&Content>) -> u32 {
         let mode = before.map_or(0o644, |content| content.mode);
         match self.executable {
@@ -285,7 +291,7 @@ impl FilePatch {
         }
     }
 
-    /// The three-way merge, as text and lines or as its conflicts; nothing where the base is missing.
+    /// The three-way merge: the text and the lines of the hunks, or the conflicts. `None` if the base is missing.
     #[allow(clippy::type_complexity)]
     fn merged(&self, ours: &[u8], blobs: Blobs) -> Result<Option<Result<(Vec<u8>, Vec<usize>), String>>> {
         let Some(base) = self.base.as_deref().map(blobs).transpose()?.flatten() else { return Ok(None) };
@@ -304,13 +310,14 @@ impl FilePatch {
 /// A hunk and the place in a file where it fits.
 struct Placed<'patch> {
     hunk: &'patch Hunk,
-    /// The first of its lines in the old file and in the new one, from 0.
+    /// Its first line in the old file and in the new file, from 0.
     old: usize,
     new: usize,
 }
 
 impl Placed<'_> {
-    /// By how many lines each line that it adds or removes moves the old ones from some line on, from 1.
+    /// For each added or removed line, a line number of the old file, from 1, and by how much the lines from there on
+    /// move.
     fn shifts(&self) -> Vec<(usize, isize)> {
         let (mut at, mut shifts) = (self.old + 1, Vec::new());
         for line in &self.hunk.lines {
@@ -324,7 +331,7 @@ impl Placed<'_> {
         shifts
     }
 
-    /// The first line that it changes in the new file, from 1.
+    /// The first line in the new file that the hunk changes, from 1.
     fn line(&self) -> usize {
         self.new + 1 + self.hunk.lines.iter().take_while(|line| line.sign == b' ').count()
     }
@@ -335,26 +342,27 @@ impl Hunk {
         self.side(b'-').len().cast_signed() - self.side(b'+').len().cast_signed()
     }
 
-    /// The lines that must be there, or that will be.
+    /// The lines of the old file (without `+`) or of the new file (without `-`).
     fn side(&self, without: u8) -> Vec<&[u8]> {
         self.lines.iter().filter(|line| line.sign != without).map(|line| line.text.as_slice()).collect()
     }
 }
 
-/// Lines as git counts them.
+/// Splits lines as git counts them.
 fn lines_of(bytes: &[u8]) -> Vec<&[u8]> {
     bytes.split_inclusive(|&byte| byte == b'\n').collect()
 }
 
-/// Finds each hunk's place: where its header says, moved as far as the hunk before it was; else the
-/// only other place behind that hunk where its lines stand.
+/// Finds the place of each hunk. The first candidate is the line in its header, moved by the offset of the hunk
+/// before it. If the hunk does not fit there, it must fit exactly one place after the previous hunk.
 fn place<'patch>(hunks: &'patch [Hunk], bytes: &[u8]) -> Result<Vec<Placed<'patch>>, Vec<String>> {
     let file = lines_of(bytes);
     let (mut placed, mut misfits) = (Vec::new(), Vec::new());
     let (mut free, mut moved, mut grown) = (0, 0_isize, 0_isize);
     for hunk in hunks {
         let old = hunk.side(b'+');
-        // What ends without a newline is the end of the file: anywhere else it would run into the next line.
+        // A hunk whose last line has no newline fits only at the end of the file. Elsewhere that line would join the
+        // next one.
         let ends = hunk.side(b'-').last().is_some_and(|line| !line.ends_with(b"\n"));
         let fits = |at: usize| {
             let rest = file.get(at..).unwrap_or_default();
@@ -363,9 +371,9 @@ fn place<'patch>(hunks: &'patch [Hunk], bytes: &[u8]) -> Result<Vec<Placed<'patc
         let wanted = hunk.start.saturating_sub(usize::from(!old.is_empty()));
         let there = wanted.saturating_add_signed(moved);
         let at = match old.is_empty() {
-            // What has nothing to hold on to fits only where there is nothing.
+            // A hunk without old lines fits only an empty file.
             true if file.is_empty() => Ok(0),
-            true => Err("it has no line to hold on to: make the patch with context lines".into()),
+            true => Err("it has no context lines: make the patch with some".into()),
             false if there >= free && fits(there) => Ok(there),
             false => only_place(free..file.len(), fits).map_err(|places| misfit(&file, &old, there, &places)),
         };
@@ -378,7 +386,7 @@ fn place<'patch>(hunks: &'patch [Hunk], bytes: &[u8]) -> Result<Vec<Placed<'patc
             }
             Err(why) => misfits.push(format!("`{}` (line {} of the patch): {why}", hunk.header, hunk.line)),
         }
-        // A patch can hold half a million hunks, each with a nearest place to look for.
+        // A patch can have half a million hunks, and the search for each nearest place takes time.
         if misfits.len() > MOST {
             break;
         }
@@ -395,10 +403,10 @@ fn only_place(range: Range<usize>, fits: impl Fn(usize) -> bool) -> Result<usize
     }
 }
 
-/// How many of a hunk's lines a refusal shows.
+/// The most lines of a hunk that an error shows.
 const SHOWN: usize = 12;
 
-/// Why a hunk does not fit: the lines that it expects, and the nearest place.
+/// Why a hunk does not fit: the expected lines and the nearest place.
 fn misfit(file: &[&[u8]], old: &[&[u8]], wanted: usize, places: &[usize]) -> String {
     let text = |line: &[u8]| String::from_utf8_lossy(line).trim_end_matches(['\n', '\r']).to_owned();
     if let [first, .., last] = places {
@@ -410,7 +418,7 @@ fn misfit(file: &[&[u8]], old: &[&[u8]], wanted: usize, places: &[usize]) -> Str
     if old.len() > SHOWN {
         out.push_str(&format!("\n| … and {} more lines", old.len() - SHOWN));
     }
-    // White space and line ends come to harm on a patch's way: a line that differs in them only is the same.
+    // Mail and editors often change white space and line ends, so the search for the nearest place ignores them.
     let alike = |one: &[u8], other: &[u8]| one.trim_ascii() == other.trim_ascii() && !one.trim_ascii().is_empty();
     let same = |at: usize| old.iter().zip(&file[at..]).filter(|(one, other)| alike(one, other));
     let best = (0..file.len()).map(|at| (same(at).count(), std::cmp::Reverse(at.abs_diff(wanted)), at)).max();
@@ -418,17 +426,17 @@ fn misfit(file: &[&[u8]], old: &[&[u8]], wanted: usize, places: &[usize]) -> Str
         out.push_str(&format!("\nfound: none of these in its {} lines", file.len()));
         return out;
     };
-    out.push_str(&format!("\nnearest: line {}, where {count} of them stand", at + 1));
+    out.push_str(&format!("\nnearest: line {}, where {count} of them match", at + 1));
     let differs = old.iter().enumerate().find(|(n, line)| file.get(at + n) != Some(line));
     if differs.is_none() {
-        out.push_str("; the patch ends the file without a newline there, and it goes on");
+        out.push_str("; the patch ends the file there without a newline, but the file continues");
     }
     if let Some((n, line)) = differs {
         let found = file.get(at + n);
         let ends = found.is_some_and(|found| text(found) == text(line));
         match found {
             Some(_) if ends => {
-                out.push_str(&format!("; line {} ends in another way (CR LF, or no newline)", at + n + 1));
+                out.push_str(&format!("; line {} has another line end (CR LF, or no newline)", at + n + 1));
             }
             Some(found) if alike(found, line) => {
                 out.push_str(&format!("; line {} differs in white space only", at + n + 1));
@@ -440,7 +448,7 @@ fn misfit(file: &[&[u8]], old: &[&[u8]], wanted: usize, places: &[usize]) -> Str
     out
 }
 
-/// Whether the file is as these hunks would leave it.
+/// Whether the file already has these changes: the reversed hunks fit.
 fn undone(hunks: &[Hunk], bytes: &[u8]) -> bool {
     let turned = |line: &Line| Line {
         sign: match line.sign {
@@ -455,7 +463,8 @@ fn undone(hunks: &[Hunk], bytes: &[u8]) -> bool {
     !turned.is_empty() && place(&turned, bytes).is_ok()
 }
 
-/// The line on which what a hunk adds begins in a merged text, from 1: the one nearest to where it was.
+/// The line, from 1, where the text that a hunk added begins in a merged file. If there are several, the one nearest
+/// to the hunk's original line.
 fn find_added(hunk: &Hunk, text: &[u8]) -> usize {
     let added: Vec<&[u8]> =
         hunk.lines.iter().filter(|line| line.sign == b'+').map(|line| line.text.as_slice()).collect();
@@ -465,10 +474,10 @@ fn find_added(hunk: &Hunk, text: &[u8]) -> usize {
     found.map_or(hunk.start, |at| at + 1).clamp(1, lines.len().max(1))
 }
 
-/// The name of the one file that libgit2 is shown.
+/// The file name in the patch that libgit2 gets.
 const NAME: &str = "file";
 
-/// Has libgit2 apply placed hunks, in a repository that lies in memory only.
+/// Applies placed hunks with libgit2, in a repository in memory.
 fn apply_in_memory(before: &[u8], placed: &[Placed]) -> Result<Vec<u8>> {
     if placed.is_empty() {
         return Ok(before.to_vec());
@@ -487,12 +496,13 @@ fn apply_in_memory(before: &[u8], placed: &[Placed]) -> Result<Vec<u8>> {
     Ok(repository.find_blob(entry.id)?.content().to_vec())
 }
 
-/// Hunks in git's own format, at the places that were found.
+/// The hunks in git's format, at the places where they fit.
 fn written(placed: &[Placed]) -> Vec<u8> {
     let mut out = format!("diff --git a/{NAME} b/{NAME}\n--- a/{NAME}\n+++ b/{NAME}\n").into_bytes();
     for Placed { hunk, old, new } in placed {
         let (before, after) = (hunk.side(b'+').len(), hunk.side(b'-').len());
-        // libgit2 looks at the line that `+` names and nowhere else, whatever it is there for.
+        // libgit2 takes the place from the `+` range and searches nowhere else, although that range describes the new
+        // file.
         out.extend_from_slice(format!("@@ -{},{before} +{},{after} @@\n", old + 1, new + 1).as_bytes());
         for line in &hunk.lines {
             out.push(line.sign);

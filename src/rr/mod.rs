@@ -1,4 +1,4 @@
-//! All that knows rr: recording, bundles of traces, the trace store and what a trace holds.
+//! Everything about rr: recording, bundles of traces, the trace store and the content of traces.
 
 pub mod record;
 pub mod bundle;

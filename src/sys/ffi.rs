@@ -1,4 +1,4 @@
-//! The two calls that no package offers safely. Nothing else in the crate is unsafe.
+//! The two calls that no package offers as safe functions. The rest of the crate has no unsafe code.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -6,25 +6,25 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Once;
 
-/// Tells libgit2 to sync each object, reference and index that it writes, and the folders that hold
-/// them. The setting is the process's: one call serves every repository.
+/// Makes libgit2 sync each object, reference and index that it writes, and their folders. The setting is global for
+/// the process: one call covers every repository.
 pub fn sync_git_writes() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         libgit2_sys::init();
-        // SAFETY: `GIT_OPT_ENABLE_FSYNC_GITDIR` takes one int (libgit2's include/git2/common.h) and writes
-        // one global. It happens before any write of this process, which is what that global needs.
+        // SAFETY: `GIT_OPT_ENABLE_FSYNC_GITDIR` takes one int (libgit2's include/git2/common.h) and writes one
+        // global. It must be called before this process writes, and it is.
         unsafe {
             libgit2_sys::git_libgit2_opts(libgit2_sys::GIT_OPT_ENABLE_FSYNC_GITDIR.cast_signed(), 1);
         }
     });
 }
 
-/// Whether a process, this one included, has the file open for writing.
+/// Whether any process, including this one, has the file open for writing.
 ///
-/// The kernel grants a read lease only where nobody has (fcntl(2), `F_SETLEASE`), so one is taken and given
-/// back at once. The caller has moved the file to a name that nobody else knows, so nobody opens it
-/// while the lease is held, which would send this process a signal.
+/// The kernel grants a read lease only if no process has the file open for writing (fcntl(2), `F_SETLEASE`). The
+/// lease is taken and returned at once. The caller has renamed the file to a name that no other program uses, so no
+/// other program opens it while the lease is held; otherwise this process would get a signal.
 ///
 /// # Errors
 /// A file system without leases, a file of another owner.

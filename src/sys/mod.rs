@@ -1,4 +1,4 @@
-//! Child processes, signals, files that are written whole, and the calls that need `unsafe`.
+//! Child processes, signals, atomic writes, and the calls that need `unsafe`.
 
 pub mod process;
 pub mod write;

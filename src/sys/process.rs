@@ -1,4 +1,4 @@
-//! Running a child in a folder, and how it ended. The only module that knows duct and signals.
+//! Runs child processes and reports how they ended. The only module that uses duct and handles signals.
 
 mod attended;
 mod search;
@@ -27,17 +27,17 @@ use crate::error::{Error, Shown};
 pub use attended::{Attended, Event, Relative, Streams, adopt, descendants, end_descendants, signal};
 pub use search::search_path;
 
-/// What a child's environment has beyond ours.
+/// Environment variables of a child, in addition to ours.
 pub type Environment = BTreeMap<String, String>;
 
-/// How long a process group has after SIGTERM before SIGKILL.
+/// The time between SIGTERM and SIGKILL for a process group.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The signals that end a child of ours with us.
+/// The signals that end us and our children.
 const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
-/// Held while a signal is ours to handle. signal-hook does not give a signal back when it is no longer
-/// watched; without this, Ctrl-C would do nothing once the last holder has gone.
+/// Guards the signals that we handle. signal-hook does not restore a signal's default action when the handler is
+/// removed; without this guard, Ctrl-C would have no effect after the last holder is dropped.
 #[derive(Debug)]
 struct OursToHandle(Arc<AtomicBool>);
 
@@ -103,7 +103,7 @@ impl fmt::Display for End {
     }
 }
 
-/// A program, its arguments, and where it runs.
+/// A program with its arguments and its working folder.
 #[derive(Clone, Debug)]
 pub struct Child<'a> {
     pub program: &'a str,
@@ -117,7 +117,7 @@ impl Child<'_> {
         Ok(self.plain_expression()?.stdin_null().stderr_to_stdout())
     }
 
-    /// The same with our own streams.
+    /// The same expression, with our own streams.
     fn plain_expression(&self) -> Result<duct::Expression> {
         let path = self.environment.get("PATH").map(OsString::from);
         let path = absolute_folders(path.or_else(|| search_path().map(OsStr::to_owned)));
@@ -131,7 +131,7 @@ impl Child<'_> {
         Ok(expression.env("PATH", path))
     }
 
-    /// duct says "No such file or directory" without saying of what.
+    /// Adds the program's name: duct only reports "No such file or directory".
     fn named(&self, error: io::Error) -> anyhow::Error {
         let text = format!("cannot run `{}`: {error}", self.program);
         match error.kind() {
@@ -145,20 +145,20 @@ impl Child<'_> {
         }
     }
 
-    /// Runs to the end and returns all that was printed, on both streams.
+    /// Runs the child to its end and returns the output of both streams.
     pub fn capture(&self) -> Result<(End, Vec<u8>)> {
         let output = self.expression()?.stdout_capture().run().map_err(|error| self.named(error))?;
         Ok((End::of(output.status), output.stdout))
     }
 
-    /// Runs in a process group of its own and hands on what is printed as it comes. A SIGINT,
-    /// SIGTERM or SIGHUP to us ends that group: SIGTERM, and SIGKILL five seconds later or at the
-    /// second signal. Returns the signal that did it, if one did.
+    /// Runs the child in its own process group and passes its output to `see` as it arrives. SIGINT, SIGTERM or
+    /// SIGHUP to us ends the group: with SIGTERM, then with SIGKILL after five seconds or on a second signal. Returns
+    /// the signal that ended the run, if any.
     pub fn stream(&self, see: impl FnMut(&[u8]) -> Result<()>) -> Result<(End, Option<i32>)> {
         self.stream_of_group(|_| Ok(()), see)
     }
 
-    /// The same; `started` is told the number of the process group.
+    /// Like [`Child::stream`]; `started` is called with the id of the process group.
     pub fn stream_of_group(
         &self,
         started: impl FnOnce(i32) -> Result<()>,
@@ -190,7 +190,7 @@ impl Child<'_> {
             });
             let copied = group.map_or(Ok(()), |group| started(group.as_raw_nonzero().get()));
             let copied = copied.and_then(|()| copy(&mut reader, &mut see));
-            // Whatever stopped the copying, nothing of the group may outlive us.
+            // Whatever stopped the copying, no process of the group may outlive us.
             if let Some(group) = group.filter(|_| copied.is_err() || received.load(Ordering::Relaxed) != 0) {
                 end_group(group);
             }
@@ -204,45 +204,45 @@ impl Child<'_> {
     }
 }
 
-/// The folders of a PATH in which programs are looked for, by us and by what we start: the absolute ones. `.`, an empty
-/// element and a relative one mean the current folder, which is the checkout's for make, its scripts and Go: whoever
-/// can write there would choose the programs.
+/// Keeps the absolute folders of a PATH, for our own searches and for children. `.`, an empty element and a relative
+/// folder mean the current folder. For make, its scripts and Go that is the checkout, so anybody who can write there
+/// could choose the programs that run.
 fn absolute_folders(path: Option<OsString>) -> OsString {
     const STANDARD: &str = "/usr/local/bin:/usr/bin:/bin";
     let absolute = path.iter().flat_map(env::split_paths).filter(|folder| folder.is_absolute());
-    // Only a folder with a colon in its name cannot be joined, and no element of a PATH has one.
+    // Joining fails only if a folder's name contains a colon, which no element of a PATH can.
     let joined = env::join_paths(absolute).unwrap_or_default();
-    // An empty PATH means the current folder too.
+    // An empty PATH also means the current folder.
     if joined.is_empty() { STANDARD.into() } else { joined }
 }
 
-/// Where a program without a slash in its name lies.
+/// Finds a program by a name without a slash.
 fn look_up(name: &str, path: &OsStr) -> Option<PathBuf> {
     let is_program =
         |path: &PathBuf| path.metadata().is_ok_and(|seen| seen.is_file() && seen.permissions().mode() & 0o111 != 0);
     env::split_paths(path).map(|folder| folder.join(name)).find(is_program)
 }
 
-/// A path that goes to a child as an argument or in its environment, which are text here.
+/// Converts a path to text for a child's arguments or environment.
 ///
 /// # Errors
-/// A path that is not UTF-8: the child would be given another one.
+/// A path that is not UTF-8: a conversion would change it.
 pub fn for_child(path: &Path) -> Result<&str> {
     path.to_str().ok_or_else(|| {
-        Error::failed(format!("cannot hand `{}` to another program: its name is not UTF-8", path.shown()))
+        Error::failed(format!("cannot pass `{}` to another program: its name is not UTF-8", path.shown()))
             .hint("rename the folder, or choose another one")
             .into()
     })
 }
 
-/// An environment whose PATH leads to no program of the current folder.
+/// An environment with a PATH that never uses the current folder.
 fn with_search_path(environment: &BTreeMap<String, OsString>) -> BTreeMap<String, OsString> {
     let mut environment = environment.clone();
     environment.insert("PATH".into(), absolute_folders(environment.get("PATH").cloned()));
     environment
 }
 
-/// What a program answered to a short question.
+/// The result of a short command.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub end: End,
@@ -257,11 +257,11 @@ impl Answer {
     }
 }
 
-/// Runs a program with just this environment and no terminal, and returns what it printed; nothing
-/// where it took longer than `within`: its process group was killed then.
+/// Runs a program with only this environment and without a terminal, and returns its output. Returns `None` if it
+/// took longer than `within`; its process group is then killed.
 ///
 /// # Errors
-/// A program that cannot be run.
+/// A program that cannot be started.
 pub fn ask(
     program: &Path,
     arguments: &[&str],
@@ -291,7 +291,7 @@ pub fn ask(
     Ok(None)
 }
 
-/// Runs a program at our own terminal, with just this environment; what it prints goes to stderr.
+/// Runs a program at our terminal with only this environment. Its stdout goes to our stderr.
 pub fn attend(program: &Path, arguments: &[&str], environment: &BTreeMap<String, OsString>) -> io::Result<End> {
     let expression =
         duct::cmd(program, arguments).full_env(with_search_path(environment)).stdout_to_stderr().unchecked();
@@ -310,7 +310,7 @@ fn copy(reader: &mut impl Read, see: &mut impl FnMut(&[u8]) -> Result<()>) -> Re
     }
 }
 
-/// SIGTERM for the members of a group that are left, SIGKILL after the grace time.
+/// Sends SIGTERM to the members of a group, and SIGKILL after the grace time.
 fn end_group(group: Pid) {
     let _ = kill_process_group(group, Signal::TERM);
     for _ in 0..GRACE.as_millis() / 50 {
@@ -322,7 +322,7 @@ fn end_group(group: Pid) {
     let _ = kill_process_group(group, Signal::KILL);
 }
 
-/// A signal that asks us to end, remembered until there is a good moment for it.
+/// A termination signal, recorded until the code can handle it.
 #[derive(Debug)]
 pub struct Interrupt {
     received: Arc<AtomicUsize>,
@@ -330,7 +330,7 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// From now on no signal ends us, however many come: for what runs children, which are ended first.
+    /// From now on no signal ends us, however many arrive. For code that runs children, which must be ended first.
     pub fn hold() -> Result<Self> {
         let (received, ours) = (Arc::new(AtomicUsize::new(0)), OursToHandle::take()?);
         for signal in ENDING {
@@ -340,11 +340,11 @@ impl Interrupt {
         Ok(Self { received, _ours: ours })
     }
 
-    /// The same, but the second signal ends us at once.
+    /// Like [`Interrupt::hold`], but a second signal ends us at once.
     pub fn watch() -> Result<Self> {
         for signal in ENDING {
             let again = Arc::new(AtomicBool::new(false));
-            // In this order: the first signal sets what makes the second one end us.
+            // The order matters: the handler of the first signal enables the one that ends us on the second signal.
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))
                 .and_then(|_| flag::register(signal, again))
                 .context("cannot watch for signals")?;
@@ -352,13 +352,13 @@ impl Interrupt {
         Self::hold()
     }
 
-    /// Whether one has come.
+    /// Whether a signal has arrived.
     pub fn came(&self) -> bool {
         self.received.load(Ordering::Relaxed) != 0
     }
 
     /// # Errors
-    /// Once a signal has come: with what became of what was begun.
+    /// A signal has arrived. The error states the `outcome` of the interrupted work.
     pub fn check(&self, outcome: &str) -> Result<()> {
         match self.received.load(Ordering::Relaxed) {
             0 => Ok(()),
@@ -369,7 +369,8 @@ impl Interrupt {
         }
     }
 
-    /// What failed once a signal had come was made to fail by it: with what became of what was begun.
+    /// Replaces an error that occurred after a signal arrived, because the signal caused it. The new error states the
+    /// `outcome` of the interrupted work.
     pub fn instead<T>(&self, result: Result<T>, outcome: &str) -> Result<T> {
         result.or_else(|error| self.check(outcome).and(Err(error)))
     }

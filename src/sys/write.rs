@@ -1,6 +1,6 @@
-//! Writing a file of our own beside its target and renaming it into place, so that no reader sees a part
-//! of it and a crash leaves the old one or the new one. Files of the checkout, which others write too, are for
-//! `swap`.
+//! Writes our own files atomically: to a temporary file beside the target, which is then renamed. No reader sees a
+//! partial file, and a crash leaves either the old file or the new one. `swap` writes the files of the checkout,
+//! which other programs also write.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -14,11 +14,11 @@ use tempfile::NamedTempFile;
 
 use crate::error::Shown;
 
-/// What our temporary files beside a target begin with. Go ignores files that begin with a dot.
+/// The prefix of our temporary files. Go ignores files that begin with a dot.
 pub const TEMPORARY: &str = ".rr-patch-";
 
-/// Replaces `path` with `bytes` and `mode` (the permission bits): a file beside it, fsync, rename,
-/// fsync of the folder.
+/// Replaces `path` with `bytes` and `mode` (the permission bits): writes a temporary file, syncs and renames it, and
+/// syncs the folder.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let write = || -> io::Result<NamedTempFile> {
         let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder_of(path))?;
@@ -27,24 +27,24 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         file.as_file().sync_all()?;
         Ok(file)
     };
-    // Renaming onto a folder fails by itself, and onto a link replaces the link.
+    // Renaming to a folder fails, and renaming to a link replaces the link: both are correct.
     let put = write().and_then(|file| file.persist(path).map_err(|error| error.error));
     put.with_context(|| format!("cannot write `{}`", path.shown()))?;
     sync(folder_of(path))
 }
 
-/// Renames where nothing is yet: a plain rename replaces a file, and an empty folder too.
+/// Renames only if `to` does not exist. A plain rename would replace a file or an empty folder.
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     use rustix::io::Errno;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some file systems cannot do both at once.
+        // Some file systems do not support an atomic rename without replacement.
         Err(Errno::INVAL | Errno::NOSYS) if to.symlink_metadata().is_err() => fs::rename(from, to),
         other => Ok(other?),
     }
 }
 
-/// Removes `path`. A file that is not there is no error.
+/// Removes `path`. It is not an error if the file does not exist.
 pub fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -54,43 +54,43 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Makes durable what a file holds, or what was renamed and removed in a folder.
+/// Syncs the content of a file, or the entries of a folder.
 pub fn sync(path: &Path) -> Result<()> {
     let synced = File::open(path).and_then(|file| file.sync_all());
     synced.with_context(|| format!("cannot sync `{}`", path.shown()))
 }
 
-/// Removes what a crash left of our own temporary files in `folder`. Only call it with the lock
-/// held under which all our writes are made.
+/// Removes our temporary files that a crash left in `folder`. Call it only while holding the lock that guards all our
+/// writes.
 pub fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         if is_temporary(&entry.file_name()) {
-            // What cannot be removed is not in the way either: names are never used twice.
+            // A leftover file does no harm: names are never reused.
             let _ = fs::remove_file(entry.path());
         }
     }
 }
 
-/// What the name of a file or folder begins with that a command makes among those of others, and keeps locked with
-/// flock(2) until it is whole: `.rr-patch-KIND-PID-`.
+/// The prefix of an unfinished file or folder that a command creates in a user's folder: `.rr-patch-KIND-PID-`. The
+/// command holds an flock(2) on it until it is complete.
 pub fn unfinished(kind: &str) -> String {
     format!("{TEMPORARY}{kind}-{}-", std::process::id())
 }
 
-/// Removes what killed commands left of that kind. What is locked is in use.
+/// Removes unfinished files of this kind that killed commands left. Locked ones are in use and stay.
 pub fn sweep_unfinished(folder: &Path, kind: &str) {
     let prefix = format!("{TEMPORARY}{kind}-");
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(left) = name.to_str().and_then(|name| name.strip_prefix(&prefix)) else { continue };
-        // A new one may not be locked yet. 0.1 put no process into the name.
+        // A new file may not be locked yet. Version 0.1 had no process id in the name.
         let process = left.split_once('-').and_then(|(process, _)| process.parse::<u32>().ok());
         let gone = process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists());
         let old = |seen: fs::Metadata| seen.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > UNLOCKED));
         let free = |file: File| file.try_lock().is_ok();
         if (gone || entry.metadata().is_ok_and(old)) && File::open(entry.path()).is_ok_and(free) {
-            // What cannot be removed is not in the way either.
+            // A leftover file does no harm.
             let _ = match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 true => fs::remove_dir_all(entry.path()),
                 false => fs::remove_file(entry.path()),
@@ -99,10 +99,10 @@ pub fn sweep_unfinished(folder: &Path, kind: &str) {
     }
 }
 
-/// How long a new file may be without its lock.
+/// How long a new file may exist before it is locked.
 const UNLOCKED: Duration = Duration::from_secs(60);
 
-/// Whether a name is that of one of our temporary files.
+/// Whether this is the name of one of our temporary files.
 pub fn is_temporary(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
 }

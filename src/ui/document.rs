@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use anyhow::Result;
+use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde::Serialize;
 use serde_json::json;
@@ -97,9 +98,16 @@ fn json<T: Document>(document: &T) -> serde_json::Result<String> {
     Ok(format!("{all:#}\n").chars().map(escape).collect())
 }
 
+/// Closes an object that lists its properties: it has no others.
+fn close(schema: &mut Schema) {
+    if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() {
+        schema.insert("additionalProperties".into(), false.into());
+    }
+}
+
 /// The JSON Schema of a document.
 pub fn schema<T: Document>() -> Schema {
-    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(RecursiveTransform(close));
     let mut schema = SchemaGenerator::new(settings).into_root_schema_for::<T>();
     schema.insert("title".into(), json!(T::SCHEMA));
     if let Some(properties) = schema.ensure_object().entry("properties").or_insert(json!({})).as_object_mut() {
@@ -108,7 +116,25 @@ pub fn schema<T: Document>() -> Schema {
     if let Some(required) = schema.ensure_object().entry("required").or_insert(json!([])).as_array_mut() {
         required.insert(0, json!("schema"));
     }
+    close_the_whole(&mut schema);
     schema
+}
+
+/// A document of several forms is closed as a whole: its forms do not list `schema`.
+fn close_the_whole(schema: &mut Schema) {
+    let forms = schema.get("anyOf").and_then(serde_json::Value::as_array).into_iter().flatten();
+    let forms: Vec<String> =
+        forms.filter_map(|form| Some(form["$ref"].as_str()?.trim_start_matches('#').into())).collect();
+    if forms.is_empty() {
+        return;
+    }
+    schema.remove("additionalProperties");
+    schema.insert("unevaluatedProperties".into(), false.into());
+    for form in forms {
+        if let Some(form) = schema.pointer_mut(&form).and_then(serde_json::Value::as_object_mut) {
+            form.remove("additionalProperties");
+        }
+    }
 }
 
 /// Why a command could not do what was asked of it. As text it is printed by [`crate::error::render`], on standard error.

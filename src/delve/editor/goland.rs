@@ -1,4 +1,4 @@
-//! GoLand's shared run configurations: one XML file each, in `.run`, all of it ours.
+//! GoLand's shared run configurations: one XML file each in `.run`, written completely by rr-patch.
 
 use std::path::{Path, PathBuf};
 
@@ -6,25 +6,25 @@ use anyhow::Result;
 
 use super::{Way, refusal};
 
-/// GoLand takes any name that ends so.
+/// GoLand accepts any file name with this ending.
 pub fn path(folder: &Path, controller: &str) -> PathBuf {
     folder.join(".run").join(format!("rr-patch {controller}.run.xml"))
 }
 
-/// The file of a configuration that connects to a Delve. It leaves Delve running when it goes.
+/// The file of a configuration that connects to a Delve. It does not stop Delve when it disconnects.
 pub fn file(path: &Path, before: Option<&[u8]>, name: &str, way: &Way) -> Result<Vec<u8>> {
     let Way::Attach { host, port } = way else {
         return Err(refusal(path, "", "a Delve to connect to", "a trace: GoLand opens one by Run | Debug Saved Trace"));
     };
     let name = escaped(name);
-    // One that someone else made of this name, and not for this type.
+    // A file with this name but another type was made by the user.
     let ours = |text: &str| text.contains("type=\"GoRemoteDebugConfigurationType\"") && text.contains(&name);
     if let Some(text) = before.map(String::from_utf8_lossy)
         && !ours(&text)
     {
         return Err(refusal(path, "", &format!("a Go Remote configuration named `{name}`"), "another file"));
     }
-    // Loopback is what GoLand takes without the attribute.
+    // GoLand uses loopback if the attribute is missing.
     let host = match host.as_str() {
         "127.0.0.1" | "localhost" => String::new(),
         other => format!(" host=\"{}\"", escaped(other)),

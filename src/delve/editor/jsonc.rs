@@ -1,4 +1,4 @@
-//! JSON with comments and trailing commas, edited in place. The only module that knows jsonc-parser.
+//! Edits JSON with comments and trailing commas in place. The only module that uses jsonc-parser.
 
 use std::path::Path;
 
@@ -9,29 +9,29 @@ use serde_json::Value;
 
 use super::refusal;
 
-/// Where a file keeps its list of configurations.
+/// Where a file has its list of configurations.
 #[derive(Clone, Copy)]
 pub enum Place {
-    /// It is the list.
+    /// The file is the list.
     Whole,
-    /// It is an object, and the list is in this member.
+    /// The file is an object, with the list in this member.
     Under(&'static str),
 }
 
-/// A configuration: its members in their order, and which of them is its name.
+/// A configuration: its members in order, and which of them is its name.
 pub struct Entry {
     pub label: &'static str,
     pub entries: Vec<(&'static str, Value)>,
 }
 
-/// Members that are the user's own once they are there.
+/// Members that are not changed once they exist, because the user may have set them.
 const THEIRS: [&str; 1] = ["stopOnEntry"];
-/// What this variable is set to in an older configuration may no longer be right.
+/// The variable whose value in an older configuration may be wrong.
 const FLAGS: &str = "DELVE_RR_REPLAY_FLAGS";
 
 const BOM: &str = "\u{feff}";
 
-/// What editors read: comments and trailing commas, and no other liberty.
+/// The syntax that editors accept: JSON with comments and trailing commas.
 fn options() -> ParseOptions {
     ParseOptions {
         allow_comments: true,
@@ -47,8 +47,7 @@ fn options() -> ParseOptions {
     }
 }
 
-/// The file with the entry in its list: in the place of the one of that name, or as the last. All
-/// other bytes stay.
+/// Adds the entry to the list in the file, or replaces the entry with the same name. All other bytes are unchanged.
 pub fn merge(path: &Path, before: Option<&[u8]>, place: Place, entry: &Entry) -> Result<Vec<u8>> {
     let fresh = match place {
         Place::Whole => "[]\n",
@@ -59,7 +58,7 @@ pub fn merge(path: &Path, before: Option<&[u8]>, place: Place, entry: &Entry) ->
         Some(bytes) => std::str::from_utf8(bytes).map_err(|error| {
             let mut lines = bytes[..error.valid_up_to()].split(|&byte| byte == b'\n');
             let (line, column) = (lines.clone().count(), lines.next_back().map_or(0, <[u8]>::len) + 1);
-            refusal(path, &format!(":{line}:{column}"), "UTF-8", "bytes that are none")
+            refusal(path, &format!(":{line}:{column}"), "UTF-8", "bytes that are not UTF-8")
         })?,
     };
     let (bom, text) = text.strip_prefix(BOM).map_or(("", text), |text| (BOM, text));
@@ -69,7 +68,7 @@ pub fn merge(path: &Path, before: Option<&[u8]>, place: Place, entry: &Entry) ->
         refusal(path, &place, "JSON, with comments and trailing commas if you like", &error.kind().to_string())
     })?;
     if root.to_string() != text {
-        return Err(refusal(path, "", "a file that can be read and written without a change", "one that cannot"));
+        return Err(refusal(path, "", "a file that can be parsed and written back unchanged", "one that cannot"));
     }
     let list = list(path, &root, place)?;
     let name = entry.entries.iter().find(|(key, _)| *key == entry.label).map(|(_, name)| name.clone());
@@ -89,7 +88,7 @@ fn list(path: &Path, root: &CstRootNode, place: Place) -> Result<CstArray> {
     let wrong = |expected: &str| refusal(path, "", expected, "something else");
     match place {
         Place::Whole => {
-            // A file of nothing but comments has no value yet.
+            // A file that contains only comments has no value yet.
             if root.value().is_none() {
                 return Ok(root.array_value_or_set());
             }
@@ -109,7 +108,7 @@ fn value(object: &CstObject, key: &str) -> Option<Value> {
     object.get(key)?.value()?.to_serde_value()
 }
 
-/// Sets what differs. A member that is not ours stays, and so does what the user chose.
+/// Sets the members that differ. Members that are not ours and those that the user chose are not changed.
 fn update(object: &CstObject, entries: &[(&'static str, Value)]) {
     for (key, wanted) in entries {
         let found = value(object, key);
@@ -128,7 +127,7 @@ fn update(object: &CstObject, entries: &[(&'static str, Value)]) {
             _ => set(object, key, wanted),
         }
     }
-    // Software counters that this trace was not recorded with.
+    // Remove the option for software counters if this trace was recorded without them.
     let flagged = entries.iter().any(|(key, _)| *key == "env");
     if !flagged
         && let Some(env) = object.object_value("env")
@@ -149,8 +148,7 @@ fn set(object: &CstObject, key: &str, wanted: &Value) {
     }
 }
 
-/// One pair of folders: in the place of the one for the same folder of the program, or first, since
-/// the first that fits wins.
+/// Replaces the pair of folders with the same `to`, or inserts a pair at the front, because the first match is used.
 fn substitute(list: &CstArray, wanted: &Value) {
     let mut pairs = list.elements().into_iter().filter_map(|element| element.as_object());
     match pairs.find(|pair| value(pair, "to").as_ref() == wanted.get("to")) {
@@ -197,8 +195,7 @@ mod tests {
         Ok(String::from_utf8(bytes).unwrap())
     }
 
-    /// The text without what was put in, if that is all that changed: the one is found in the other
-    /// in order.
+    /// Checks that text was only inserted: `all` must contain `part` in order.
     fn holds_in_order(all: &str, part: &str) -> bool {
         let mut rest = all.chars();
         part.chars().all(|wanted| rest.any(|c| c == wanted))

@@ -1,15 +1,15 @@
-//! Configurations that let an editor debug a trace, merged into what its user already has.
+//! Writes configurations with which an editor debugs a trace, merged into the user's existing files.
 //!
 //! | editor | file | what it does |
 //! | --- | --- | --- |
 //! | VS Code | `.vscode/launch.json` | starts `dlv dap` itself (mode `replay`), or attaches |
 //! | nvim-dap | the same file, which it reads | the same |
 //! | Zed | `.zed/debug.json` | the same |
-//! | GoLand | `.run/<name>.run.xml` | attaches to a Delve that listens |
+//! | GoLand | `.run/<name>.run.xml` | attaches to a listening Delve |
 //!
-//! A path in the trace's program and one in the editor's folder differ where sources moved: a debug
-//! adapter's `substitutePath` maps `from` the editor's folder `to` the program's path, which is the
-//! opposite of the command line's (Delve's `Documentation/api/dap` and `Documentation/cli/substitutepath.md`).
+//! If the sources were moved, the paths in the program differ from those in the editor's folder. A debug adapter's
+//! `substitutePath` maps `from` the editor's folder `to` the program's path, which is the opposite direction of the
+//! command line's (Delve's `Documentation/api/dap` and `Documentation/cli/substitutepath.md`).
 
 mod goland;
 mod jsonc;
@@ -33,23 +33,23 @@ pub enum Editor {
     Zed,
 }
 
-/// How an editor comes to the trace.
+/// How an editor opens the trace.
 #[derive(Clone, Debug)]
 pub enum Way {
-    /// It starts Delve itself, with these flags for `rr replay`.
+    /// The editor starts Delve itself, with these flags for `rr replay`.
     Replay { trace: PathBuf, rr_flags: Vec<String> },
-    /// It connects to a Delve that listens there.
+    /// The editor connects to a listening Delve.
     Attach { host: String, port: u16 },
 }
 
-/// A folder of the editor, and where the program has its sources.
+/// A folder of the editor, and the corresponding folder in the program's debug information.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
     pub here: PathBuf,
     pub program: PathBuf,
 }
 
-/// What an editor is to be told.
+/// The data for an editor's configuration.
 #[derive(Clone, Debug)]
 pub struct Session<'a> {
     pub controller: &'a str,
@@ -57,12 +57,12 @@ pub struct Session<'a> {
     pub moved: Option<Moved>,
 }
 
-/// A configuration and the file that is to hold it.
+/// A configuration and its file.
 #[derive(Clone, Debug)]
 pub struct Configuration {
-    /// The file, behind links if there are any.
+    /// The file, with links resolved.
     pub path: PathBuf,
-    /// Under which name the editor lists it.
+    /// The name in the editor's list.
     pub name: String,
     before: Option<Vec<u8>>,
     pub after: Vec<u8>,
@@ -72,13 +72,13 @@ pub struct Configuration {
 pub enum Change {
     Created,
     Merged,
-    /// The file already said it all.
+    /// The file was already up to date.
     None,
 }
 
 impl Session<'_> {
-    /// The name under which the editor lists it: one for each controller and way, so that a newer
-    /// trace takes the place of an older one.
+    /// The name in the editor's list. It depends on the controller and the launch mode, so a newer trace replaces an
+    /// older one.
     fn name(&self) -> String {
         match self.way {
             Way::Replay { .. } => format!("Replay {} (rr-patch)", self.controller),
@@ -86,7 +86,7 @@ impl Session<'_> {
         }
     }
 
-    /// What Delve's debug adapter is told, in the order in which it is written.
+    /// The settings for Delve's debug adapter, in the order in which they are written.
     fn adapter(&self) -> Vec<(&'static str, Value)> {
         let mut entries = match &self.way {
             Way::Replay { trace, rr_flags } => {
@@ -99,7 +99,7 @@ impl Session<'_> {
             }
             Way::Attach { .. } => vec![("request", json!("attach")), ("mode", json!("remote"))],
         };
-        // Without it a client lets the recording run to its end at once.
+        // Without this, a client immediately runs the recording to its end.
         entries.push(("stopOnEntry", json!(true)));
         if let Some(Moved { here, program }) = &self.moved {
             entries.push(("substitutePath", json!([{ "from": here, "to": program }])));
@@ -110,7 +110,7 @@ impl Session<'_> {
     fn vscode(&self) -> Entry {
         let mut entries = vec![("name", json!(self.name())), ("type", json!("go"))];
         if let Way::Attach { host, port } = &self.way {
-            // The other adapter does not register breakpoints in a replay (golang/vscode-go#1243).
+            // The other adapter does not set breakpoints in a replay (golang/vscode-go#1243).
             entries.extend([("debugAdapter", json!("dlv-dap")), ("host", json!(host)), ("port", json!(port))]);
         }
         entries.extend(self.adapter());
@@ -120,7 +120,7 @@ impl Session<'_> {
     fn zed(&self) -> Entry {
         let mut entries = vec![("label", json!(self.name())), ("adapter", json!("Delve"))];
         if let Way::Attach { host, port } = &self.way {
-            // With it Zed starts no Delve of its own.
+            // With this, Zed does not start its own Delve.
             entries.push(("tcp_connection", json!({ "host": host, "port": port })));
         }
         entries.extend(self.adapter());
@@ -128,10 +128,10 @@ impl Session<'_> {
     }
 }
 
-/// The configuration for a folder that is open in an editor, merged with what its file holds.
+/// The configuration for a folder that is open in an editor, merged with the existing file.
 ///
 /// # Errors
-/// A file that does not parse, by line and column, or that has another form than its editor gives it.
+/// A file that does not parse, with line and column, or that does not have the structure that its editor uses.
 pub fn configure(editor: Editor, folder: &Path, session: &Session<'_>) -> Result<Configuration> {
     let name = session.name();
     let path = match editor {
@@ -139,7 +139,7 @@ pub fn configure(editor: Editor, folder: &Path, session: &Session<'_>) -> Result
         Editor::Zed => folder.join(".zed/debug.json"),
         Editor::GoLand => goland::path(folder, session.controller),
     };
-    // What is renamed onto a link takes the link's place.
+    // Renaming onto a link would replace the link.
     let path = path.canonicalize().unwrap_or(path);
     let before = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -156,7 +156,7 @@ pub fn configure(editor: Editor, folder: &Path, session: &Session<'_>) -> Result
 }
 
 impl Configuration {
-    /// Writes the file, unless it says it all already.
+    /// Writes the file, unless it is already up to date.
     pub fn write(&self) -> Result<Change> {
         if self.before.as_ref() == Some(&self.after) {
             return Ok(Change::None);
@@ -170,11 +170,11 @@ impl Configuration {
     }
 }
 
-/// Where the sources of a program lie below a folder, if they are there and were elsewhere when it
-/// was built: `main` is the folder of its main package as the debug information names it.
+/// Finds the sources of a program below a folder, if they are there and were elsewhere during the build. `main` is
+/// the folder of its main package in the debug information.
 pub fn moved(main: &Path, folder: &Path) -> Option<Moved> {
     let parts: Vec<_> = main.components().collect();
-    // The longest tail that this folder has too; one part alone is no sign.
+    // The longest common suffix of the path is used; a single element is not enough.
     (1..parts.len().saturating_sub(1))
         .find_map(|cut| {
             let tail: PathBuf = parts[cut..].iter().collect();
@@ -185,12 +185,12 @@ pub fn moved(main: &Path, folder: &Path) -> Option<Moved> {
         .filter(|moved| moved.here != moved.program)
 }
 
-/// A refusal: the file is not what its editor makes of it.
+/// A refusal: the file does not have the structure that its editor uses.
 fn refusal(path: &Path, place: &str, expected: &str, found: &str) -> anyhow::Error {
     Error::refused(format!("`{}{place}` cannot be merged with", path.shown()))
         .detail(format!("expected: {expected}"))
         .detail(format!("found: {found}"))
-        .hint("mend the file in the editor, or let `--print` show what to put into it")
+        .hint("correct the file in the editor; `--print` shows what to add")
         .into()
 }
 

@@ -1,4 +1,4 @@
-//! Commits below HEAD, nearest first, as far as they differ in the installer's own files.
+//! The ancestors of HEAD, nearest first, without those that have the same installer files as a nearer one.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -8,10 +8,10 @@ use git2::Oid;
 use super::odb::Objects;
 use super::{Checkout, Content, MARK, absent, open};
 
-/// The most commits that are looked at: a fifth of a second.
+/// The most commits that are searched; this takes about a fifth of a second.
 const COMMITS: usize = 5_000;
 
-/// HEAD, its parents, their parents and so on. A commit whose `pkg/clusterapi` was seen before is passed over.
+/// Iterates over HEAD, its parents, their parents and so on. Skips a commit if its `pkg/clusterapi` was already seen.
 pub struct Ancestors<'checkout> {
     checkout: &'checkout Checkout,
     objects: Objects,
@@ -23,7 +23,7 @@ pub struct Ancestors<'checkout> {
 }
 
 impl Checkout {
-    /// The commits from HEAD on; nothing where there is no git, or no commit yet.
+    /// The commits from HEAD on; `None` without a repository or before the first commit.
     pub fn ancestors(&self) -> Result<Option<Ancestors<'_>>> {
         let Some(head) = self.head().map(Oid::from_str).transpose()? else { return Ok(None) };
         let Some(repository) = open(&self.top)? else { return Ok(None) };
@@ -49,7 +49,7 @@ impl Checkout {
         };
         let tree = objects.tree(commit.tree_id());
         let entry = tree.and_then(|tree| objects.entry(&tree, &self.below_top().join(path))).ok().flatten();
-        // Not even a partial clone's promise is good enough: the bytes must be here.
+        // The blob must be in this repository. In a partial clone it may be missing.
         let stored = entry.filter(|entry| objects.blob(entry.id).is_ok());
         Ok(match stored {
             Some(entry) => entry.id == content.oid()?,
@@ -57,27 +57,27 @@ impl Checkout {
         })
     }
 
-    /// Whether the clone lacks the older commits.
+    /// Whether the clone is shallow, so that older commits are missing.
     pub fn is_shallow(&self) -> bool {
         self.git.is_some() && open(&self.top).is_ok_and(|repository| repository.is_some_and(|one| one.is_shallow()))
     }
 }
 
 impl Ancestors<'_> {
-    /// How many commits were looked at.
+    /// The number of commits that were searched.
     pub fn looked_at(&self) -> usize {
         self.looked_at
     }
 
-    /// Whether there were more than are looked at.
+    /// Whether the search stopped at the limit.
     pub fn were_more(&self) -> bool {
         self.more
     }
 
-    /// What the commit has at `path`; nothing where there is no regular file.
+    /// Reads the file at `path` in the commit; `None` if it is not a regular file.
     ///
     /// # Errors
-    /// A file that a partial clone left out.
+    /// A file that a partial clone does not have.
     pub fn read(&self, commit: &str, path: &str) -> Result<Option<Content>> {
         let tree = self.objects.tree(self.objects.commit(Oid::from_str(commit)?)?.tree_id())?;
         let found = self.objects.entry(&tree, &self.checkout.below_top().join(path));
@@ -89,7 +89,7 @@ impl Ancestors<'_> {
         Ok(Some(Content { bytes, mode: u32::try_from(entry.mode)? & 0o7777 }))
     }
 
-    /// The object that holds the installer's own files, if this repository has the commit and its trees.
+    /// The object id of the installer's files, if this repository has the commit and its trees.
     fn folder(&self, commit: &git2::Commit) -> Option<Oid> {
         let tree = self.objects.tree(commit.tree_id()).ok()?;
         Some(self.objects.entry(&tree, &self.checkout.below_top().join(MARK)).ok()??.id)
@@ -105,7 +105,7 @@ impl Iterator for Ancestors<'_> {
                 self.more = true;
                 return None;
             }
-            // Below a shallow clone's oldest commits there is nothing.
+            // A shallow clone does not have the parents of its oldest commits.
             let Ok(commit) = self.objects.commit(id) else { continue };
             self.looked_at += 1;
             self.queue.extend(commit.parent_ids().filter(|parent| self.known.insert(*parent)));

@@ -1,9 +1,9 @@
-//! Commits of the changes that apply makes, and their way back.
+//! Commits the changes of an apply, and undoes such commits.
 //!
-//! The commit comes to be where the reference that HEAD names moves from its parent to it. A branch that is made
-//! for it is made, and checked out, at the parent before that, and is at the parent again before it goes.
-//! So a branch at the commit is one that the user has, one at the parent is one that a killed run
-//! left, and what remains to be done is read off HEAD, the branch and the index.
+//! The reference that HEAD names is moved from the parent to the new commit in one step. A branch for the commit is
+//! created and checked out at the parent before that step; on undo it is moved back to the parent before it is
+//! removed. So a branch at the commit was completed, and a branch at the parent is left over from a killed run. The
+//! remaining work can always be derived from HEAD, the branch and the index.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use git2::build::TreeUpdateBuilder;
 use git2::{ErrorCode, FileMode, Oid, Repository};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::index::{self, LockedIndex};
@@ -20,44 +21,44 @@ use crate::error::{Error, Shown};
 use crate::sys::ffi;
 use crate::sys::write;
 
-/// A commit of the changes, on top of what was checked out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A commit of the changes on top of the commit that was checked out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Commit {
     pub id: String,
     pub parent: String,
-    /// The branch that was made for it.
+    /// The branch that was created for it.
     pub branch: Option<String>,
-    /// The reference that HEAD named before; nothing where it was detached.
+    /// The reference that HEAD named before; `None` if it was detached.
     pub from: Option<String>,
 }
 
-/// What became of a commit that is to be taken back.
+/// The result of undoing a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Undone {
-    /// HEAD is where it was before, and a branch that was made is gone.
+    /// HEAD is where it was before, and a created branch is removed.
     Gone,
-    /// It is part of what is checked out, with other commits on top.
+    /// The commit is an ancestor of HEAD: there are other commits on top of it.
     Below,
-    /// Something else is checked out.
+    /// Another commit is checked out.
     Elsewhere,
 }
 
-/// What was taken back of a commit.
+/// What was undone of a commit.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TakenBack {
     pub commit: Undone,
-    /// Files, from the top of the work tree, for which the user has staged something else: it stays staged.
+    /// Files, from the top of the work tree, that the user has staged since. They stay staged.
     pub staged: Vec<PathBuf>,
 }
 
-/// A file as it was and as it is to be.
+/// The path of a file, with its content before and after.
 pub type Change<'a> = (&'a str, Option<&'a Content>, Option<&'a Content>);
 
-/// What is checked out.
+/// The state of HEAD.
 struct Head {
-    /// The reference that HEAD names; nothing where it is detached.
+    /// The reference that HEAD names; `None` if it is detached.
     name: Option<String>,
-    /// Nothing where that reference is not there.
+    /// `None` if that reference does not exist.
     id: Option<Oid>,
 }
 
@@ -78,47 +79,48 @@ impl Commit {
         Ok(Oid::from_str(&self.parent)?)
     }
 
-    /// The reference of the branch that was made for it.
+    /// The reference of the branch that was created for the commit.
     fn made(&self) -> Option<String> {
         self.branch.as_deref().map(branch_reference)
     }
 
-    /// Where HEAD belongs when the commit is gone: the reference that it named before, if that is still where it was.
+    /// The reference that HEAD returns to when the commit is undone: the one that it named before, if it is still at
+    /// the parent.
     fn home(&self, repository: &Repository) -> Result<Option<String>> {
         let parent = self.parent()?;
         let still = |name: &&String| repository.refname_to_id(name).is_ok_and(|id| id == parent);
         Ok(self.from.as_ref().filter(still).cloned())
     }
 
-    /// Whether a run that was killed left HEAD on the branch that it made, without the commit.
+    /// Whether a killed run left HEAD on the branch that it created, without the commit.
     fn is_half(&self, head: &Head) -> Result<bool> {
         let parent = self.parent()?;
         Ok(self.made().is_some() && head.name == self.made() && head.id.is_none_or(|id| id == parent))
     }
 }
 
-/// Commits, written so that nobody sees one before [`Checkout::put_commit`].
+/// Commits, which stay invisible until [`Checkout::put_commit`].
 impl Checkout {
     fn objects(&self) -> Result<Objects> {
         let repository = if self.git.is_some() { open(&self.top)? } else { None };
         repository.map(Objects::new).ok_or_else(|| {
-            Error::refused(format!("`{}` is in no git repository: there is nothing to commit to", self.root.shown()))
+            Error::refused(format!("`{}` is not in a git repository: there is nothing to commit to", self.root.shown()))
                 .hint("apply without `--commit`")
                 .into()
         })
     }
 
-    /// Where git has a file of the installer.
+    /// The path of an installer file in the git repository.
     fn in_git(&self, path: &str) -> PathBuf {
         self.below_top().join(path)
     }
 
-    /// Writes a commit of these changes and of nothing else that the user has done. `earlier` is the commit of the
-    /// journal, whose branch and staged files a run that was killed may have left.
+    /// Writes a commit with these changes only, without other changes of the user. `earlier` is the commit in the
+    /// journal: a killed run may have left its branch and its staged files.
     ///
     /// # Errors
-    /// Files that differ from the commit that is checked out, a branch that is there already, a git
-    /// that does not know its user, an index that libgit2 cannot read or another program has locked.
+    /// Files that differ from HEAD, a branch that already exists, no user name in git's configuration, an index that
+    /// libgit2 cannot read or that another program has locked.
     pub fn prepare_commit(
         &self,
         changes: &[Change],
@@ -127,7 +129,8 @@ impl Checkout {
         earlier: Option<&Commit>,
     ) -> Result<Commit> {
         ffi::sync_git_writes();
-        // libgit2 would read the objects that it puts into a tree or a commit; they are checked here.
+        // In strict mode libgit2 reads every object that is put into a tree or a commit. They are checked here
+        // instead.
         git2::opts::strict_object_creation(false);
         let objects = self.objects()?;
         let repository = objects.repository();
@@ -172,7 +175,7 @@ impl Checkout {
             match after {
                 None => builder.remove(&path),
                 Some(content) => {
-                    // On a disk without permission bits the committed mode is the true one.
+                    // On a file system without permission bits, the committed mode is the correct one.
                     let kept = before.is_some_and(|before| before.is_executable() == content.is_executable());
                     let executable = match committed {
                         Some(committed) if kept => committed.mode == i32::from(FileMode::BlobExecutable),
@@ -192,11 +195,11 @@ impl Checkout {
                 refuse_branch(repository, name)?;
             }
         }
-        // As git asks: the environment first, then its configuration.
+        // The same order as git: first the environment, then the configuration.
         let who = repository.author_from_env().and_then(|author| Ok((author, repository.committer_from_env()?)));
         let (author, committer) = who.map_err(|error| {
             Error::refused(format!("git does not know who commits: {}", error.message()))
-                .hint("`git config user.name NAME` and `git config user.email ADDRESS` tell it")
+                .hint("`git config user.name NAME` and `git config user.email ADDRESS` set it")
         })?;
         let tree = builder.create_updated(repository, &tree).map_err(|error| unwritten(repository, &error))?;
         written.insert(tree);
@@ -220,25 +223,25 @@ impl Checkout {
         Ok(Commit { id: id.to_string(), parent: parent.id().to_string(), branch: branch.map(str::to_owned), from })
     }
 
-    /// Checks out a commit that was prepared, whose files are in place. Does what remains to be done, where that
-    /// was begun before.
+    /// Checks out a prepared commit, after its files were written. If an earlier run was interrupted, only the
+    /// remaining steps are done.
     ///
     /// # Errors
-    /// A lock of another program, a full disk: HEAD, its reference and the index are then as before.
+    /// A lock of another program, a full disk. HEAD, its reference and the index are then unchanged.
     pub fn put_commit(&self, commit: &Commit, changes: &[Change]) -> Result<()> {
         let failed = |error| {
             after_writing("the files are patched, but could not be committed", error)
-                .hint("`rr-patch apply --commit` tries again; `rr-patch revert` takes the patch back")
+                .hint("`rr-patch apply --commit` tries again; `rr-patch revert` reverts it")
         };
         let put = self.move_to(commit, changes).map_err(failed)?;
         let unstaged = |error| {
             after_writing("the files are committed, but not staged", error)
-                .hint("`rr-patch apply --commit` stages them; `rr-patch revert` takes the patch back")
+                .hint("`rr-patch apply --commit` stages them; `rr-patch revert` reverts it")
         };
         Ok(put.put().and_then(|()| put.release()).map_err(unstaged)?)
     }
 
-    /// Moves HEAD's reference to a commit, and returns the index that belongs to it.
+    /// Moves HEAD's reference to a commit, and returns the updated index, still locked.
     fn move_to(&self, commit: &Commit, changes: &[Change]) -> Result<LockedIndex> {
         ffi::sync_git_writes();
         let objects = self.objects()?;
@@ -247,7 +250,7 @@ impl Checkout {
         let tree = objects.tree(objects.commit(commit.id()?)?.tree_id())?;
         for (path, before, after) in changes {
             let path = self.in_git(path);
-            // What the user has staged meanwhile stays.
+            // A file that the user has staged in the meantime stays staged.
             if [oid(*before)?, oid(*after)?].contains(&index.staged(&path)) {
                 index.stage(&path, objects.entry(&tree, &path)?, &self.top.join(&path))?;
             }
@@ -258,10 +261,13 @@ impl Checkout {
             return Ok(index);
         }
         if !commit.is_half(&head)? && (head.id != Some(commit.parent()?) || head.name != commit.from) {
-            return Err(Error::refused(format!("something else was checked out in `{}` meanwhile", self.top.shown()))
-                .detail(format!("expected: commit {}", commit.parent))
-                .detail(format!("found: {}", head.id.map_or_else(|| "no commit".into(), |id| format!("commit {id}"))))
-                .into());
+            return Err(Error::refused(format!(
+                "another commit was checked out in `{}` in the meantime",
+                self.top.shown()
+            ))
+            .detail(format!("expected: commit {}", commit.parent))
+            .detail(format!("found: {}", head.id.map_or_else(|| "no commit".into(), |id| format!("commit {id}"))))
+            .into());
         }
         if let Err(error) = advance(repository, commit) {
             leave_branch(repository, commit)?;
@@ -270,7 +276,7 @@ impl Checkout {
         Ok(index)
     }
 
-    /// Whether a commit is what is checked out.
+    /// Whether this commit is checked out.
     pub fn is_at(&self, commit: &Commit) -> bool {
         self.head() == Some(&commit.id)
     }
@@ -292,8 +298,8 @@ impl Checkout {
         self.is_at(commit) || below() == Some(true)
     }
 
-    /// Removes the locks that an rr-patch left in git's folder when it was killed as it put the commit in place, or took
-    /// it back. Only call it with the checkout's lock held.
+    /// Removes the git locks of an rr-patch that was killed while it checked out or undid the commit. Call it only
+    /// while holding the checkout's lock.
     pub fn remove_abandoned_locks(&self, commit: &Commit) -> Result<()> {
         let objects = self.objects()?;
         let repository = objects.repository();
@@ -301,24 +307,24 @@ impl Checkout {
         index::remove_abandoned(&lock, &references(repository, commit)).map(drop)
     }
 
-    /// The `index.lock` that an rr-patch made, if there is one.
+    /// The path of an `index.lock` that rr-patch made; `None` if there is none.
     fn own_index_lock(&self) -> Option<PathBuf> {
         let lock = index::lock_of(&index::path_of(self.objects().ok()?.repository()));
         Some(lock).filter(|lock| index::is_ours(lock))
     }
 
-    /// Whether an `index.lock` is there that an rr-patch made.
+    /// Whether there is an `index.lock` that rr-patch made.
     pub fn has_index_lock(&self) -> bool {
         self.own_index_lock().is_some()
     }
 
-    /// Removes the `index.lock` of an rr-patch that was killed before it had a journal, or after it had removed it.
-    /// Only call it with the checkout's lock held.
+    /// Removes the `index.lock` of an rr-patch that was killed before it wrote the journal or after it removed it.
+    /// Call it only while holding the checkout's lock.
     pub fn remove_abandoned_index_lock(&self) -> Result<()> {
         self.own_index_lock().map_or(Ok(()), |lock| index::remove_abandoned(&lock, &[]).map(drop))
     }
 
-    /// Finds out, before the files are restored, whether a commit can be taken back.
+    /// Checks whether a commit can be undone, before the files are restored.
     ///
     /// # Errors
     /// An index that cannot be read, a lock of another program, a broken object.
@@ -344,11 +350,11 @@ impl Checkout {
         Ok(())
     }
 
-    /// Takes a commit back, if it is the last one of what is checked out, and what apply staged for it. Does what
-    /// remains to be done, where that was begun before.
+    /// Undoes a commit if it is the last one on HEAD, and unstages what apply staged for it. If an earlier run was
+    /// interrupted, only the remaining steps are done.
     pub fn undo_commit(&self, commit: &Commit, changes: &[Change]) -> Result<TakenBack> {
         self.move_back(commit, changes).map_err(|error| {
-            after_writing("the files are as before, but the commit could not be taken back", error)
+            after_writing("the files are as before, but the commit could not be undone", error)
                 .hint("`rr-patch revert` tries again")
                 .into()
         })
@@ -378,7 +384,8 @@ impl Checkout {
         }
         index.prepare()?;
         if head.id == Some(id) {
-            // The branch first: as long as HEAD is at the commit, the next run knows that it is to go.
+            // The branch is reset first: as long as HEAD is at the commit, the next run can see that the undo is
+            // unfinished.
             let made = commit.made().filter(|made| repository.refname_to_id(made).is_ok_and(|at| at == id));
             let named = head.name.clone().filter(|name| Some(name) != made.as_ref());
             for name in made.iter().chain(&named) {
@@ -397,13 +404,13 @@ impl Checkout {
     }
 }
 
-/// What becomes of a commit that is taken back now.
+/// The result of undoing the commit now.
 fn undone(objects: &Objects, commit: &Commit, head: &Head) -> Result<Undone> {
     let (id, parent) = (commit.id()?, commit.parent()?);
     let on_branch = commit.made().is_some_and(|made| objects.repository().refname_to_id(&made) == Ok(id));
     match head.id {
         Some(head) if head == id => Ok(Undone::Gone),
-        // It was taken back, or never came to be. A branch that is at the commit is the user's choice.
+        // It was already undone, or never completed. If a branch is at the commit, the user has put it there.
         Some(head) if head == parent && !on_branch => Ok(Undone::Gone),
         None if commit.is_half(head)? => Ok(Undone::Gone),
         Some(head) => match objects.descends(head, id) {
@@ -415,7 +422,7 @@ fn undone(objects: &Objects, commit: &Commit, head: &Head) -> Result<Undone> {
     }
 }
 
-/// Moves the reference that HEAD names, or is to name, from the commit's parent to the commit.
+/// Moves the reference that HEAD names, or will name, from the parent to the commit.
 fn advance(repository: &Repository, commit: &Commit) -> Result<()> {
     let (id, parent) = (commit.id()?, commit.parent()?);
     let log = "rr-patch: apply --commit";
@@ -438,8 +445,7 @@ fn advance(repository: &Repository, commit: &Commit) -> Result<()> {
     move_reference(repository, &made, parent, id, log)
 }
 
-/// Puts HEAD back where it was before a branch was made for the commit, and removes that branch, if it is not at the
-/// commit.
+/// Moves HEAD back to where it was before the branch was created, and removes the branch unless it is at the commit.
 fn leave_branch(repository: &Repository, commit: &Commit) -> Result<()> {
     let parent = commit.parent()?;
     if commit.is_half(&Head::of(repository)?)? {
@@ -454,11 +460,11 @@ fn leave_branch(repository: &Repository, commit: &Commit) -> Result<()> {
         let deleted = repository.find_reference(&made).and_then(|mut branch| branch.delete());
         deleted.map_err(|error| unmoved(&file, &error))?;
     }
-    // One that an earlier run removed may come back after a power cut too.
+    // A branch that an earlier run removed can also come back after a power failure.
     sync_reference(repository, &made)
 }
 
-/// Moves a reference that is at `from`.
+/// Moves a reference from `from` to `to`. Fails if it is not at `from`.
 fn move_reference(repository: &Repository, name: &str, from: Oid, to: Oid, log: &str) -> Result<()> {
     let file = reference_file(repository, name);
     index::wait_for_reference(&file)?;
@@ -466,7 +472,7 @@ fn move_reference(repository: &Repository, name: &str, from: Oid, to: Oid, log: 
     sync_reference(repository, name)
 }
 
-/// Lets HEAD name a reference, or else a commit.
+/// Points HEAD to a reference, or to a commit (detached).
 fn set_head(repository: &Repository, name: Option<&str>, id: Oid) -> Result<()> {
     let file = reference_file(repository, "HEAD");
     index::wait_for_reference(&file)?;
@@ -474,7 +480,7 @@ fn set_head(repository: &Repository, name: Option<&str>, id: Oid) -> Result<()> 
     Ok(set.map_err(|error| unmoved(&file, &error))?)
 }
 
-/// libgit2 syncs a reference and its folder, but neither a folder that it makes for it nor a removal.
+/// Syncs a reference. libgit2 syncs the file and its folder, but neither a new folder nor a removal.
 fn sync_reference(repository: &Repository, name: &str) -> Result<()> {
     let file = reference_file(repository, name);
     let all = repository.commondir().join("refs");
@@ -482,7 +488,7 @@ fn sync_reference(repository: &Repository, name: &str) -> Result<()> {
     folders.filter(|folder| folder.is_dir()).try_for_each(write::sync)
 }
 
-/// The files that hold the references which a commit moves, if they are not packed.
+/// The files of the references that a commit moves, unless they are packed.
 fn references(repository: &Repository, commit: &Commit) -> Vec<PathBuf> {
     let names = commit.made().into_iter().chain(commit.from.clone());
     let mut files: Vec<PathBuf> = names.map(|name| reference_file(repository, &name)).collect();
@@ -495,7 +501,7 @@ fn references(repository: &Repository, commit: &Commit) -> Vec<PathBuf> {
     files
 }
 
-/// A linked worktree has a HEAD of its own, and shares the branches.
+/// A linked worktree has its own HEAD, but shares the branches.
 fn reference_file(repository: &Repository, name: &str) -> PathBuf {
     if name == "HEAD" { repository.path().join(name) } else { repository.commondir().join(name) }
 }
@@ -511,10 +517,10 @@ fn branch_reference(name: &str) -> String {
 fn refuse_branch(repository: &Repository, name: &str) -> Result<(), Error> {
     if !git2::Branch::name_is_valid(name).unwrap_or(false) {
         return Err(Error::refused(format!("`{name}` cannot be the name of a branch"))
-            .hint("`git check-ref-format --branch NAME` says which can"));
+            .hint("`git check-ref-format --branch NAME` checks a name"));
     }
     match repository.find_reference(&branch_reference(name)) {
-        Ok(_) => Err(Error::refused(format!("there is a branch `{name}` already"))
+        Ok(_) => Err(Error::refused(format!("the branch `{name}` exists already"))
             .hint("choose another name, or apply without `--branch` while it is checked out")),
         Err(_) => Ok(()),
     }
@@ -522,14 +528,14 @@ fn refuse_branch(repository: &Repository, name: &str) -> Result<(), Error> {
 
 fn nothing_checked_out(head: &Head, why: &str) -> Error {
     let name = head.name.as_deref().unwrap_or("HEAD");
-    Error::refused(format!("nothing is checked out to commit to: `{name}`: {why}"))
-        .hint("`git log` says whether there is a commit")
+    Error::refused(format!("there is no commit to build on: `{name}`: {why}"))
+        .hint("`git log` shows whether there is a commit")
 }
 
 fn unread(repository: &Repository, name: &str, error: &git2::Error) -> Error {
     let file = reference_file(repository, name);
     Error::refused(format!("`{}` cannot be read: {}", file.shown(), error.message()))
-        .hint("`git status` says whether git itself can read it")
+        .hint("`git status` shows whether git itself can read it")
 }
 
 fn unwritten(repository: &Repository, error: &git2::Error) -> Error {
@@ -545,7 +551,7 @@ fn unmoved(file: &Path, error: &git2::Error) -> Error {
     }
 }
 
-/// A failure after something was written: no refusal any more.
+/// A failure after something was written, so it is not a refusal any more.
 fn after_writing(message: &str, error: anyhow::Error) -> Error {
     let failed = Error::failed(format!("{message}: {error:#}"));
     let Some(known) = error.downcast_ref::<Error>() else { return failed };

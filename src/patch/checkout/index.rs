@@ -1,11 +1,11 @@
-//! git's index, read and written under git's own lock, and the locks of references.
+//! Reads and writes git's index under git's own lock, and handles the locks of references.
 //!
-//! libgit2 takes `index.lock` only to write, and then writes the whole index as it once read it: an entry that
-//! `git add` wrote between the two is lost. It does not sync the index either. So the lock is taken here,
-//! before the index is read, and libgit2 edits a copy.
+//! libgit2 takes `index.lock` only while writing, and then writes the index as it read it earlier. An entry that `git
+//! add` wrote in between is lost. libgit2 does not sync the index either. Therefore the lock is taken here, before
+//! the index is read, and libgit2 edits a copy.
 //!
-//! Our `index.lock` holds a line of text and is locked with flock(2) by the process that made it. One that
-//! is not locked is of a process that was killed, and the next run removes it.
+//! Our `index.lock` contains a line of text, and the process that made it holds an flock(2) on it. If it is not
+//! locked, its process was killed, and the next run removes the file.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
@@ -23,18 +23,18 @@ use crate::error::{Error, Shown};
 use crate::sys::write;
 use crate::words::quoted;
 
-/// What our lock holds. An index begins with `DIRC`.
+/// The content of our lock file. A real index begins with `DIRC`.
 const MARK: &str = "rr-patch is writing git's index; if it was killed, its next run removes this file\n";
 
-/// How long another program may hold a lock. An editor that asks git for the status holds the index's for some
+/// How long to wait for a lock of another program. An editor that runs `git status` holds the index lock for some
 /// milliseconds; git itself waits 100 ms for a reference.
 const PATIENCE_INDEX: Duration = Duration::from_secs(1);
 const PATIENCE_REFERENCE: Duration = Duration::from_millis(100);
 
-/// How long a lock must lie untouched until it counts as left by the rr-patch that was killed.
+/// How long a reference's lock must stay unchanged before it counts as left by a killed rr-patch.
 const ABANDONED: Duration = Duration::from_secs(1);
 
-/// The index, while `index.lock` is held.
+/// The index, locked with `index.lock`.
 pub struct LockedIndex {
     path: PathBuf,
     copy: PathBuf,
@@ -44,7 +44,7 @@ pub struct LockedIndex {
     references: Vec<PathBuf>,
 }
 
-/// `index.lock`, made by this process.
+/// An `index.lock` that this process made.
 struct Lock {
     path: PathBuf,
     marker: File,
@@ -57,8 +57,7 @@ impl Drop for Lock {
 }
 
 impl LockedIndex {
-    /// Locks the index, and reads it. `references` are those that a process before this one may have had locked
-    /// when it was killed.
+    /// Locks the index and reads it. `references` may still be locked by an earlier rr-patch that was killed.
     ///
     /// # Errors
     /// A lock of another program; an index that libgit2 cannot read.
@@ -73,7 +72,8 @@ impl LockedIndex {
             Ok(seen) => {
                 fs::copy(&path, &copy)
                     .and_then(|_| File::options().write(true).open(&copy))
-                    // By this time libgit2 knows the entries that may have changed in the index's last tick.
+                    // libgit2 compares this time with those of the entries, to find entries that may have changed in
+                    // the same tick.
                     .and_then(|file| file.set_modified(seen.modified()?))
                     .with_context(|| format!("cannot copy `{}` to `{}`", path.shown(), copy.shown()))?;
             }
@@ -88,17 +88,17 @@ impl LockedIndex {
         Ok(Self { path, copy, index, changed: false, lock, references: references.to_vec() })
     }
 
-    /// What is staged for a path: the blob and its mode.
+    /// The staged version of a path: the blob and its mode.
     pub fn entry(&self, path: &Path) -> Option<(Oid, i64)> {
         self.index.get_path(path, 0).map(|entry| (entry.id, i64::from(entry.mode)))
     }
 
-    /// The blob that is staged for a path.
+    /// The staged blob of a path.
     pub fn staged(&self, path: &Path) -> Option<Oid> {
         self.entry(path).map(|(id, _)| id)
     }
 
-    /// Stages a version of `file`, or that there is none.
+    /// Stages `entry` as the version of `path`, or its removal.
     pub fn stage(&mut self, path: &Path, entry: Option<TreeEntry>, file: &Path) -> Result<()> {
         let staged = self.index.get_path(path, 0);
         let same = |staged: &IndexEntry, entry: TreeEntry| {
@@ -118,7 +118,7 @@ impl LockedIndex {
         Ok(())
     }
 
-    /// Writes the new index beside the old one, durably: what can fail for want of space fails here.
+    /// Writes the new index beside the old one and syncs it. Errors for lack of space occur here.
     pub fn prepare(&mut self) -> Result<()> {
         if !self.changed {
             return Ok(());
@@ -131,7 +131,7 @@ impl LockedIndex {
         write::sync(&self.copy)
     }
 
-    /// Puts the new index in its place. It is durable when the lock was [released](Self::release).
+    /// Puts the new index in place. It is durable after the lock was [released](Self::release).
     pub fn put(&self) -> Result<()> {
         if !self.changed {
             return Ok(());
@@ -139,7 +139,7 @@ impl LockedIndex {
         fs::rename(&self.copy, &self.path).with_context(|| format!("cannot write `{}`", self.path.shown()))
     }
 
-    /// Gives the lock back, and removes those of references that libgit2 could not remove, of which it says nothing.
+    /// Releases the lock, and removes locks of references that libgit2 failed to remove without reporting it.
     pub fn release(self) -> Result<()> {
         remove_left(&self.references, &self.lock.marker, &self.lock.path)?;
         let folder = self.path.parent().map(Path::to_owned);
@@ -159,7 +159,7 @@ impl Lock {
         let (marker, name) = marker(state_dir)?;
         let path = lock_of(index);
         let made = Self::make(&path, &name, references);
-        // The lock is its other name.
+        // The marker now has the lock's name too.
         write::remove(&name)?;
         made.map(|()| Self { path, marker })
     }
@@ -167,7 +167,7 @@ impl Lock {
     fn make(path: &Path, marker: &Path, references: &[PathBuf]) -> Result<()> {
         let begun = Instant::now();
         loop {
-            // Both are one step, and fail where there is a lock; not every file system has both.
+            // Both calls are atomic and fail if the lock exists. Not every file system supports both.
             let made = fs::hard_link(marker, path).or_else(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists => Err(error),
                 _ => write::rename_new(marker, path),
@@ -186,21 +186,21 @@ impl Lock {
     }
 }
 
-/// A file to become `index.lock`, which this process has locked, and its name.
+/// Creates the file that becomes `index.lock`, locked by this process. Returns it with its path.
 fn marker(state_dir: &Path) -> Result<(File, PathBuf)> {
     let path = state_dir.join(format!("{}lock", write::TEMPORARY));
     write::remove(&path)?;
     let made = File::options().write(true).create_new(true).open(&path).and_then(|mut file| {
         file.lock()?;
         file.write_all(MARK.as_bytes())?;
-        // After a power cut the lock is to be known as ours.
+        // The file must be recognisable as ours after a power failure.
         file.sync_all()?;
         Ok(file)
     });
     made.map(|file| (file, path.clone())).with_context(|| format!("cannot write `{}`", path.shown()))
 }
 
-/// Removes what an rr-patch that was killed left of git's locks. Only call it with the checkout's lock held.
+/// Removes git locks that a killed rr-patch left. Call it only while holding the checkout's lock.
 ///
 /// Returns whether `index.lock` is gone.
 pub fn remove_abandoned(lock: &Path, references: &[PathBuf]) -> Result<bool> {
@@ -226,8 +226,9 @@ pub fn remove_abandoned(lock: &Path, references: &[PathBuf]) -> Result<bool> {
     Ok(true)
 }
 
-/// Removes the locks of references that were made under an `index.lock` of ours and were left. libgit2 makes them,
-/// and nothing in them is ours: one that is not older than our own and that nobody touches was left there.
+/// Removes locks of references that were made while we held `index.lock` and were left behind. libgit2 makes them,
+/// without our text in them. A lock counts as left behind if it is not older than our `index.lock` and nobody changes
+/// it.
 fn remove_left(references: &[PathBuf], file: &File, lock: &Path) -> Result<()> {
     let ours = file.metadata().and_then(|seen| seen.modified());
     let ours = ours.with_context(|| format!("cannot look at `{}`", lock.shown()))?;
@@ -248,7 +249,7 @@ fn remove_left(references: &[PathBuf], file: &File, lock: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether there is such a lock, and an rr-patch made it.
+/// Whether this lock exists and was made by rr-patch.
 pub fn is_ours(lock: &Path) -> bool {
     File::open(lock).and_then(|file| has_mark(&file)).unwrap_or(false)
 }
@@ -264,7 +265,7 @@ fn identity(path: &Path) -> Option<(u64, SystemTime)> {
     Some((seen.ino(), seen.modified().ok()?))
 }
 
-/// The index of a repository: git, too, writes through a link to it.
+/// The index of a repository. If it is a link, git writes to the link's target, and so do we.
 pub fn path_of(repository: &Repository) -> PathBuf {
     let path = repository.path().join("index");
     path.canonicalize().unwrap_or(path)
@@ -276,10 +277,10 @@ pub fn lock_of(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Waits for the lock of a reference to go.
+/// Waits until the lock of a reference is removed.
 ///
 /// # Errors
-/// It stays.
+/// The lock still exists after the waiting time.
 pub fn wait_for_reference(file: &Path) -> Result<(), Error> {
     let lock = lock_of(file);
     let begun = Instant::now();
@@ -292,39 +293,39 @@ pub fn wait_for_reference(file: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// A lock that another program holds, or left.
+/// The error for a lock that another program holds or left behind.
 pub fn held(lock: &Path) -> Error {
-    Error::refused(format!("git's lock `{}` is there", lock.shown()))
-        .detail("expected: no such file; git has one while it writes, and leaves it behind where it is killed")
-        .hint(format!("wait until no git runs in this repository; if none does: `rm {}`", quoted(&lock.shown())))
+    Error::refused(format!("git's lock `{}` exists", lock.shown()))
+        .detail("expected: no such file; git makes it while it writes, and leaves it behind if it is killed")
+        .hint(format!("wait until no git is running in this repository, then: `rm {}`", quoted(&lock.shown())))
 }
 
-/// An index that libgit2 cannot read.
+/// The error for an index that libgit2 cannot read.
 fn unread(path: &Path, error: &git2::Error) -> Error {
     let message = error.message();
     let found =
         Error::refused(format!("git's index cannot be read: {message}")).detail(format!("found: `{}`", path.shown()));
-    let hint = |kind, command| {
-        format!("rr-patch's git library does not know a {kind} index: `{command}` makes it a whole one")
-    };
+    let hint =
+        |kind, command| format!("rr-patch's git library does not support a {kind} index: `{command}` converts it");
     match message {
         _ if message.contains("extension: 'link'") => found.hint(hint("split", "git update-index --no-split-index")),
         _ if message.contains("extension: 'sdir'") => {
             found.hint(hint("sparse", "git sparse-checkout reapply --no-sparse-index"))
         }
-        _ => found.hint("`git status` says whether git itself can read it"),
+        _ => found.hint("`git status` shows whether git itself can read it"),
     }
 }
 
-/// The entry of a file that is as git has it, or else of one that git is to look at again.
+/// The index entry of a file. If the file differs from the blob, the entry has no times and git compares the file
+/// again.
 fn index_entry(path: &Path, entry: TreeEntry, file: &Path, flags: u16) -> Result<IndexEntry> {
-    // What is written to the file from here on changes its times.
+    // Read the times before the content: a later write changes them.
     let seen = fs::symlink_metadata(file).ok().filter(fs::Metadata::is_file);
     let bytes = seen.as_ref().and_then(|_| fs::read(file).ok());
     let same = bytes.map(|bytes| Oid::hash_object(git2::ObjectType::Blob, &bytes)).transpose()? == Some(entry.id);
     let seen = seen.filter(|_| same);
     let seen = seen.as_ref();
-    // The index keeps the low 32 bits of each.
+    // The index stores the low 32 bits of each value.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as git does")]
     let low = |value: i64| value as u32;
     let unsigned = |value: fn(&fs::Metadata) -> u64| seen.map_or(0, |seen| low(value(seen).cast_signed()));
@@ -342,7 +343,7 @@ fn index_entry(path: &Path, entry: TreeEntry, file: &Path, flags: u16) -> Result
         gid: seen.map_or(0, MetadataExt::gid),
         file_size: unsigned(MetadataExt::size),
         id: entry.id,
-        // The user's `--assume-unchanged` stays.
+        // Preserves the user's `--assume-unchanged`.
         flags: flags & ASSUME_UNCHANGED,
         flags_extended: 0,
         path: path.as_os_str().as_bytes().to_vec(),

@@ -1,9 +1,8 @@
-//! Objects of a repository. Each loose one is inflated here before libgit2 reads it.
+//! Reads objects of a repository. Each loose object is inflated here before libgit2 reads it.
 //!
-//! libgit2 1.9 inflates a loose object until it has the number of bytes that the object's header names or
-//! the compressed stream ends (`git_zstream_get_output`). A truncated file has neither, and the call
-//! never returns. Names, too, are resolved here: to resolve `HEAD~2` or an abbreviated hash libgit2 reads
-//! objects.
+//! libgit2 1.9 inflates a loose object until it has the number of bytes in the object's header or the compressed
+//! stream ends (`git_zstream_get_output`). A truncated file reaches neither, and the call never returns. Names are
+//! resolved here too, because libgit2 reads objects to resolve `HEAD~2` or an abbreviated hash.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, BinaryHeap, HashSet};
@@ -20,19 +19,19 @@ use git2::{Commit, ErrorCode, ObjectType, Oid, Repository, Tree};
 use crate::error::{Error, Shown};
 use crate::sys::write;
 
-/// How deep alternates of alternates are followed: as deep as libgit2 and git do.
+/// The depth to which alternates of alternates are followed, as in libgit2 and git.
 const ALTERNATES: usize = 5;
 
-/// The longest header of a loose object: a kind, a space, a length of 20 digits, a NUL.
+/// The longest header of a loose object: a type, a space, a length of 20 digits, a NUL.
 const HEADER: usize = 32;
 
-/// A clock may be wrong by this many seconds: a commit may be older than its parents.
+/// The tolerance for wrong clocks, in seconds: a commit may be older than its parents.
 const CLOCK_SKEW: i64 = 86_400;
 
-/// A repository whose loose objects are checked before they are read.
+/// A repository that checks loose objects before they are read.
 pub struct Objects {
     repository: Repository,
-    /// The folders that hold loose objects: the repository's own, then its alternates.
+    /// The folders with loose objects: first the repository's own, then its alternates.
     folders: Vec<PathBuf>,
     sound: RefCell<HashSet<Oid>>,
 }
@@ -47,7 +46,7 @@ pub struct TreeEntry {
 
 impl Objects {
     pub fn new(repository: Repository) -> Self {
-        // A linked worktree has its objects in the folder that it shares with the others.
+        // A linked worktree has its objects in the shared git folder.
         let mut folders = Vec::new();
         add_folder(&mut folders, repository.commondir().join("objects"), 0);
         Self { repository, folders, sound: RefCell::default() }
@@ -57,10 +56,11 @@ impl Objects {
         &self.repository
     }
 
-    /// Checks an object, if it is a loose one. A packed or missing one is left to libgit2.
+    /// Checks an object if it is loose. Packed and missing objects are left to libgit2.
     ///
     /// # Errors
-    /// A file that is empty, cut off, not compressed, or not as long as it says: with its path.
+    /// A file that is empty, truncated, not compressed, or of another length than its header says. The error names
+    /// the path.
     pub fn check(&self, id: Oid) -> Result<(), Error> {
         if self.sound.borrow().contains(&id) {
             return Ok(());
@@ -98,13 +98,14 @@ impl Objects {
         Ok(())
     }
 
-    /// The file that a message should name for an object: the loose one, if there is one.
+    /// The file to name in an error about an object: the loose file if there is one.
     fn describe(&self, id: Oid) -> String {
         let file = self.folders.iter().map(|folder| loose_file(folder, id)).find(|file| file.exists());
         file.map_or_else(|| id.to_string(), |file| file.shown())
     }
 
-    /// libgit2's complaint about an object. What is missing is another matter, which the caller knows more of.
+    /// Converts a libgit2 error about an object. A missing object is not reported as broken: the caller can explain
+    /// it better.
     fn failed(&self, id: Oid, error: git2::Error) -> anyhow::Error {
         match error.code() {
             ErrorCode::NotFound => error.into(),
@@ -112,7 +113,7 @@ impl Objects {
         }
     }
 
-    /// The commit of that name, or the one that the tag of that name leads to.
+    /// The commit with this id, or the commit that the tag with this id points to.
     pub fn commit(&self, mut id: Oid) -> Result<Commit<'_>> {
         loop {
             self.check(id)?;
@@ -135,15 +136,15 @@ impl Objects {
         Ok(blob.content().to_vec())
     }
 
-    /// The object whose name begins so, if there is exactly one.
+    /// The object whose id begins with `name`, if there is exactly one.
     pub fn abbreviated(&self, name: &str) -> Option<Oid> {
         let hexadecimal = (4..=40).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         let prefix = hexadecimal.then(|| Oid::from_str(name).ok()).flatten()?;
-        // This looks at names of files and at indexes of packs, and opens no object.
+        // This compares file names and pack indexes, and does not read an object.
         self.repository.odb().ok()?.exists_prefix(prefix, name.len()).ok()
     }
 
-    /// What a tree holds at a path.
+    /// The entry at a path in a tree.
     pub fn entry(&self, tree: &Tree, path: &Path) -> Result<Option<TreeEntry>> {
         let find = |tree: &Tree, name: &[u8]| {
             let entry = tree.get_name_bytes(name);
@@ -164,7 +165,7 @@ impl Objects {
         Ok(None)
     }
 
-    /// The commit that `name` stands for, in any way that git understands.
+    /// Resolves `name` to a commit, in any form that git accepts.
     pub fn revision(&self, name: &str) -> Result<Commit<'_>> {
         let end = name.find(['~', '^']).unwrap_or(name.len());
         let (start, steps) = name.split_at(end);
@@ -179,12 +180,12 @@ impl Objects {
             }
             return Ok(commit);
         }
-        // What remains, like `main@{yesterday}`, `:/text` or `v4.20-3-gabcdef`, may read any object.
+        // Other forms, such as `main@{yesterday}`, `:/text` or `v4.20-3-gabcdef`, can read any object.
         self.check_all()?;
         Ok(self.repository.revparse_single(name)?.peel_to_commit()?)
     }
 
-    /// The object that a reference or a hash names.
+    /// The object of a reference or a hash.
     fn start(&self, name: &str) -> Option<Oid> {
         let name = match name {
             "" => return None,
@@ -201,7 +202,7 @@ impl Objects {
         target.or_else(|| self.abbreviated(name))
     }
 
-    /// Whether a commit has `ancestor`, which is not older than its own ancestors, below it.
+    /// Whether `ancestor` is an ancestor of `commit`. Assumes that `ancestor` is not older than its own ancestors.
     pub fn descends(&self, commit: Oid, ancestor: Oid) -> Result<bool> {
         let oldest = self.commit(ancestor)?.time().seconds() - CLOCK_SKEW;
         let mut known = HashSet::from([commit]);
@@ -214,7 +215,7 @@ impl Objects {
                 if parent == ancestor {
                     return Ok(true);
                 }
-                // A shallow clone ends somewhere.
+                // A shallow clone does not have all parents.
                 if known.insert(parent)
                     && let Ok(commit) = self.commit(parent)
                 {
@@ -225,8 +226,8 @@ impl Objects {
         Ok(false)
     }
 
-    /// Makes objects durable that were just written, and those of the same bytes that were there before:
-    /// libgit2 does not write such an object again, and whoever wrote it may not have synced it.
+    /// Syncs new objects. Also syncs objects that already existed: libgit2 does not write those again, and whoever
+    /// wrote them may not have synced them.
     pub fn sync(&self, ids: &BTreeSet<Oid>) -> Result<()> {
         let Some(folder) = self.folders.first() else { return Ok(()) };
         let mut changed = BTreeSet::from([folder.clone()]);
@@ -242,7 +243,7 @@ impl Objects {
     }
 }
 
-/// The steps of `~2^3`: how often, and to which parent, from 0. Nothing where there is another kind of step.
+/// Parses steps such as `~2^3`: how often, and to which parent, from 0. `None` if there is any other kind of step.
 fn parse_steps(text: &str) -> Option<Vec<(usize, usize)>> {
     let mut steps = Vec::new();
     let mut rest = text;
@@ -282,13 +283,12 @@ fn loose_file(folder: &Path, id: Oid) -> PathBuf {
 
 fn broken(file: &Path, why: &str) -> Error {
     Error::refused(format!("the git object `{}` is broken: {why}", file.shown()))
-        .detail("expected: a whole object, as git writes it")
+        .detail("expected: a complete object")
         .hint("`git fsck` lists what is broken")
-        .hint("where another clone has the object: remove the broken file, then `git fetch --refetch`")
+        .hint("if another clone has the object: remove the broken file, then `git fetch --refetch`")
 }
 
-/// Inflates a loose object to its end, and keeps nothing of it. Its hash is left to libgit2, which
-/// compares it as it reads.
+/// Inflates a loose object to its end and discards the data. libgit2 checks the hash when it reads the object.
 fn inflate(file: &Path) -> io::Result<()> {
     let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
     let mut input = BufReader::with_capacity(1 << 16, File::open(file)?);
@@ -317,19 +317,19 @@ fn inflate(file: &Path) -> io::Result<()> {
         if at_end && given == 0 {
             return Err(wrong(format!("it ends early, after {} bytes", stream.total_out())));
         }
-        // What is longer than its header says is not inflated further.
+        // An object that is longer than its header says is not inflated further.
         if head.len() == HEADER && stream.total_out() > length(&head).unwrap_or_default() {
             break;
         }
     }
     match length(&head) {
-        None => Err(wrong("it does not begin with a kind and a length".into())),
+        None => Err(wrong("it does not begin with a type and a length".into())),
         Some(length) if length != stream.total_out() => Err(wrong("it is not as long as its header says".into())),
         Some(_) => Ok(()),
     }
 }
 
-/// How long an object is with its header, as the header says.
+/// The length of an object including its header, according to the header.
 fn length(head: &[u8]) -> Option<u64> {
     let end = head.iter().position(|&byte| byte == 0)?;
     let (kind, length) = str::from_utf8(&head[..end]).ok()?.split_once(' ')?;

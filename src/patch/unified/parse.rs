@@ -1,20 +1,20 @@
-//! Reading a patch: what git writes, what `diff -u` writes, and what mail and editors make of it.
+//! Parses a patch: the output of git and of `diff -u`, also after changes by mail programs and editors.
 
 use std::path::{Component, Path};
 
 use super::{FilePatch, Hunk, Line};
 use crate::error::Error;
 
-/// What is known of a file before its hunks.
+/// The header of a file, before its hunks.
 #[derive(Default)]
 struct Header {
     line: usize,
-    /// What follows `diff --git`.
+    /// The text after `diff --git`.
     git: Option<String>,
-    /// From `---` and `+++`.
+    /// From the `---` and `+++` lines.
     old: Option<Name>,
     new: Option<Name>,
-    /// From `rename` and `copy`, where names have no `a/` or `b/`.
+    /// From the `rename` and `copy` lines, where names have no `a/` or `b/` prefix.
     from: Option<String>,
     to: Option<String>,
     copies: bool,
@@ -24,27 +24,27 @@ struct Header {
     base: Option<String>,
 }
 
-/// A name in a `---` or `+++` line.
+/// The name in a `---` or `+++` line.
 #[derive(Clone, PartialEq)]
 enum Name {
-    /// `/dev/null`: there is no such file.
+    /// `/dev/null`: the file does not exist on this side.
     Nothing,
     File(String),
 }
 
-/// What is said of a line of git's own that cannot be read.
-const APART: &str = "names that cannot be told apart";
+/// The error text for a `diff --git` line that is ambiguous.
+const APART: &str = "ambiguous names";
 const GIT_LINE: &str = "`diff --git a/FILE b/FILE`";
 
 struct Reader<'patch> {
     name: &'patch str,
     strip: usize,
     lines: Vec<&'patch [u8]>,
-    /// The line that is being read, from 0.
+    /// The index of the current line, from 0.
     at: usize,
 }
 
-/// All that a patch does, file by file.
+/// Parses all changes of a patch, file by file.
 pub fn files(name: &str, bytes: &[u8], strip: usize) -> Result<Vec<FilePatch>, Error> {
     let mut reader = Reader { name, strip, lines: super::lines_of(bytes), at: 0 };
     let (mut files, mut header) = (Vec::new(), Header::default());
@@ -54,7 +54,7 @@ pub fn files(name: &str, bytes: &[u8], strip: usize) -> Result<Vec<FilePatch>, E
             files.extend(reader.finish(std::mem::take(&mut header), Vec::new())?);
             header = Header { line: reader.at + 1, git: Some(reader.text(names)?), ..Header::default() };
         } else if line.starts_with(b"--- ") && next.starts_with(b"+++ ") {
-            // Where git has written no line of its own, this is where the next file begins.
+            // Without a `diff --git` line, the next file begins here.
             if header.git.is_none() || header.new.is_some() {
                 files.extend(reader.finish(std::mem::take(&mut header), Vec::new())?);
                 header.line = reader.at + 1;
@@ -64,7 +64,7 @@ pub fn files(name: &str, bytes: &[u8], strip: usize) -> Result<Vec<FilePatch>, E
             header.new = Some(reader.side(&next[4..])?);
         } else if line.starts_with(b"@@ -") {
             if header.new.is_none() {
-                return Err(reader.refuse("a hunk of no file", "`--- FILE` and `+++ FILE` above it"));
+                return Err(reader.refuse("a hunk without a file name", "`--- FILE` and `+++ FILE` above it"));
             }
             let hunks = reader.hunks()?;
             files.extend(reader.finish(std::mem::take(&mut header), hunks)?);
@@ -74,7 +74,7 @@ pub fn files(name: &str, bytes: &[u8], strip: usize) -> Result<Vec<FilePatch>, E
         } else if line.starts_with(b"GIT binary patch") || line.starts_with(b"Binary files ") {
             return Err(reader.refuse("a binary change", "changes of text files only"));
         } else if header.git.is_none() || header.new.is_some() || !reader.extended(line, &mut header)? {
-            // Any other line ends what is said of a file: what comes then may be another's.
+            // Any other line ends the file's header: the next header line may belong to another file.
             files.extend(reader.finish(std::mem::take(&mut header), Vec::new())?);
         }
         reader.at += 1;
@@ -104,7 +104,7 @@ impl Reader<'_> {
         Ok(text.trim_end_matches(['\n', '\r']).to_owned())
     }
 
-    /// The name in a `---` or `+++` line: quoted as git does, or up to the tab before a time.
+    /// The name in a `---` or `+++` line: quoted as git does, or up to the tab before the time.
     fn side(&self, rest: &[u8]) -> Result<Name, Error> {
         let text = self.text(rest)?;
         let (name, time) = match text.starts_with('"') {
@@ -114,7 +114,7 @@ impl Reader<'_> {
         Ok(if name == "/dev/null" || is_epoch(time) { Name::Nothing } else { Name::File(name) })
     }
 
-    /// A name in double quotes, and what follows it.
+    /// A name in double quotes, and the rest of the text.
     fn unquote<'a>(&self, text: &'a str) -> Result<(String, &'a str), Error> {
         let bad = || self.refuse("a quoted name that does not end", "a name in double quotes, as git writes it");
         let mut bytes = Vec::new();
@@ -151,7 +151,7 @@ impl Reader<'_> {
         Ok((name, after))
     }
 
-    /// Reads a line between `diff --git` and `---`, if it is one.
+    /// Parses a line between `diff --git` and `---`. Returns false if it is not a header line.
     fn extended(&self, line: &[u8], header: &mut Header) -> Result<bool, Error> {
         const KNOWN: [&str; 11] = [
             "old mode ",
@@ -200,7 +200,7 @@ impl Reader<'_> {
         Ok(true)
     }
 
-    /// Whether a mode is that of a program; anything but a regular file is refused.
+    /// Whether the mode is that of an executable file. Refuses anything but a regular file.
     fn executable(&self, mode: &str) -> Result<bool, Error> {
         let regular = "the mode of a regular file, 100644 or 100755";
         match mode.trim() {
@@ -212,16 +212,16 @@ impl Reader<'_> {
         }
     }
 
-    /// The hunks of one file, up to the line after the last of them.
+    /// Parses the hunks of one file.
     fn hunks(&mut self) -> Result<Vec<Hunk>, Error> {
         let mut hunks: Vec<Hunk> = Vec::new();
         while self.lines.get(self.at).is_some_and(|line| line.starts_with(b"@@ -")) {
             let hunk = self.hunk()?;
-            // One that adds only goes behind the line that its header names.
+            // A hunk that only adds lines starts after the line in its header.
             let first = |hunk: &Hunk| hunk.start + usize::from(hunk.side(b'+').is_empty());
             if hunks.last().is_some_and(|above| first(above) + above.side(b'+').len() > first(&hunk)) {
-                let found = "a hunk that is not below the one before it";
-                return Err(self.refuse_line(hunk.line, found, "hunks in the order of the file, none over another"));
+                let found = "a hunk that is not after the previous one";
+                return Err(self.refuse_line(hunk.line, found, "hunks in the order of the file, without overlaps"));
             }
             hunks.push(hunk);
         }
@@ -233,7 +233,7 @@ impl Reader<'_> {
         let text = String::from_utf8_lossy(self.lines[self.at]).into_owned();
         let counts = |text: &str| -> Option<(usize, usize)> {
             let (start, count) = text.split_once(',').unwrap_or((text, "1"));
-            // A signed or a huge number is none.
+            // Signed and very large numbers are rejected.
             let number =
                 |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten();
             Some((number(start)? as usize, number(count)? as usize))
@@ -252,7 +252,7 @@ impl Reader<'_> {
             let short = || self.refuse_line(line, "a hunk that ends too early", &said);
             let raw = *self.lines.get(self.at).ok_or_else(short)?;
             let (sign, text) = match raw {
-                // Mail and editors take the space from a blank line of context.
+                // Mail programs and editors remove the space from an empty context line.
                 b"\n" | b"\r\n" => (b' ', raw),
                 [sign @ (b' ' | b'+' | b'-'), text @ ..] => (*sign, text),
                 [b'\\', ..] => {
@@ -263,13 +263,13 @@ impl Reader<'_> {
                 }
                 _ => return Err(short()),
             };
-            // libgit2 takes what follows a NUL for another line, or for none.
+            // libgit2 splits or drops a line that contains NUL.
             if text.contains(&0) {
                 return Err(self.refuse("a NUL", "changes of text files only"));
             }
             let (of_old, of_new) = (usize::from(sign != b'+'), usize::from(sign != b'-'));
             if of_old > old || of_new > new {
-                return Err(self.refuse("a line more than its hunk has", &said));
+                return Err(self.refuse("more lines than the hunk's header says", &said));
             }
             (old, new) = (old - of_old, new - of_new);
             let mut text = text.to_vec();
@@ -279,13 +279,14 @@ impl Reader<'_> {
             lines.push(Line { sign, text });
             self.at += 1;
         }
-        // What `git format-patch` writes at its end looks like a line that goes. Blank lines may be context.
+        // The signature line `-- ` at the end of `git format-patch` output looks like a removed line. Empty lines may
+        // be context.
         let blank = |line: &&&[u8]| line.trim_ascii_end().is_empty() && !line.starts_with(b" ");
         let end = self.at + self.lines[self.at..].iter().take_while(blank).count();
         let after = self.lines.get(end).copied().unwrap_or_default();
         let next_file = after.starts_with(b"--- ") && self.lines.get(end + 1).is_some_and(|l| l.starts_with(b"+++ "));
         if matches!(after, [b'+' | b'-' | b' ', ..]) && !next_file && after.trim_ascii_end() != b"--" {
-            return Err(self.refuse_line(end + 1, "a line more than its hunk has", &said));
+            return Err(self.refuse_line(end + 1, "more lines than the hunk's header says", &said));
         }
         let goes_on = |(n, line): (usize, &Line)| {
             let same_side = |other: &Line| other.sign == line.sign || other.sign == b' ' || line.sign == b' ';
@@ -301,13 +302,13 @@ impl Reader<'_> {
         Ok(Hunk { line, header, start, lines })
     }
 
-    /// A file of the patch, once all of it was read. Nothing if none was begun.
+    /// Builds the entry of a file after all its lines were read; `None` if no file was begun.
     fn finish(&self, header: Header, hunks: Vec<Hunk>) -> Result<Option<FilePatch>, Error> {
         let line = header.line;
         let moved = header.from.as_deref().zip(header.to.as_deref());
         self.refuse_contradictions(&header)?;
         let (written, old, new) = if let Some((from, to)) = moved {
-            // These names never have the `a/` and `b/` that `-p 1` is for.
+            // These names have no `a/` and `b/` prefix, so one element less is stripped.
             let whole = |name: &str| self.path(name, self.strip.saturating_sub(1), line);
             (format!("a/{from}"), Some(whole(from)?), Some(whole(to)?))
         } else {
@@ -343,7 +344,7 @@ impl Reader<'_> {
         if idle {
             return Err(self.refuse_line(line, "a file that does not change", "hunks, or a new mode"));
         }
-        // Without git's own line nothing else tells a file that is not there from an empty one.
+        // Without a `diff --git` line, a missing file and an empty one look the same.
         let may_add = header.git.is_none() && hunks.len() == 1 && hunks[0].start == 0;
         Ok(Some(FilePatch {
             line,
@@ -358,7 +359,7 @@ impl Reader<'_> {
         }))
     }
 
-    /// Refuses a header whose lines are not about one file: another's would be lost between them.
+    /// Refuses a header whose lines name different files: a change would be lost.
     fn refuse_contradictions(&self, header: &Header) -> Result<(), Error> {
         let refuse = |found: &str, expected: &str| Err(self.refuse_line(header.line, found, expected));
         if header.added && header.deleted {
@@ -366,7 +367,7 @@ impl Reader<'_> {
         }
         if header.from.is_some() != header.to.is_some() {
             return refuse(
-                "a file that moves with one name",
+                "a file that moves with only one name",
                 "`rename from` and `rename to`, or `copy from` and `copy to`",
             );
         }
@@ -379,12 +380,12 @@ impl Reader<'_> {
                 false => git.strip_suffix(to.as_str()).is_some_and(|rest| rest.contains(&format!("{from} "))),
             };
             if !same {
-                return refuse("other names than below it", "the names of `from` and `to`");
+                return refuse("names that differ from those below it", "the names of `from` and `to`");
             }
         }
         let (Some(git), Some(old), Some(new)) = (&header.git, &header.old, &header.new) else { return Ok(()) };
         let same = match (old, new) {
-            // In quotes the names can be told apart, else only be compared.
+            // Quoted names can be split; unquoted names can only be compared.
             _ if git.contains('"') => {
                 let (first, second) = self.both_names(git, header.line)?;
                 let same = |one: &Name, other: String| *one == Name::Nothing || *one == Name::File(other);
@@ -395,11 +396,11 @@ impl Reader<'_> {
             (Name::Nothing, Name::File(new)) => git.ends_with(&format!(" {new}")),
             (Name::Nothing, Name::Nothing) => true,
         };
-        if same { Ok(()) } else { refuse("other names than below it", "the names of `---` and `+++`") }
+        if same { Ok(()) } else { refuse("names that differ from those below it", "the names of `---` and `+++`") }
     }
 
-    /// The names in git's own line, where no other line has them: they are the same but for the first
-    /// folder, or quoted.
+    /// The names in a `diff --git` line, used if no other line has them. They must be quoted, or equal except for the
+    /// first folder.
     fn names(&self, git: &str, line: usize) -> Result<(Name, Name), Error> {
         let (old, new) = self.both_names(git, line)?;
         let tail = |name: &str| name.split_once('/').map(|(_, tail)| tail.to_owned());
@@ -423,7 +424,7 @@ impl Reader<'_> {
         Ok((old.to_owned(), new.strip_prefix(' ').ok_or_else(bad)?.to_owned()))
     }
 
-    /// A name as a path from the installer's root.
+    /// Converts a name to a path relative to the installer's root.
     fn path(&self, name: &str, strip: usize, line: usize) -> Result<String, Error> {
         let parts: Vec<&str> = name.split('/').collect();
         let refuse = |found: String| self.refuse_line(line, &found, "the path of a file below the installer's root");
@@ -431,7 +432,7 @@ impl Reader<'_> {
             return Err(refuse(format!("the absolute path `{name}`")));
         }
         if parts.len() <= strip {
-            let hint = format!("`-p {}` takes fewer folders from the front of names", parts.len() - 1);
+            let hint = format!("`-p {}` strips fewer folders", parts.len() - 1);
             return Err(refuse(format!("`{name}`, which has no {strip} folders to strip,")).hint(hint));
         }
         let path = parts[strip..].join("/");
@@ -453,14 +454,13 @@ impl Reader<'_> {
     }
 }
 
-/// The most bytes of a path that a patch may have: Linux takes 4096 from the top, with their end.
+/// The longest path that a patch may contain, in bytes. Linux allows 4096 for the full path, including the final NUL.
 const LONGEST_PATH: usize = 2048;
 
-/// The most bytes of a name that Linux takes.
+/// The longest file name that Linux allows, in bytes.
 const LONGEST_NAME: usize = 255;
 
-/// Whether a time is that of 1970's first moment, as `diff` prints it in any zone: with `-N` it stands for
-/// a file that is not there.
+/// Whether a time is the Unix epoch, as `diff` prints it in any time zone. `diff -N` uses it for a missing file.
 fn is_epoch(time: &str) -> bool {
     let mut words = time.split_whitespace();
     let (Some(date), Some(clock), Some(zone)) = (words.next(), words.next(), words.next()) else { return false };
@@ -480,8 +480,8 @@ fn is_epoch(time: &str) -> bool {
     day + shown == if sign == "-" { -ahead } else { ahead } && seconds.bytes().all(|b| matches!(b, b'0' | b'.'))
 }
 
-/// Whether a folder is one where git keeps its hooks or we our journal, as any file system may spell it.
-/// What else begins with our name is swept away as left over from a crash.
+/// Whether a folder is git's own or rr-patch's, in any spelling that a file system may treat as equal. Files with
+/// rr-patch's prefix would be removed as leftovers of a crash.
 fn is_state(part: &str) -> bool {
     let ignored =
         |c: char| c == '\u{feff}' || ('\u{200b}'..='\u{200f}').contains(&c) || ('\u{202a}'..='\u{206f}').contains(&c);

@@ -1,7 +1,7 @@
-//! What a Go program says of itself: whether it has DWARF, which sources that names, and how it was built.
+//! Reads facts from a Go program: whether it has DWARF, the source files in it, and how the program was built.
 //!
-//! Only the heads of the line programs are read, one unit at a time: a controller of 100 MB has some
-//! tens of MB of them, and we have 100 MB for everything.
+//! Only the headers of the line programs are read, one unit at a time. A controller of 100 MB has some tens of MB of
+//! line programs, and rr-patch has a memory limit of 100 MB.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -17,32 +17,32 @@ use object::{CompressionFormat, Object, ObjectSection, ReadCache};
 use crate::binary::GoInfo;
 use crate::error::Shown;
 
-/// Larger than the line program of any unit of Go.
+/// The largest unit that is read; units of Go programs are smaller.
 const LARGEST_UNIT: u64 = 64 << 20;
 
-/// Larger than the strings of any program's line programs.
+/// The largest string section that is read; those of Go's line programs are smaller.
 const LARGEST_STRINGS: u64 = 64 << 20;
 
-/// Larger than what Go notes of a build.
+/// The largest build note that is read; those of Go are smaller.
 const LARGEST_NOTE: u64 = 4 << 20;
 
-/// What is known of a program from its own bytes.
+/// Facts about a program from its own file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
     /// Whether it has debug information for Delve.
     pub dwarf: bool,
     /// The paths of its sources, as the compiler wrote them.
     pub sources: BTreeSet<String>,
-    /// The Go that built it.
+    /// The version of Go that built it.
     pub go: Option<String>,
-    /// Its main package, and the commit it was built from, where Go noted that.
+    /// Its main package, and the commit that it was built from, if Go recorded them.
     pub package: Option<String>,
     pub revision: Option<String>,
-    /// Whether that commit was edited.
+    /// Whether the work tree had uncommitted changes.
     pub modified: bool,
 }
 
-/// Where a section lies in a file.
+/// The position of a section in a file.
 struct Section {
     at: u64,
     size: u64,
@@ -50,7 +50,7 @@ struct Section {
 }
 
 impl Section {
-    /// What it holds, as a stream.
+    /// Opens the section's content as a stream.
     fn open(&self, path: &Path) -> Result<Box<dyn Read>> {
         let open = || -> std::io::Result<File> {
             let mut file = File::open(path)?;
@@ -73,7 +73,7 @@ impl Section {
     }
 }
 
-/// Reads it from a 64-bit, little-endian ELF file, which is what Go makes where rr runs.
+/// Reads the facts from a 64-bit little-endian ELF file, the only kind that Go builds for rr's platforms.
 pub fn about(path: &Path) -> Result<About> {
     let reading = || format!("cannot read `{}`", path.shown());
     let cache = ReadCache::new(BufReader::new(File::open(path).with_context(reading)?));
@@ -109,13 +109,13 @@ struct Names {
     plain: Vec<u8>,
 }
 
-/// The files that the line programs name.
+/// The file names in the line programs.
 fn sources(mut lines: impl Read, names: &Names) -> Result<BTreeSet<String>> {
     let mut sources = BTreeSet::new();
     let mut unit = Vec::new();
     loop {
         unit.clear();
-        // The unit's length, in the 32-bit or the 64-bit form.
+        // The unit's length, in 32-bit or 64-bit form.
         if (&mut lines).take(4).read_to_end(&mut unit)? < 4 {
             return Ok(sources);
         }
@@ -135,7 +135,7 @@ fn sources(mut lines: impl Read, names: &Names) -> Result<BTreeSet<String>> {
 }
 
 fn add_sources(unit: &[u8], names: &Names, sources: &mut BTreeSet<String>) -> Result<()> {
-    // The address size is not needed for the head of a program.
+    // The header does not depend on the address size.
     let program = DebugLine::new(unit, LittleEndian).program(DebugLineOffset(0), 8, None, None)?;
     let header = program.header();
     let text = |value: AttributeValue<gimli::EndianSlice<'_, LittleEndian>>| {
@@ -164,7 +164,7 @@ fn add_sources(unit: &[u8], names: &Names, sources: &mut BTreeSet<String>) -> Re
     Ok(())
 }
 
-/// What the linker notes in every Go program since 1.18.
+/// Reads the build information that the linker writes into every Go program since 1.18.
 fn build_info(note: &[u8], about: &mut About) {
     let Some(GoInfo { go, package, settings, .. }) = GoInfo::parse(note) else { return };
     about.go = Some(go).filter(|go| !go.is_empty());

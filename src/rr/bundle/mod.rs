@@ -1,16 +1,17 @@
-//! A bundle: traces that replay on another host, in one file. The only module that knows tar, zstd, age
-//! and SHA-256.
+//! A bundle: one file with traces that can be replayed on another host. The only module that uses tar, zstd, age and
+//! SHA-256.
 //!
 //! ```text
-//! rr-patch-bundle.json                what is in it; always first, so that nothing need be written to refuse it
+//! rr-patch-bundle.json                the contents; always first, so a bundle can be refused before anything is
+//! written
 //! cluster-api-provider-aws-0/version  a trace, self-contained: see trace::portable
 //! cluster-api-provider-aws-0/…
-//! sources/usr/lib/go/src/…            the sources that its program's DWARF names, by their whole paths
+//! sources/usr/lib/go/src/…            the sources that the program's DWARF names, by their full paths
 //! manifest.json                       size and SHA-256 of every entry before it; always last
 //! ```
 //!
-//! It is a tar of plain files, compressed with zstd, and encrypted with age if somebody is named who may
-//! read it. `tar`, `zstd` and `age` take it apart as well.
+//! The file is a tar of plain files, compressed with zstd, and encrypted with age if recipients are given. The
+//! programs `tar`, `zstd` and `age` can unpack it too.
 
 mod elf;
 mod pack;
@@ -20,6 +21,7 @@ mod unpack;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -30,10 +32,10 @@ pub use unpack::{Unpacked, Unpacking, target_name, unpack};
 use crate::binary::hex;
 use crate::rr::trace::Trace;
 
-/// The first entry.
+/// The name of the first entry.
 pub const HEAD: &str = "rr-patch-bundle.json";
 
-/// The last entry.
+/// The name of the last entry.
 pub const MANIFEST: &str = "manifest.json";
 
 /// The folder of the sources.
@@ -42,62 +44,62 @@ pub const SOURCES: &str = "sources";
 const SCHEMA: &str = "rr-patch/bundle/1";
 const MANIFEST_SCHEMA: &str = "rr-patch/bundle-manifest/1";
 
-/// What is in a bundle.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The contents of a bundle.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Head {
     pub schema: String,
-    /// Our name and version.
+    /// rr-patch's name and version.
     pub tool: String,
-    /// When it was packed, as RFC 3339 has it.
+    /// When it was packed, in RFC 3339 format.
     pub packed: String,
-    /// How many entries lie between this one and the manifest, and their bytes.
+    /// The number of entries between this one and the manifest, and their total size.
     pub entries: u64,
     pub bytes: u64,
     pub traces: Vec<Packed>,
     pub sources: Sources,
-    /// The checkouts that the sources lie in: where what is missing can be had.
+    /// The git checkouts of the sources, from which missing files can be fetched.
     pub checkouts: Vec<Checkout>,
     pub warnings: Vec<String>,
 }
 
 /// One trace of a bundle.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Packed {
     /// Its folder.
     pub name: String,
     pub controller: String,
-    /// rr's own name for it.
+    /// rr's own id for the trace.
     pub uuid: String,
     pub started: String,
     pub ended: Option<String>,
-    /// Whether a replay needs `-W`; nothing where nobody noted it.
+    /// Whether a replay needs `-W`; `None` if unknown.
     pub software_counters: Option<bool>,
     pub rr_version: Option<String>,
-    /// The program's file in the folder, for a debugger; nothing where rr keeps its bytes in a stream.
+    /// The program's file in the folder, for a debugger; `None` if rr stored it in a stream.
     pub program: Option<String>,
     /// The path that it was recorded from.
     pub path: String,
     pub dwarf: bool,
     pub go_version: Option<String>,
     pub package: Option<String>,
-    /// The commit that Go noted, or that the sidecar names, and where it can be had.
+    /// The commit from Go's build information or from the sidecar, and its remote.
     pub revision: Option<String>,
     pub modified: bool,
     pub remote: Option<String>,
 }
 
 /// The sources of all programs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sources {
     pub packed: usize,
-    /// Those that are not on the host that packed.
+    /// Sources that were missing on the host that packed the bundle.
     pub missing: Vec<String>,
-    /// How many were written to after the recording had begun: their lines may have moved.
+    /// The number of sources that were changed after the recording began: their line numbers may be wrong.
     pub newer: usize,
 }
 
-/// A git checkout that sources lie in.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A git checkout that contains sources.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Checkout {
     pub folder: PathBuf,
     pub commit: String,
@@ -118,7 +120,7 @@ struct Sum {
     sha256: String,
 }
 
-/// Hashes what is read through it, and tells how much that is.
+/// A reader that hashes and counts the bytes that pass through it.
 struct Hashing<'a, R> {
     from: R,
     hash: Sha256,
@@ -147,7 +149,7 @@ impl<R: Read> Read for Hashing<'_, R> {
     }
 }
 
-/// The folder with the sources of an unpacked trace, named there by their whole paths.
+/// The folder with the sources of an unpacked trace, stored by their full paths.
 pub fn sources(trace: &Trace) -> Option<PathBuf> {
     let folder = trace.path.parent().filter(|folder| folder.join(HEAD).is_file())?;
     Some(folder.join(SOURCES)).filter(|sources| sources.is_dir())

@@ -1,4 +1,4 @@
-//! Traces into a bundle, in one pass over each file: read, hashed, compressed, written.
+//! Packs traces into a bundle. Each file is read, hashed, compressed and written in one pass.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -23,29 +23,28 @@ use crate::patch::checkout::origin;
 use crate::rr::trace::{Portable, State, Trace, rfc3339};
 use crate::sys::write::{sweep_unfinished, sync, unfinished};
 
-/// zstd's levels, as far as they fit into 100 MB.
+/// The levels of zstd that need less than 100 MB of memory.
 pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=18;
 
-/// What becomes of a file that is being packed, should we be killed: one with this name, that the next
-/// pack removes.
+/// The kind of the unfinished file. If we are killed, the next pack removes it.
 const UNFINISHED: &str = "pack";
 
-/// A larger file is no source.
+/// The largest file that is packed as a source.
 const LARGEST_SOURCE: u64 = 16 << 20;
 
-/// What a program's sources are called. DWARF may name any path; nothing else is taken along.
+/// The name extensions of sources. DWARF can name any path; other files are not packed.
 const ENDINGS: [&str; 10] = ["go", "s", "S", "c", "h", "cc", "cpp", "cxx", "hpp", "inc"];
 
-/// How to pack.
+/// Options for packing.
 pub struct Packing<'a> {
     pub level: i32,
-    /// Who may read it, as age writes them; everybody, if nobody is named.
+    /// The recipients who can read the bundle, in age's notation. If empty, the bundle is not encrypted.
     pub recipients: &'a [String],
-    /// Is told how many bytes of how many are done, and may stop it.
+    /// Called with the number of bytes done and the total. An error stops the packing.
     pub progress: &'a mut dyn FnMut(u64, u64) -> Result<()>,
 }
 
-/// A file to be packed.
+/// A file to pack.
 struct Entry {
     name: String,
     from: From,
@@ -59,18 +58,18 @@ enum From {
     Bytes(Vec<u8>),
 }
 
-/// Packs traces into `to`, and says what is in it. An earlier file of that name is replaced at the end.
+/// Packs traces into the file `to`, and returns its contents. An earlier file with this name is replaced at the end.
 ///
 /// # Errors
-/// A trace that is not complete, or lacks a file that a replay needs; a recipient that is none. Whatever
-/// goes wrong, traces and an earlier file stay as they were.
+/// A trace that is incomplete or lacks a file that a replay needs; an invalid recipient. After any error, the traces
+/// and an earlier file are unchanged.
 pub fn pack(traces: &[Trace], to: &Path, packing: Packing) -> Result<Head> {
     let recipients = recipients(packing.recipients)?;
     if to.is_dir() {
         return Err(Error::refused(format!("`{}` is a folder", to.shown())).hint("-o takes a file").into());
     }
     traces.iter().try_for_each(refuse_incomplete)?;
-    // Held to the end: prune leaves them alone.
+    // The locks are held to the end, so that prune does not remove the traces.
     let _held: Vec<File> = traces.iter().map(Trace::hold).collect::<Result<_>>()?;
     let (mut head, entries) = gather(traces)?;
     head.entries = entries.len() as u64;
@@ -113,7 +112,7 @@ fn refuse_incomplete(trace: &Trace) -> Result<()> {
     Err(error.hint("`rr-patch traces` lists which are complete").into())
 }
 
-/// Everything that goes in, in order.
+/// Collects all entries, in order.
 fn gather(traces: &[Trace]) -> Result<(Head, Vec<Entry>)> {
     let mut head = Head {
         schema: SCHEMA.into(),
@@ -131,7 +130,8 @@ fn gather(traces: &[Trace]) -> Result<(Head, Vec<Entry>)> {
             head.warnings.push(format!("`{program}` has no DWARF: Delve shows neither its lines nor its variables"));
         }
         if packed.program.is_none() {
-            head.warnings.push(format!("rr kept `{}` for the replay only: a debugger looks for it there", packed.path));
+            head.warnings
+                .push(format!("rr stored `{}` only for replays: a debugger needs the file at this path", packed.path));
         }
         head.warnings.extend(portable.warnings.iter().cloned());
         add_trace(trace, &packed.name, portable, &mut entries);
@@ -144,7 +144,7 @@ fn gather(traces: &[Trace]) -> Result<(Head, Vec<Entry>)> {
     Ok((head, entries))
 }
 
-/// The trace's own name, as far as it can be a folder's beside the others.
+/// The trace's own name, made a unique folder name.
 fn folder_name(trace: &Trace, names: &mut BTreeSet<String>) -> String {
     let last = trace.path.file_name().unwrap_or_default().to_string_lossy();
     let plain = |c: char| if c.is_control() || c == '/' { '_' } else { c };
@@ -158,13 +158,13 @@ fn folder_name(trace: &Trace, names: &mut BTreeSet<String>) -> String {
     name
 }
 
-/// What the head says of a trace, and the sources that its program names.
+/// Describes a trace for the head, and returns the sources that its program names.
 fn describe(trace: &Trace, name: String, portable: &Portable) -> Result<(Packed, BTreeSet<String>)> {
     let program = trace.program()?;
     let in_trace = portable.program.as_ref().and_then(|name| portable.parts.iter().find(|part| part.name == *name));
     let file = in_trace.map(|part| part.from.clone()).or(program.file).filter(|file| file.is_file());
     let About { dwarf, sources, go, package, revision, modified } = match &file {
-        // A program that is no ELF file we read is packed all the same.
+        // A program that is not a supported ELF file is packed anyway.
         Some(file) => about(file).unwrap_or_default(),
         None => About::default(),
     };
@@ -195,8 +195,8 @@ fn add_trace(trace: &Trace, folder: &str, portable: Portable, entries: &mut Vec<
     let name = format!("{folder}/mmaps");
     entries.push(Entry { name, from: From::Bytes(portable.mmaps), size, mode: 0o400, time: ended });
     for part in portable.parts {
-        // As rr has them. The time of a mapped file is that of the recording's start: with it the length
-        // of the recording is known where it is unpacked, too.
+        // The same modes as rr's. A mapped file gets the start time of the recording, so that the length of the
+        // recording is known after unpacking.
         let mapped = part.name.starts_with("mmap_");
         let (mode, time) = if mapped { (0o700, trace.started) } else { (0o400, ended) };
         let name = format!("{folder}/{}", part.name);
@@ -204,7 +204,7 @@ fn add_trace(trace: &Trace, folder: &str, portable: Portable, entries: &mut Vec<
     }
 }
 
-/// Whether it could be a source at all, and not one that the compiler made and removed.
+/// Whether a path can be a source file, and is not one that the compiler generated and removed.
 fn is_source(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let made = name.starts_with('<') || name.starts_with("_cgo") || name.contains(".cgo") || path.contains("/_obj/");
@@ -235,14 +235,14 @@ fn add_sources(wanted: BTreeSet<String>, began: SystemTime, entries: &mut Vec<En
     sources
 }
 
-/// Where a source goes: below one folder by its whole path. Nothing for a path that is not whole.
+/// The place of a source in the bundle: its full path below one folder. `None` for a relative path.
 fn place(path: &str) -> Option<String> {
     let parts: Vec<&str> = path.strip_prefix('/')?.split('/').filter(|part| !part.is_empty()).collect();
     let plain = parts.iter().all(|part| *part != "." && *part != ".." && !part.contains(char::is_control));
     (plain && !parts.is_empty()).then(|| format!("{SOURCES}/{}", parts.join("/")))
 }
 
-/// The git checkouts that the packed sources lie in.
+/// The git checkouts that contain the packed sources.
 fn checkouts(entries: &[Entry]) -> Vec<Checkout> {
     let mut found: BTreeMap<PathBuf, Checkout> = BTreeMap::new();
     let mut outside: BTreeSet<PathBuf> = BTreeSet::new();
@@ -264,7 +264,7 @@ fn checkouts(entries: &[Entry]) -> Vec<Checkout> {
     found.into_values().collect()
 }
 
-/// The file: tar in zstd, in age if there are recipients.
+/// Writes the bundle: tar in zstd, and in age if there are recipients.
 fn write(
     file: File,
     head: &Head,
@@ -307,7 +307,7 @@ fn compress<W: Write>(out: W, head: &Head, entries: &[Entry], packing: Packing) 
         let (sender, receiver) = pipe::ahead();
         let all = || iter::once(&first).chain(entries);
         let _reading = scope.spawn(move || all().all(|entry| pipe::read(entry.open(), &entry.name, &sender)));
-        // The receiver goes when this ends, however it does, and the thread with it.
+        // The receiver is dropped when this function ends, in any way, and that ends the thread.
         let receiver = receiver;
         all().try_for_each(|entry| append(&mut tar, entry, &receiver, &mut see).map(|sum| sums.push(sum)))
     });
@@ -327,8 +327,8 @@ fn compress<W: Write>(out: W, head: &Head, entries: &[Entry], packing: Packing) 
     Ok(tar.into_inner()?.finish()?)
 }
 
-/// A level with what keeps it within 100 MB: how many threads compress, how much each takes at once, and
-/// how far back it looks.
+/// An encoder that stays within 100 MB for this level, by limits on the number of threads, the size of their jobs and
+/// the window.
 fn encoder<W: Write>(out: W, level: i32) -> Result<zstd::Encoder<'static, W>> {
     let mut encoder = zstd::Encoder::new(out, level)?;
     encoder.include_checksum(true)?;
@@ -336,7 +336,7 @@ fn encoder<W: Write>(out: W, level: i32) -> Result<zstd::Encoder<'static, W>> {
     let (most, job) = match level {
         ..=6 => (4, 4 << 20),
         7..=9 => (2, 4 << 20),
-        // Its own memory would do for one; so it takes none beside it.
+        // The memory of one thread at these levels reaches the limit, so no worker threads are used.
         _ => (0, 0),
     };
     if most > 0 {
@@ -350,7 +350,7 @@ fn encoder<W: Write>(out: W, level: i32) -> Result<zstd::Encoder<'static, W>> {
 }
 
 impl Entry {
-    /// No more than what was announced: it may have grown since.
+    /// Opens the entry, limited to the announced size: the file may have grown.
     fn open(&self) -> Result<io::Take<Box<dyn Read + '_>>> {
         let from: Box<dyn Read> = match &self.from {
             From::Bytes(bytes) => Box::new(bytes.as_slice()),
@@ -376,14 +376,14 @@ fn append(
     let mut arriving = Arriving::new(from, see);
     tar.append_data(&mut header, &entry.name, &mut arriving)
         .with_context(|| format!("cannot pack `{}`", entry.name))?;
-    let sum = arriving.sum().context("the reading thread has gone")??;
+    let sum = arriving.sum().context("the reading thread has ended")??;
     if sum.size != entry.size {
         return Err(Error::failed(format!("`{}` became shorter while it was packed", entry.name)).into());
     }
     Ok(sum)
 }
 
-/// A file as it is, and never a pipe that would keep us waiting.
+/// Opens a regular file, but never a pipe, which could block.
 fn open(path: &Path) -> Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = rustix::fs::open(path, flags, Mode::empty()).map(File::from);

@@ -1,8 +1,7 @@
-//! What goes on beside compressing, each in a thread of its own: reading and hashing ahead of it, writing
-//! behind it, and bringing to the disk what was written.
+//! Background threads for compression: one reads and hashes ahead, one writes behind, and one syncs the written data
+//! to disk.
 //!
-//! Compressing is what takes the time, or else the disk does; with one thread for everything it would be
-//! the sum of both.
+//! Either compression or the disk is the bottleneck. In a single thread, their times would add up.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -13,26 +12,26 @@ use anyhow::Result;
 
 use super::{Hashing, Sum};
 
-/// How much is read or written at once, and how often that may wait for the other side.
+/// The size of a chunk, and how many chunks may wait in a queue.
 const PIECE: usize = 1 << 17;
 const WAITING: usize = 16;
 
-/// After how many bytes the disk is asked to begin with what was written. The kernel itself would wait for
-/// seconds, and all of it would come at the end.
+/// A sync is started after this many bytes. Otherwise the kernel delays writing for seconds, and the final sync would
+/// write everything at the end.
 const SYNC_EVERY: usize = 32 << 20;
 
-/// What the reading thread hands on: the bytes of one entry, then its checksum or why there is none.
+/// An item from the reading thread: bytes of an entry, or at its end the checksum or an error.
 pub(super) enum Piece {
     Bytes(Vec<u8>),
     End(Result<Sum>),
 }
 
-/// The way from the reading thread.
+/// The channel from the reading thread.
 pub(super) fn ahead() -> (SyncSender<Piece>, Receiver<Piece>) {
     sync_channel(WAITING)
 }
 
-/// Reads an entry to its end. Whether anybody still wants more.
+/// Reads an entry to its end. Returns false if the receiver is gone.
 pub(super) fn read(from: Result<impl Read>, path: &str, to: &SyncSender<Piece>) -> bool {
     let sum = from.and_then(|from| {
         let mut nothing = |_| Ok(());
@@ -49,10 +48,10 @@ pub(super) fn read(from: Result<impl Read>, path: &str, to: &SyncSender<Piece>) 
     to.send(Piece::End(sum)).is_ok()
 }
 
-/// The bytes of one entry, as they come from the reading thread.
+/// Reads the bytes of one entry from the reading thread.
 pub(super) struct Arriving<'a> {
     pub from: &'a Receiver<Piece>,
-    /// Is told how much has come, and may stop it.
+    /// Called with the number of bytes that arrived. An error stops the reading.
     pub see: &'a mut dyn FnMut(u64) -> io::Result<()>,
     piece: Vec<u8>,
     at: usize,
@@ -64,7 +63,7 @@ impl<'a> Arriving<'a> {
         Self { from, see, piece: Vec::new(), at: 0, sum: None }
     }
 
-    /// The checksum, once all was read.
+    /// The checksum, after everything was read.
     pub fn sum(self) -> Option<Result<Sum>> {
         self.sum
     }
@@ -87,7 +86,7 @@ impl Read for Arriving<'_> {
     }
 }
 
-/// A file that another thread writes to.
+/// A writer that writes to a file in another thread.
 pub(super) struct Behind {
     piece: Vec<u8>,
     to: Option<SyncSender<Vec<u8>>>,
@@ -99,7 +98,8 @@ impl Behind {
         let (to, from) = sync_channel::<Vec<u8>>(WAITING);
         let (begin, told) = sync_channel::<()>(1);
         let synced = file.try_clone()?;
-        // It ends when nobody is left to tell it to begin. What it cannot bring to the disk is found at the end.
+        // The thread ends when the sender is dropped. Sync errors are ignored here, because the final sync reports
+        // them.
         thread::spawn(move || told.iter().for_each(|()| drop(synced.sync_data())));
         let thread = thread::spawn(move || {
             let mut written = 0;
@@ -115,7 +115,7 @@ impl Behind {
         Ok(Self { piece: Vec::with_capacity(PIECE), to: Some(to), thread: Some(thread) })
     }
 
-    /// Waits until all is written.
+    /// Waits until everything is written.
     pub fn finish(mut self) -> io::Result<()> {
         self.send()?;
         self.end()
@@ -125,7 +125,7 @@ impl Behind {
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
         match &self.to {
             Some(to) if to.send(piece).is_ok() => Ok(()),
-            // The thread has given up; it knows why.
+            // The thread has failed; `end` returns its error.
             _ => self.end().and(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
@@ -146,7 +146,7 @@ impl Write for Behind {
         Ok(room)
     }
 
-    /// What is left over is written by [`Behind::finish`].
+    /// [`Behind::finish`] writes the remaining bytes.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -167,7 +167,7 @@ mod tests {
         std::os::unix::fs::FileExt::read_exact_at(&file, &mut read, 0).unwrap();
         assert!(read == bytes && file.metadata().unwrap().len() == bytes.len() as u64);
 
-        // There is no room on it, ever.
+        // /dev/full always reports a full disk.
         let full = File::options().write(true).open("/dev/full").unwrap();
         let mut behind = Behind::new(full).unwrap();
         let written = (0..1000).try_for_each(|_| behind.write_all(&bytes)).and_then(|()| behind.finish());

@@ -1,9 +1,9 @@
-//! A bundle into a folder: verified to the last byte before there is anything under its name, and never
-//! a byte outside of the folder.
+//! Unpacks a bundle into a folder. The folder gets its name only after every byte was verified, and nothing is
+//! written outside it.
 //!
-//! What comes in may have been made by anybody. Only plain files are taken, below folders that the head
-//! names, each once, as many and as large as the head says; they are written to a new folder beside the
-//! target, where there is nothing that a path could lead through, and compared with the manifest.
+//! A bundle can come from anyone. Only plain files are accepted, in folders that the head names, each path once, with
+//! the number and the sizes that the head states. They are written to a new folder beside the target, where no
+//! existing link can redirect a path, and then compared with the manifest.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -24,32 +24,32 @@ use crate::words::bytes;
 
 const UNFINISHED: &str = "unpack";
 
-/// Larger heads and manifests are none: they are kept in memory.
+/// The largest head or manifest that is accepted: both are kept in memory.
 const LARGEST_HEAD: u64 = 16 << 20;
 const LARGEST_MANIFEST: u64 = 48 << 20;
 
 /// The longest path of an entry.
 const LONGEST_PATH: u64 = 4096;
 
-/// More than a bundle can need.
+/// The most entries that are accepted, more than a bundle needs.
 const MOST_ENTRIES: u64 = 1_000_000;
 
-/// The window of zstd's level 19, twice.
+/// The largest window that is accepted: twice that of zstd's level 19.
 const WINDOW_LOG: u32 = 24;
 
-/// How to unpack.
+/// Options for unpacking.
 pub struct Unpacking<'a> {
-    /// The folder below which a folder for the bundle is made.
+    /// The parent of the new folder.
     pub folder: &'a Path,
-    /// The name of that folder; the bundle's own if not given.
+    /// The name of the new folder; by default that of the bundle.
     pub name: Option<&'a str>,
     /// The file with the key for an encrypted bundle.
     pub identity: Option<&'a Path>,
-    /// Is told how many bytes of how many are done, and may stop it.
+    /// Called with the number of bytes done and the total. An error stops the unpacking.
     pub progress: &'a mut dyn FnMut(u64, u64) -> Result<()>,
 }
 
-/// What was unpacked, and where it is now.
+/// The unpacked traces and their location.
 #[derive(Debug)]
 pub struct Unpacked {
     pub folder: PathBuf,
@@ -62,14 +62,14 @@ pub struct Unpacked {
 /// Unpacks a bundle.
 ///
 /// # Errors
-/// A file that is no bundle, is damaged, or says other than it holds; a key that does not fit; a folder
-/// that is there already. Nothing is left of it then.
+/// A file that is not a bundle, is damaged, or contradicts its head; a wrong key; a target folder that exists.
+/// Everything unpacked is then removed.
 pub fn unpack(file: &Path, unpacking: Unpacking) -> Result<Unpacked> {
     let Unpacking { folder, name, identity, progress } = unpacking;
     let target = folder.join(target_name(file, name)?);
     if target.symlink_metadata().is_ok() {
-        return Err(Error::refused(format!("`{}` is there already", target.shown()))
-            .hint("--name NAME unpacks under another name, -C DIR elsewhere")
+        return Err(Error::refused(format!("`{}` exists already", target.shown()))
+            .hint("--name NAME unpacks under another name, -C DIR into another folder")
             .into());
     }
     let stream = decompressed(file, identity)?;
@@ -96,7 +96,7 @@ pub fn unpack(file: &Path, unpacking: Unpacking) -> Result<Unpacked> {
     }
     syncfs(&lock).with_context(|| cannot_write(folder))?;
     rename_new(new.path(), &target).with_context(|| cannot_write(&target))?;
-    // It has another name now: there is nothing left to remove.
+    // The folder was renamed: there is nothing left to remove.
     let _ = new.keep();
     sync(folder)?;
     let traces = head.traces.iter().map(|packed| Trace::open(&target.join(&packed.name))).collect::<Result<_>>()?;
@@ -108,7 +108,7 @@ fn cannot_write(path: &Path) -> String {
     format!("cannot write `{}`", path.shown())
 }
 
-/// The bundle's name without what it ends with.
+/// The bundle's name without its extensions.
 pub fn target_name(file: &Path, name: Option<&str>) -> Result<String> {
     let own = file.file_name().unwrap_or_default().to_string_lossy();
     let own =
@@ -127,7 +127,7 @@ fn refused(file: &Path, why: &str) -> Error {
     Error::refused(format!("`{}` {why}", file.shown()))
 }
 
-/// The tar in it.
+/// The tar stream in a bundle.
 fn decompressed(file: &Path, identity: Option<&Path>) -> Result<Box<dyn Read>> {
     let mut start = [0; 22];
     let mut opened = File::open(file).with_context(|| format!("cannot read `{}`", file.shown()))?;
@@ -138,7 +138,7 @@ fn decompressed(file: &Path, identity: Option<&Path>) -> Result<Box<dyn Read>> {
             read => length += read,
         }
     }
-    // From the start again, even where it cannot be rewound.
+    // Read the first bytes again, also from a file that cannot be rewound.
     let whole = BufReader::with_capacity(1 << 17, io::Cursor::new(start).take(length as u64).chain(opened));
     let compressed: Box<dyn Read> = match (&start, identity) {
         (b"age-encryption.org/v1\n", Some(identity)) => decrypted(file, whole, identity)?,
@@ -148,10 +148,14 @@ fn decompressed(file: &Path, identity: Option<&Path>) -> Result<Box<dyn Read>> {
                 .into());
         }
         (start, _) if start.starts_with(b"-----BEGIN AGE ENCRYP") => {
-            return Err(refused(file, "is encrypted, and in letters").hint("`age --decrypt` takes it apart").into());
+            return Err(refused(file, "is encrypted, in ASCII form")
+                .hint("decrypt it first with `age --decrypt`")
+                .into());
         }
         ([0x28, 0xb5, 0x2f, 0xfd, ..], _) => Box::new(whole),
-        _ => return Err(refused(file, "is no bundle").detail("expected: what `rr-patch traces pack` writes").into()),
+        _ => {
+            return Err(refused(file, "is not a bundle").detail("expected: what `rr-patch traces pack` writes").into());
+        }
     };
     let mut decoder = zstd::Decoder::new(compressed)?;
     decoder.window_log_max(WINDOW_LOG)?;
@@ -188,7 +192,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn refused(&self, why: impl AsRef<str>) -> anyhow::Error {
-        refused(self.file, why.as_ref()).hint("have it sent again, or packed again").into()
+        refused(self.file, why.as_ref()).hint("get it again, or pack it again").into()
     }
 
     fn read(&mut self, stream: impl Read) -> Result<Head> {
@@ -197,7 +201,8 @@ impl Reading<'_> {
         let (mut head, mut manifest) = (None::<Head>, None::<Manifest>);
         let mut sums: Vec<Sum> = Vec::new();
         let (mut long, mut done) = (None::<String>, 0);
-        // Raw, since only plain files are wanted: nobody else's idea of names, links and attributes.
+        // Raw entries: only plain files are accepted, so the tar crate must not interpret names, links and
+        // attributes.
         for entry in archive.entries()?.raw(true) {
             let mut entry = entry.map_err(|error| damaged(self, error))?;
             let kind = entry.header().entry_type();
@@ -206,16 +211,16 @@ impl Reading<'_> {
                 let mut name = Vec::new();
                 entry.read_to_end(&mut name).map_err(|error| damaged(self, error))?;
                 let name = name.strip_suffix(b"\0").unwrap_or(&name).to_vec();
-                long = Some(String::from_utf8(name).map_err(|_| self.refused("holds a path that is no UTF-8"))?);
+                long = Some(String::from_utf8(name).map_err(|_| self.refused("has a path that is not UTF-8"))?);
                 continue;
             }
             let short = String::from_utf8(entry.header().path_bytes().into_owned());
-            let path = long.take().map_or(short, Ok).map_err(|_| self.refused("holds a path that is no UTF-8"))?;
+            let path = long.take().map_or(short, Ok).map_err(|_| self.refused("has a path that is not UTF-8"))?;
             if !kind.is_file() {
-                return Err(self.refused(format!("holds `{}`, which is no plain file", path.escape_default())));
+                return Err(self.refused(format!("has `{}`, which is not a plain file", path.escape_default())));
             }
             if manifest.is_some() {
-                return Err(self.refused(format!("goes on after its manifest, with `{}`", path.escape_default())));
+                return Err(self.refused(format!("has an entry after its manifest: `{}`", path.escape_default())));
             }
             let mode = if entry.header().mode().is_ok_and(|mode| mode & 0o100 != 0) { 0o700 } else { 0o600 };
             let time = UNIX_EPOCH.checked_add(Duration::from_secs(entry.header().mtime().unwrap_or(0)));
@@ -228,13 +233,13 @@ impl Reading<'_> {
                 Some(_) if path == MANIFEST => {
                     let (read, _) = self.document(&mut entry, &path, MANIFEST, size, LARGEST_MANIFEST)?;
                     manifest =
-                        Some(serde_json::from_slice(&read).map_err(|_| self.refused("has a manifest that is none"))?);
+                        Some(serde_json::from_slice(&read).map_err(|_| self.refused("has an invalid manifest"))?);
                 }
                 Some(head) => {
                     self.check_path(head, &path)?;
                     done += size;
                     if sums.len() as u64 > head.entries || done > head.bytes {
-                        return Err(self.refused("holds more than its head says"));
+                        return Err(self.refused("has more entries than its head says"));
                     }
                     let before = done - size;
                     let sum = self.write(&mut entry, &path, mode, (before, head.bytes))?;
@@ -248,13 +253,13 @@ impl Reading<'_> {
         let mut rest = archive.into_inner();
         self.drain(&mut rest)?;
         let (Some(head), Some(manifest)) = (head, manifest) else {
-            return Err(self.refused("is cut off: its manifest is missing"));
+            return Err(self.refused("is truncated: its manifest is missing"));
         };
         self.compare(&head, &manifest, &sums, done)?;
         Ok(head)
     }
 
-    /// The head or the manifest, which is written like any other entry and read as well.
+    /// Reads the head or the manifest, which is also written like any other entry.
     fn document(
         &mut self,
         entry: &mut impl Read,
@@ -276,9 +281,9 @@ impl Reading<'_> {
 
     fn check_head(&self, read: &[u8]) -> Result<Head> {
         let head: Head =
-            serde_json::from_slice(read).map_err(|error| self.refused(format!("has a head that is none: {error}")))?;
+            serde_json::from_slice(read).map_err(|error| self.refused(format!("has an invalid head: {error}")))?;
         if head.schema != SCHEMA {
-            return Err(refused(self.file, "is of another version")
+            return Err(refused(self.file, "has another version")
                 .detail(format!("expected: schema {SCHEMA}; found: {:?}", head.schema))
                 .hint("use the rr-patch that packed it, or a later one")
                 .into());
@@ -288,7 +293,7 @@ impl Reading<'_> {
             !name.is_empty() && !name.starts_with('.') && !name.contains('/') && name.as_str() != SOURCES
         };
         if names.is_empty() || names.iter().filter(plain).count() != names.len() {
-            return Err(self.refused("names no trace, or one that cannot be a folder"));
+            return Err(self.refused("names no trace, or a trace with an invalid name"));
         }
         if head.entries > MOST_ENTRIES {
             return Err(self.refused(format!("claims to hold {} files", head.entries)));
@@ -296,15 +301,15 @@ impl Reading<'_> {
         let there = statvfs(self.new.path()).map(|seen| seen.f_bavail.saturating_mul(seen.f_frsize));
         if there.is_ok_and(|there| there < head.bytes) {
             let there = there.map(bytes).unwrap_or_default();
-            return Err(refused(self.file, "does not fit here")
+            return Err(refused(self.file, "does not fit on this disk")
                 .detail(format!("needed: {}; free: {there}", bytes(head.bytes)))
-                .hint("-C DIR unpacks elsewhere")
+                .hint("-C DIR unpacks into another folder")
                 .into());
         }
         Ok(head)
     }
 
-    /// Only what a bundle holds: files of its traces, and sources. Nothing else gets as far as a path.
+    /// Accepts only files of the bundle's traces, and sources. All other paths are refused here.
     fn check_path(&self, head: &Head, path: &str) -> Result<()> {
         let parts: Vec<&str> = path.split('/').collect();
         let plain = parts.iter().all(|part| !["", ".", ".."].contains(part) && !part.contains('\0'));
@@ -316,11 +321,11 @@ impl Reading<'_> {
         if plain && known {
             Ok(())
         } else {
-            Err(self.refused(format!("holds `{}`, which is no part of a bundle", path.escape_default())))
+            Err(self.refused(format!("has `{}`, which does not belong in a bundle", path.escape_default())))
         }
     }
 
-    /// Writes an entry to the new folder. A path that is there already is refused by the file system.
+    /// Writes an entry to the new folder. The file system refuses a path that already exists.
     fn write(&mut self, entry: &mut impl Read, path: &str, mode: u32, done: (u64, u64)) -> Result<Sum> {
         let to = self.new.path().join(path);
         let parent = to.parent().unwrap_or(self.new.path());
@@ -328,7 +333,7 @@ impl Reading<'_> {
         let opened = opened.and_then(|()| OpenOptions::new().write(true).create_new(true).mode(mode).open(&to));
         let out = match opened {
             Err(error) if [io::ErrorKind::AlreadyExists, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
-                return Err(self.refused(format!("holds `{}` twice", path.escape_default())));
+                return Err(self.refused(format!("has `{}` twice", path.escape_default())));
             }
             opened => opened.with_context(|| cannot_write(&to))?,
         };
@@ -342,7 +347,7 @@ impl Reading<'_> {
         };
         let mut hashing = Hashing::new(entry, &mut see);
         let mut out = BufWriter::with_capacity(1 << 17, out);
-        // What cannot be written and what cannot be read are told apart: only the latter is the bundle's fault.
+        // Read and write errors are handled separately: only read errors are the bundle's fault.
         let mut buffer = vec![0; 1 << 16];
         loop {
             match hashing.read(&mut buffer) {
@@ -355,13 +360,14 @@ impl Reading<'_> {
         Ok(hashing.sum(path))
     }
 
-    /// The times of a trace's files tell when it was recorded. That is all: an error is none.
+    /// Sets a file's modification time, from which the time of the recording is derived. Best effort: the times are
+    /// only displayed.
     fn set_time(&self, path: &str, time: std::time::SystemTime) {
         let file = OpenOptions::new().write(true).open(self.new.path().join(path));
         let _ = file.and_then(|file| file.set_modified(time));
     }
 
-    /// Reads to the end, so that zstd and age have seen all: they find there what was cut off or changed.
+    /// Reads to the end, so that zstd and age check the whole stream for truncation and changes.
     fn drain(&self, rest: &mut impl Read) -> Result<()> {
         let mut buffer = vec![0; 1 << 16];
         let mut more = 0;
@@ -369,7 +375,7 @@ impl Reading<'_> {
             match rest.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(read) if buffer[..read].iter().all(|&byte| byte == 0) && more < 1 << 20 => more += read,
-                Ok(_) => return Err(self.refused("goes on after its end")),
+                Ok(_) => return Err(self.refused("has data after its end")),
                 Err(error) => return Err(self.refused(format!("is damaged: {error}"))),
             }
         }
@@ -384,25 +390,28 @@ impl Reading<'_> {
             match said.get(sum.path.as_str()) {
                 Some(said) if *said == sum => {}
                 Some(said) => {
-                    return Err(refused(self.file, &format!("is damaged: `{}` is not what was packed", sum.path))
-                        .detail(format!("expected: {} bytes, SHA-256 {}", said.size, said.sha256))
-                        .detail(format!("found: {} bytes, SHA-256 {}", sum.size, sum.sha256))
-                        .hint("have it sent again, or packed again")
-                        .into());
+                    return Err(refused(
+                        self.file,
+                        &format!("is damaged: `{}` differs from what was packed", sum.path),
+                    )
+                    .detail(format!("expected: {} bytes, SHA-256 {}", said.size, said.sha256))
+                    .detail(format!("found: {} bytes, SHA-256 {}", sum.size, sum.sha256))
+                    .hint("get it again, or pack it again")
+                    .into());
                 }
-                None => return Err(self.refused(format!("holds `{}`, which its manifest does not name", sum.path))),
+                None => return Err(self.refused(format!("has `{}`, which its manifest does not name", sum.path))),
             }
         }
         let all = said.len() == sums.len() && sums.len() as u64 == head.entries + 1 && done == head.bytes;
-        if all { Ok(()) } else { Err(self.refused("holds less than its manifest names")) }
+        if all { Ok(()) } else { Err(self.refused("has fewer entries than its manifest names")) }
     }
 }
 
-/// Whether what was unpacked is a trace, and one that needs nothing of this host.
+/// Checks that an unpacked folder is a trace and needs no files of this host.
 fn verify_trace(file: &Path, folder: &Path) -> Result<()> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let refused = |why: String| refused(file, &format!("holds `{name}`, {why}"));
-    let trace = Trace::open(folder).map_err(|error| refused(format!("which is no trace: {error:#}")))?;
+    let refused = |why: String| refused(file, &format!("has `{name}`, {why}"));
+    let trace = Trace::open(folder).map_err(|error| refused(format!("which is not a trace: {error:#}")))?;
     if trace.state != State::Complete {
         return Err(refused(format!("which is {}", trace.state.word())).into());
     }
@@ -410,7 +419,7 @@ fn verify_trace(file: &Path, folder: &Path) -> Result<()> {
     for part in mapped {
         let inside = part.file(folder).parent() == Some(folder);
         if !inside || !part.file(folder).is_file() {
-            return Err(refused(format!("which needs `{}` from outside of it", part.backing.shown())).into());
+            return Err(refused(format!("which needs `{}` from outside the bundle", part.backing.shown())).into());
         }
     }
     Ok(())

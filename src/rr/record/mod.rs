@@ -1,16 +1,17 @@
-//! Running an installer whose controllers are recorded, and staying until each trace is closed.
+//! Runs an installer with recorded controllers, and waits until each trace is closed.
 //!
-//! rr writes a trace's header only when it closes, so that an rr that is killed leaves nothing of use.
-//! Everything here follows from that: the installer is asked to stop once and no more, rr itself is
-//! never signalled while its trace can still be closed, and what an installer leaves behind that died
-//! too early is ended from the recorded program's side, since rr closes its trace when that has gone.
+//! rr writes the header of a trace only when it closes the trace, so killing rr makes the trace useless. The rules
+//! follow from this: the installer gets one stop request only; rr is never signalled while it can still close its
+//! trace; and if an installer dies early, its leftover recordings are ended by ending the recorded program, because
+//! rr closes its trace when the program has exited.
 //!
 //! ```text
 //! rr-patch record ── openshift-install ─┬─ rr record ── cluster-api-provider-aws
 //!       │                               └─ …                 each rr holds the lock of its trace
-//!       └─ adopts what the installer leaves behind
+//!       └─ adopts the orphans of the installer
 //! ```
 
+mod noted;
 mod patience;
 mod room;
 
@@ -30,52 +31,53 @@ use crate::sys::process::{
 };
 use patience::{Patience, Step};
 
+pub use noted::{commit, counts_in_software, flags, install_dir, remote};
 pub use room::{Free, Room};
 
 const INTERRUPT: i32 = 2;
 const KILL: i32 = 9;
 const TERMINATE: i32 = 15;
 
-/// How often is looked for recorders.
+/// The interval between searches for recorders.
 const LOOK: Duration = Duration::from_millis(200);
-/// How often is looked for free space when little is left: at 500 MB/s each 25 MB.
+/// The interval between checks of free space when little is left: 25 MB at 500 MB/s.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(50);
-/// How often it is said what is waited for.
+/// The interval between messages about what rr-patch is waiting for.
 const NOTICE: Duration = Duration::from_secs(10);
-/// What a recorded controller has to shut down in, once the installer has gone without stopping it.
+/// How long a recorded controller may take to shut down, if the installer has ended without stopping it.
 const SHUTDOWN: Duration = Duration::from_secs(30);
-/// What rr has to close a trace in, once its program has gone. Its own limit after a SIGTERM is 10 s;
-/// packing the last blocks of a large trace onto a slow disk is what takes time.
+/// How long rr may take to close a trace after its program has exited. rr's own limit after a SIGTERM is 10 s;
+/// writing the last blocks of a large trace to a slow disk takes longer.
 const CLOSING: Duration = Duration::from_secs(60);
-/// What the installer has to end in, once all that it waits for has gone.
+/// How long the installer may take to end after all processes that it waits for have exited.
 const GIVING_UP: Duration = Duration::from_secs(10);
 
-/// One run of an installer.
+/// The configuration of one installer run.
 #[derive(Debug)]
 pub struct Run<'a> {
     pub installer: &'a Path,
     pub arguments: &'a [String],
-    /// Where the recorders put their traces.
+    /// The store for the recorders' traces.
     pub store: &'a Store,
-    /// Beyond ours and the trace folder.
+    /// Variables in addition to ours and the trace folder.
     pub environment: &'a Environment,
-    /// Whether our output is kept free of the installer's.
+    /// Whether the installer's output must stay out of our stdout.
     pub quiet: bool,
-    /// What is known of every trace before it is made.
+    /// The fields of every trace's sidecar that are known before the recording.
     pub sidecar: Sidecar,
-    /// What must stay free where the traces go.
+    /// The free space that must remain on the disk of the traces.
     pub room: Room,
 }
 
-/// What became of it.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Outcome {
     pub end: End,
-    /// How often we were asked to stop.
+    /// How many stop requests we got.
     pub asked: usize,
-    /// What made the installer stop before it had ended.
+    /// Why the installer was stopped; `None` if it ended by itself.
     pub stopped: Option<Stopped>,
-    /// Of this run only, by their names.
+    /// The traces of this run only, sorted by name.
     pub traces: Vec<Trace>,
     /// Whether a recorder had to be killed.
     pub lost: bool,
@@ -85,26 +87,26 @@ pub struct Outcome {
 /// Why an installer was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// By a signal to us: Ctrl-C, say.
+    /// By a signal to us, for example Ctrl-C.
     Asked,
-    /// So many bytes were free where the traces go.
+    /// Too little free space for the traces; with the number of free bytes.
     NoRoom(u64),
 }
 
-/// A recorder that was seen at work.
+/// A running recorder.
 #[derive(Clone, Debug)]
 struct Recorder {
     pid: i32,
     trace: PathBuf,
 }
 
-/// A run under way.
+/// The state of a run.
 struct Watch<'a> {
     run: &'a Run<'a>,
     say: &'a mut dyn FnMut(&str),
-    /// Traces that were there before, which are none of ours.
+    /// Traces that already existed. They do not belong to this run.
     before: BTreeSet<PathBuf>,
-    /// The options that each trace's recorder was started with.
+    /// The options with which each trace's recorder was started.
     flags: BTreeMap<PathBuf, Vec<String>>,
     asked: usize,
     stopped: Option<Stopped>,
@@ -112,7 +114,7 @@ struct Watch<'a> {
 }
 
 impl Run<'_> {
-    /// Runs it to the end, and longer: until every trace is closed.
+    /// Runs the installer to its end and waits until every trace is closed.
     ///
     /// # Errors
     /// An installer that cannot be started; a trace folder that cannot be made or read.
@@ -129,7 +131,7 @@ impl Run<'_> {
         let mut attended = Attended::start(&child, streams)?;
         let mut watch = Watch { run: self, say, before, flags: BTreeMap::new(), asked: 0, stopped: None, lost: false };
         let end = watch.until_the_end(&mut attended);
-        // Nobody but us is left to get a Ctrl-C.
+        // The installer has ended, so Ctrl-C may go to our original group again.
         attended.unshield();
         watch.close(&attended);
         let Watch { asked, stopped, lost, flags, before, say, .. } = watch;
@@ -137,7 +139,7 @@ impl Run<'_> {
         Ok(Outcome { end, asked, stopped, traces, lost, took: began.elapsed() })
     }
 
-    /// The traces of this run, each with a sidecar.
+    /// Returns the traces of this run, and writes a sidecar into each.
     fn note(
         &self,
         before: &BTreeSet<PathBuf>,
@@ -158,9 +160,9 @@ impl Run<'_> {
                 exit: program.and_then(|program| program.end).map(|end| end.to_string()),
                 ..self.sidecar.clone()
             };
-            // A full disk, say: what became of the traces matters more.
+            // For example a full disk. Reporting the traces is more important.
             if let Err(error) = sidecar.write(&trace.path) {
-                say(&format!("warning: cannot note in `{}` how it was made: {error:#}", trace.name));
+                say(&format!("warning: cannot write the sidecar of `{}`: {error:#}", trace.name));
             }
             trace.sidecar = Some(sidecar);
         }
@@ -169,7 +171,7 @@ impl Run<'_> {
 }
 
 impl Watch<'_> {
-    /// Stays with the installer.
+    /// Supervises the installer until it ends.
     fn until_the_end(&mut self, attended: &mut Attended) -> End {
         let mut patience = Patience::default();
         let mut stopped_at = None::<Instant>;
@@ -190,7 +192,7 @@ impl Watch<'_> {
                         Step::Tell => self.tell_what_is_lost(),
                         Step::Ignore => {}
                         Step::Now => {
-                            (self.say)("ending the controllers where they are; rr closes their traces");
+                            (self.say)("killing the controllers now; rr closes their traces");
                             now = Some(Instant::now());
                             self.end_recorded();
                         }
@@ -201,7 +203,7 @@ impl Watch<'_> {
             pause = if room == Free::Enough { LOOK } else { LOOK_FOR_ROOM };
             match room {
                 Free::Little(free) | Free::Least(free) if self.stopped.is_none() => {
-                    // The next signal is no longer the first request.
+                    // This counts as the first stop request, so the next signal is the second.
                     patience.step(Instant::now());
                     stopped_at = Some(Instant::now());
                     self.stopped = Some(Stopped::NoRoom(free));
@@ -209,7 +211,7 @@ impl Watch<'_> {
                 }
                 Free::Least(free) if now.is_none() && !self.recorders().is_empty() => {
                     let room = self.run.room.describe(free);
-                    (self.say)(&format!("{room}: ending the controllers where they are; rr closes their traces"));
+                    (self.say)(&format!("{room}: killing the controllers now; rr closes their traces"));
                     now = Some(Instant::now());
                     self.end_recorded();
                 }
@@ -221,10 +223,10 @@ impl Watch<'_> {
             looked = Some(Instant::now());
             self.look();
             if attended.unshield_if_stopped() {
-                (self.say)("the installer wanted the terminal, and has it again");
+                (self.say)("the installer needs the terminal, and has it again");
             }
             if now.is_some_and(|since| since.elapsed() > GIVING_UP) && self.recorders().is_empty() {
-                (self.say)("the installer has not ended by itself, and is killed");
+                (self.say)("the installer did not end by itself, and is killed");
                 signal(attended.pid(), KILL);
                 now = None;
             }
@@ -237,8 +239,8 @@ impl Watch<'_> {
         }
     }
 
-    /// Asks the installer to stop, unless the terminal has done so. It gets one SIGINT: its second ends it
-    /// at once.
+    /// Asks the installer to stop, unless the terminal has already done so. It must get only one SIGINT: a second one
+    /// ends it at once.
     fn stop(&mut self, attended: &mut Attended, done: bool, why: &str) {
         if !done {
             signal(attended.pid(), INTERRUPT);
@@ -246,8 +248,8 @@ impl Watch<'_> {
         let shielded = attended.shield();
         (self.say)(&format!("{why}: the installer stops its controllers, and rr closes their traces"));
         match shielded {
-            true => (self.say)("that can take a minute; asking again tells what would be lost"),
-            false => (self.say)("that can take a minute: another Ctrl-C would reach the installer, and end it at once"),
+            true => (self.say)("this can take a minute; another request shows what an immediate end would lose"),
+            false => (self.say)("this can take a minute: another Ctrl-C would end the installer at once"),
         }
     }
 
@@ -260,8 +262,8 @@ impl Watch<'_> {
             (self.say)(&format!("still being recorded: {}", names.join(", ")));
         }
         (self.say)(
-            "asked a third time, after two seconds and within thirty, the controllers are killed where they are: \
-             how they shut down is lost, and the installer tears down nothing that they were needed for",
+            "a third request, after 2 s and within 30 s, kills the controllers at once: \
+             their shutdown is not recorded, and the installer cannot tear down what it needs them for",
         );
     }
 
@@ -272,8 +274,8 @@ impl Watch<'_> {
         (self.say)(&format!("waiting for {whom}{recording}"));
     }
 
-    /// Notes how each recorder was started, while it can be seen. If somebody kills us, the trace at least
-    /// knows what it needs for a replay.
+    /// Writes a sidecar with the options of each new recorder, while its process can be inspected. If we are killed
+    /// later, the trace still has the data that a replay needs.
     fn look(&mut self) {
         for Recorder { pid, trace } in self.recorders() {
             if self.flags.contains_key(&trace) {
@@ -283,14 +285,14 @@ impl Watch<'_> {
             if let Ok(known) = Trace::open(&trace) {
                 let controller = known.controller().to_owned();
                 let sidecar = Sidecar { controller, flags: flags.clone(), ..self.run.sidecar.clone() };
-                // What cannot be noted now is noted at the end, or said then.
+                // If this fails, the final sidecar is written at the end, and that failure is reported.
                 let _ = sidecar.write(&trace);
             }
             self.flags.insert(trace, flags);
         }
     }
 
-    /// Those of our descendants that hold a trace.
+    /// Our descendants that are recording a trace.
     fn recorders(&self) -> Vec<Recorder> {
         let root = self.run.store.root();
         let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
@@ -309,14 +311,14 @@ impl Watch<'_> {
             .collect()
     }
 
-    /// Kills the recorded programs, and not their recorders: rr then closes its trace at once.
+    /// Kills the recorded programs, but not their recorders. rr then closes its trace at once.
     fn end_recorded(&self) {
         self.signal_recorded(KILL);
     }
 
     fn signal_recorded(&self, number: i32) {
         let mut recorders: BTreeSet<i32> = self.recorders().into_iter().map(|recorder| recorder.pid).collect();
-        // Each comes after its parent.
+        // Each process comes after its parent.
         for relative in descendants() {
             if !recorders.contains(&relative.pid) && recorders.contains(&relative.parent) {
                 signal(relative.pid, number);
@@ -325,8 +327,8 @@ impl Watch<'_> {
         }
     }
 
-    /// Waits until no recorder is left. Nothing if one was asked to, it took too long, or `while_room` and
-    /// there is none.
+    /// Waits until no recorder is left, and returns true. Returns false on a stop request, after `within`, or, with
+    /// `while_room`, if too little disk space is left.
     fn wait_for_recorders(&mut self, attended: &Attended, within: Duration, while_room: bool) -> bool {
         let (began, mut said) = (Instant::now(), Instant::now());
         while !self.recorders().is_empty() {
@@ -347,7 +349,8 @@ impl Watch<'_> {
         true
     }
 
-    /// Ends what the installer has left behind, each recorded program before its recorder.
+    /// Ends the recordings that the installer has left behind: each recorded program first, so that its recorder ends
+    /// by itself.
     fn close(&mut self, attended: &Attended) {
         let left: Vec<String> = self.recorders().iter().map(|recorder| name(&recorder.trace)).collect();
         if !left.is_empty() {
@@ -356,10 +359,10 @@ impl Watch<'_> {
             if !self.wait_for_recorders(attended, SHUTDOWN, true) {
                 (self.say)("killing the controllers; rr closes their traces");
                 self.signal_recorded(KILL);
-                // From here on only time counts: an rr that is killed has recorded in vain.
+                // From here on only the time limit ends the wait, because killing rr would lose the trace.
                 let began = Instant::now();
                 while began.elapsed() < CLOSING && !self.wait_for_recorders(attended, CLOSING, false) {
-                    (self.say)("rr is still closing a trace, which would be lost: waiting for it");
+                    (self.say)("rr is still closing a trace: waiting, because ending rr would lose it");
                 }
                 self.lost = !self.recorders().is_empty();
             }
@@ -372,8 +375,8 @@ fn name(trace: &Path) -> String {
     trace.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The options of a recorder that runs: what stands between `record` and the program, whose name the
-/// trace has.
+/// The options of a running recorder: its arguments between `record` and the program. The trace has the program's
+/// name.
 fn flags_of(pid: i32, trace: &Path) -> Vec<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words = line.split(|&byte| byte == 0).skip(1);
@@ -389,7 +392,7 @@ fn options(words: &[String], trace: &str) -> Vec<String> {
     words[..until].iter().filter(|word| !["record", "--"].contains(&word.as_str())).cloned().collect()
 }
 
-/// A folder for the traces of one run below rr's own, by the time, so that the newest sorts last.
+/// The trace folder of one run, in rr's own store. The name contains the time, so the newest folder sorts last.
 pub fn folder_below(store: &Store, now: SystemTime) -> PathBuf {
     let stamp: String =
         rfc3339(now).chars().filter(char::is_ascii_alphanumeric).take("20261122T105300".len()).collect();
@@ -402,12 +405,12 @@ pub fn folder_below(store: &Store, now: SystemTime) -> PathBuf {
     folder
 }
 
-/// Lets rr's `latest-trace` lead to a trace of a folder below the store, as if it had been recorded there:
-/// whoever replays the latest must not get an older one.
+/// Points rr's `latest-trace` to a trace in a folder below the store, as if rr had recorded it in the store itself.
+/// Otherwise a replay of the latest trace would use an older one.
 pub fn make_latest(store: &Store, trace: &Trace) -> Result<()> {
     let Ok(below) = trace.path.strip_prefix(store.root()) else { return Ok(()) };
     let link = store.root().join("latest-trace");
-    // What is there may only be rr's own link.
+    // Only rr's own link may be replaced.
     if link.symlink_metadata().is_ok_and(|seen| !seen.is_symlink()) {
         return Ok(());
     }

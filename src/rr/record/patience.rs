@@ -1,22 +1,22 @@
-//! What becomes of each request to stop. The first is carried out, the second is answered with what
-//! would be lost, and only one that can have been made after reading that is carried out too.
+//! The response to repeated stop requests. The first request stops the installer. The second shows what an immediate
+//! end would lose. A later request ends at once, but only if it came after the user could read that message.
 
 use std::time::{Duration, Instant};
 
-/// Whoever asks again sooner has not read the answer.
+/// A request that comes sooner is ignored: the user cannot have read the message yet.
 const READING: Duration = Duration::from_secs(2);
-/// Whoever asks again later has forgotten it.
+/// A request that comes later shows the message again.
 const FORGETTING: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Ask the installer to stop.
     Stop,
-    /// Tell what would be lost.
+    /// Show what an immediate end would lose.
     Tell,
-    /// It was just told.
+    /// The message was shown just before.
     Ignore,
-    /// Whatever is lost.
+    /// End at once and accept the loss.
     Now,
 }
 

@@ -1,5 +1,5 @@
-//! How much room is left where the traces go. rr aborts when there is none (ENOSPC), and a trace that it could
-//! not close is lost, so that a run has to end while there is still room to close all of them.
+//! The free disk space for traces. rr aborts when the disk is full (ENOSPC), and a trace that it could not close is
+//! lost. Therefore a run must end while there is still enough space to close all traces.
 
 use std::path::PathBuf;
 
@@ -13,37 +13,37 @@ use crate::error::Shown;
 pub struct Room {
     host: Host,
     folder: PathBuf,
-    /// What must stay free; 0 for no limit.
+    /// The space that must stay free; 0 means no limit.
     least: ByteSize,
 }
 
-/// What there is.
+/// The free space compared with the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Free {
     Enough,
     /// Less than twice the limit.
     Near,
-    /// Less than the limit: so many bytes.
+    /// Less than the limit; with the number of free bytes.
     Little(u64),
-    /// Less than a quarter of the limit: what writes has to end at once.
+    /// Less than a quarter of the limit: writers must end at once. With the number of free bytes.
     Least(u64),
 }
 
 impl Room {
-    /// A limit for the file system that holds a folder, which may be yet to be made.
+    /// A limit for the file system of a folder. The folder does not have to exist yet.
     pub fn new(host: Host, folder: PathBuf, least: ByteSize) -> Self {
         Self { host, folder, least }
     }
 
-    /// Asks the file system, which takes microseconds. One that does not answer has no limit: the recorder
-    /// meets the same file system.
+    /// Queries the file system, which takes microseconds. If the query fails, no limit applies; the recorder will
+    /// meet the same error.
     pub fn look(&self) -> Free {
         let folder = self.folder.ancestors().find(|folder| folder.exists());
         let free = folder.filter(|_| self.least.0 > 0).and_then(|folder| self.host.free(folder).ok());
         free.map_or(Free::Enough, |free| grade(free, self.least.0))
     }
 
-    /// What is free, and what was to be.
+    /// Describes the free space and the limit.
     pub fn describe(&self, free: u64) -> String {
         let (free, folder) = (ByteSize(free), self.folder.shown());
         format!("{free} free on the file system of `{folder}`, less than {} (--min-free)", self.least)

@@ -1,4 +1,4 @@
-//! Whether a trace can be replayed, as far as its folder tells.
+//! Checks from a trace's folder whether the trace can be replayed.
 
 use anyhow::Result;
 
@@ -8,20 +8,20 @@ use crate::error::Shown;
 /// The compatibility number of rr 5.6 and later.
 const COMPATIBILITY: i32 = 3;
 
-/// What stands in the way of a replay.
+/// The problems that a replay would have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Check {
-    /// Why no rr can replay it here.
+    /// Reasons why no rr can replay the trace here.
     pub obstacles: Vec<String>,
-    /// What may go wrong.
+    /// Possible problems.
     pub warnings: Vec<String>,
 }
 
 impl Trace {
-    /// Looks for what a replay would stumble over.
+    /// Looks for problems that a replay would have.
     ///
     /// # Errors
-    /// None for a trace that is damaged: that is an obstacle.
+    /// None: damage to the trace is reported as an obstacle.
     pub fn check(&self) -> Check {
         let mut check = Check::default();
         if let Some(problem) = &self.sidecar_problem {
@@ -29,16 +29,16 @@ impl Trace {
         }
         let obstacle = match self.state {
             State::Complete => None,
-            State::Starting => Some("rr has only made its folder: it is starting, or died as it started".to_owned()),
-            State::Recording => Some("rr is still recording it: it can be replayed when rr has ended".into()),
+            State::Starting => Some("rr has only made its folder: it is starting, or failed at its start".to_owned()),
+            State::Recording => Some("rr is still recording it: replay it when rr has ended".into()),
             State::Dead => Some(format!(
-                "rr was killed or died before it closed the trace: {} in place of `version`, and rr has no way to mend it",
+                "rr was killed or crashed before it closed the trace: {} in place of `version`, and rr cannot repair it",
                 if self.files.iter().any(|name| name == "incomplete") { "there is `incomplete`" } else { "nothing is" }
             )),
             State::Junk if self.files.iter().any(|name| name == "version") => {
                 Some("its program could not be started: nothing was recorded".into())
             }
-            State::Junk => Some("rr gave up as it started: nothing was recorded".into()),
+            State::Junk => Some("rr failed at its start: nothing was recorded".into()),
         };
         match obstacle {
             Some(obstacle) => check.obstacles.push(obstacle),
@@ -58,7 +58,7 @@ impl Trace {
             check.obstacles.push(format!("it was recorded on {}, and replays there only; this is {here}", header.arch));
         }
         if !header.ok {
-            check.warnings.push("rr failed while it recorded: a replay gets to that point".into());
+            check.warnings.push("rr failed during the recording: a replay ends at that point".into());
         }
         if header.compatibility > COMPATIBILITY {
             let needs = header.compatibility;
@@ -69,16 +69,16 @@ impl Trace {
             match (mapped.still(&self.path), mapped.kept) {
                 (Still::Same, _) => {}
                 (Still::Missing, Kept::Path) => {
-                    check.obstacles.push(format!("`{name}` is gone, and rr kept only its path"));
+                    check.obstacles.push(format!("`{name}` is missing, and the trace has only its path"));
                 }
                 (Still::Missing, _) => {
-                    check.obstacles.push(format!("`{}` is gone from its folder", mapped.backing.shown()));
+                    check.obstacles.push(format!("`{}` is missing from its folder", mapped.backing.shown()));
                 }
                 (Still::Changed(how), Kept::Path | Kept::HardLink) => {
                     check.warnings.push(format!("`{name}` was changed since the recording: {how}"));
                 }
                 (Still::Changed(how), _) => {
-                    check.warnings.push(format!("`{}` is not as rr wrote it: {how}", mapped.backing.shown()));
+                    check.warnings.push(format!("`{}` differs from what rr wrote: {how}", mapped.backing.shown()));
                 }
             }
         }

@@ -1,5 +1,5 @@
-//! What a complete trace says of itself: its header, the program that was recorded, and the files that it
-//! needs for a replay. Never the environment, which rr keeps too.
+//! Reads the content of a complete trace: its header, the recorded program, and the files that a replay needs. Never
+//! reads the environment, which rr also stores.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,61 +16,61 @@ use super::stream::{Blocks, Fields, read};
 use crate::binary::hex;
 use crate::error::{Error, Shown};
 
-/// The only version of rr's format since 2017.
+/// The version of rr's trace format, unchanged since 2017.
 pub const FORMAT: u32 = 85;
 
-/// More mappings than this are not looked at.
+/// The most mappings that are read.
 const MOST_MAPPINGS: usize = 1_000_000;
 
-/// What rr writes when it closes a trace.
+/// The header, which rr writes when it closes a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// rr's own name for the trace, as hexadecimal digits.
+    /// rr's own id for the trace, in hexadecimal digits.
     pub uuid: String,
-    /// False where rr itself failed while it recorded.
+    /// False if rr itself failed during the recording.
     pub ok: bool,
-    /// The CPU that was bound to.
+    /// The CPU that the recording was bound to.
     pub cpu: Option<i32>,
-    /// A replaying rr must know at least this much of the format.
+    /// The lowest compatibility number that a replaying rr must support.
     pub compatibility: i32,
     pub cpuid_faulting: bool,
     pub arch: &'static str,
-    /// The host that it was recorded on, and its kernel; rr notes them since 5.8.
+    /// The host name and the kernel of the recording. rr stores them since version 5.8.
     pub host: Option<String>,
     pub kernel: Option<String>,
 }
 
-/// A program as it was started, and how it ended.
+/// A program's start and its exit status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Started {
-    /// The file that ran, as the kernel named it.
+    /// The executable, by the kernel's name for it.
     pub path: PathBuf,
     pub arguments: Vec<OsString>,
-    /// The wait status of the process, where it ended while rr watched.
+    /// The wait status of the process, if it ended during the recording.
     pub status: Option<i32>,
     base: u64,
 }
 
-/// Where the bytes of a mapped file are for a replay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+/// Where a replay finds the bytes of a mapped file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kept {
     /// A reflink in the trace.
     Clone,
     /// A copy in the trace.
     Copy,
-    /// A copy that `rr pack` or `rr-patch traces pack` made.
+    /// A copy made by `rr pack` or `rr-patch traces pack`.
     Pack,
-    /// A hard link in the trace: whoever writes to the original writes to it.
+    /// A hard link in the trace: a write to the original also changes it.
     HardLink,
     /// A symbolic link in the trace.
     Symlink,
-    /// Not in the trace: only its path is.
+    /// Not in the trace, which has only the path.
     Path,
 }
 
 impl Kept {
-    /// By the name of a file in a trace folder.
+    /// Derives the kind from the name of a file in a trace folder.
     fn of(name: &str) -> Option<(Self, &str)> {
         let kinds = [
             ("mmap_clone_", Self::Clone),
@@ -98,13 +98,13 @@ impl Kept {
 /// A file that a replay needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapped {
-    /// The path that it was mapped from.
+    /// The path that was mapped during the recording.
     pub original: PathBuf,
-    /// The name that the trace has for it: of a file in its folder, or an absolute path.
+    /// The trace's own name for the file: the name of a file in its folder, or an absolute path.
     pub backing: PathBuf,
     pub kept: Kept,
     pub size: u64,
-    /// What rr compares before a replay; nothing in a packed trace.
+    /// The values that rr compares before a replay; `None` in a packed trace.
     stat: Option<Stat>,
 }
 
@@ -117,22 +117,22 @@ struct Stat {
     mtime: i64,
 }
 
-/// Whether a file that a replay needs is still what was recorded, as far as rr would notice.
+/// Whether a file that a replay needs is unchanged, by the same checks as rr's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Still {
     Same,
-    /// Other than recorded: in what, and what was expected and found.
+    /// Differs from the recorded file; with the difference, the expected value and the found one.
     Changed(String),
     Missing,
 }
 
 impl Mapped {
-    /// Where it lies, for a trace in that folder.
+    /// The file's path, for a trace in the folder `trace`.
     pub fn file(&self, trace: &Path) -> PathBuf {
         trace.join(&self.backing)
     }
 
-    /// As rr looks before a replay: its own copies and reflinks need only be there.
+    /// Does the same checks as rr before a replay: rr's own copies and reflinks only have to exist.
     pub fn still(&self, trace: &Path) -> Still {
         let Ok(found) = self.file(trace).metadata() else { return Still::Missing };
         match &self.stat {
@@ -160,7 +160,7 @@ impl Mapped {
     }
 }
 
-/// A file of the trace folder itself: never through a link, and never a pipe that would keep us waiting.
+/// Opens a file of the trace folder itself. Never follows a link, and never opens a pipe, which could block.
 pub(super) fn open(trace: &Path, name: &str) -> Result<File> {
     let path = trace.join(name);
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -179,7 +179,7 @@ impl Header {
         from.by_ref().take(20).read_until(b'\n', &mut line)?;
         let format = String::from_utf8_lossy(&line);
         if format.trim_end().parse() != Ok(FORMAT) {
-            return Err(Error::failed("this trace has a format that rr does not read since 2017")
+            return Err(Error::failed("this trace has a format that rr has not read since 2017")
                 .detail(format!("looked at: the first line of `{}`", trace.join("version").shown()))
                 .detail(format!("expected: {FORMAT}; found: {:?}", format.trim_end()))
                 .into());
@@ -196,7 +196,7 @@ impl Header {
             cpu: Some(fields.i32(0)).filter(|&cpu| cpu >= 0),
             compatibility: fields.i32(12),
             cpuid_faulting: fields.bit(32, false),
-            // What is written is the difference to the default, which is x86_64.
+            // The field stores the difference from the default, which is x86_64.
             arch: match fields.u16(9) ^ 1 {
                 0 => "x86",
                 1 => "x86_64",
@@ -209,12 +209,12 @@ impl Header {
     }
 }
 
-/// What is said of a stream of a trace that cannot be read.
+/// The error text for a stream that cannot be read.
 pub(super) fn unreadable(trace: &Path, stream: &str) -> String {
     format!("cannot read the stream `{stream}` of the trace `{}`", trace.shown())
 }
 
-/// The first program that ran. Nothing where none was started.
+/// The first program that ran; `None` if no program was started.
 pub(super) fn started(trace: &Path) -> Result<Option<Started>> {
     let mut from = Blocks::new(BufReader::new(open(trace, "tasks")?));
     let mut first: Option<(i32, Started)> = None;
@@ -235,11 +235,11 @@ pub(super) fn started(trace: &Path) -> Result<Option<Started>> {
     Ok(first.map(|(_, started)| started))
 }
 
-/// How many events are looked at for one that only software counters make. It comes within the first 20.
+/// The most events that are searched for one that only software counters produce. It is among the first 20.
 const EVENTS: usize = 1000;
 
-/// Whether rr counted in software, as far as the events tell: they have a kind that upstream does not
-/// have (`overlayProtect` in rr.soft), whenever code of the program was made executable.
+/// Whether rr used software counters, judged by the events. Such an rr records an event that upstream does not have
+/// (`overlayProtect` in rr.soft) whenever the program makes code executable.
 pub(super) fn software_counters(trace: &Path) -> Result<bool> {
     const OVERLAY_PROTECT: u16 = 15;
     let mut from = Blocks::new(BufReader::new(open(trace, "events")?));
@@ -253,25 +253,25 @@ pub(super) fn software_counters(trace: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// Where the bytes of a mapping come from: nowhere, the stream `data`, or a file of their own.
+/// The source of a mapping's bytes: none, the stream `data`, or a separate file.
 pub(super) fn source(mapping: &Fields) -> u16 {
     mapping.u16(34)
 }
 
-/// A file of their own.
+/// A separate file.
 pub(super) const FILE: u16 = 2;
 
-/// What the stream `mmaps` says.
-#[derive(Debug, Default)]
+/// The content of the stream `mmaps`.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Mappings {
-    /// The files that a replay needs, each once.
+    /// The files that a replay needs, without duplicates.
     pub files: Vec<Mapped>,
-    /// The program: its path, and its file among them if it has one.
+    /// The program's path, and the index of its file in `files` if it has one.
     pub image: Option<(PathBuf, Option<usize>)>,
 }
 
-/// Reads it. The program is what lies where the program was started: the path that it was started by may
-/// be a relative one, or a link.
+/// Reads the stream. The program is identified by its start address, because the path that it was started with may be
+/// relative or a link.
 pub(super) fn mapped(trace: &Path, program: Option<&Started>) -> Result<Mappings> {
     let mut from = Blocks::new(BufReader::new(open(trace, "mmaps")?));
     let mut mappings = Mappings::default();
@@ -309,7 +309,7 @@ fn file(fields: &Fields, original: PathBuf, backing: PathBuf) -> Result<Mapped> 
     let kept = match backing.to_str().and_then(Kept::of) {
         _ if backing.is_absolute() => Kept::Path,
         Some((kept, _)) => kept,
-        // A name that rr has not given: a replay would take it from the folder all the same.
+        // rr never writes such a name, but a replay would look for it in the trace folder.
         None if backing.as_os_str().as_bytes().contains(&b'/') => {
             return Err(Error::failed(format!("the trace names `{}`, which is outside of it", backing.shown())).into());
         }
@@ -317,12 +317,12 @@ fn file(fields: &Fields, original: PathBuf, backing: PathBuf) -> Result<Mapped> 
     };
     let size = u64::try_from(fields.i64(9))
         .with_context(|| format!("the trace gives `{}` a negative size", backing.shown()))?;
-    // As rr tells a packed trace, which holds nothing to compare with.
+    // rr detects a packed trace in the same way: these values are all zero.
     let there = (stat.mode, stat.uid, stat.gid, stat.mtime) != (0, 0, 0, 0);
     Ok(Mapped { original, backing, kept, size, stat: there.then_some(stat) })
 }
 
-/// The file of a trace folder that holds a program of that name, by the names of its files alone.
+/// Finds the file of a trace folder that holds a program with this name, by the file names alone.
 pub(super) fn by_name<'a>(names: impl Iterator<Item = &'a str>, program: &str) -> Option<(Kept, &'a str)> {
     names
         .filter_map(|name| Kept::of(name).map(|(kept, of)| (kept, of, name)))

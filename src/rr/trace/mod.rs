@@ -1,14 +1,14 @@
-//! rr's trace store, read by rr's own rules (`src/TraceStream.h` says them above `class TraceWriter`):
-//! which folders are traces, which of them are still being recorded, and what is in the complete ones.
+//! Reads rr's trace store by rr's own rules (see the comment above `class TraceWriter` in `src/TraceStream.h`): which
+//! folders are traces, which traces are being recorded, and what complete traces contain.
 //!
-//! `rr ls` is no help: since 5.7 it stops at the first incomplete trace, before that it lists files that
-//! are no traces. Nothing here starts rr, and nothing reads the environment that a trace holds.
+//! `rr ls` is not usable: since 5.7 it stops at the first incomplete trace, and earlier versions also list files that
+//! are not traces. This module does not run rr, and does not read the environment in a trace.
 //!
 //! | in the folder | state |
 //! | --- | --- |
-//! | `version` | complete; or junk, where no program was started |
+//! | `version` | complete; junk if no program was started |
 //! | `incomplete`, locked | being recorded |
-//! | `incomplete` with text in it, not locked | dead: rr was killed; junk, where it had recorded nothing |
+//! | `incomplete` with text in it, not locked | dead: rr was killed; junk if nothing was recorded |
 //! | an empty `incomplete`, or only empty streams | starting; junk after a minute |
 
 mod check;
@@ -25,6 +25,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
@@ -33,20 +34,21 @@ use jiff::tz::TimeZone;
 use rustix::fs::{FlockOperation, flock};
 
 pub use check::Check;
+use content::Mappings;
 pub use content::{Header, Kept, Mapped, Started, Still};
-pub use portable::{Part, Portable};
+pub use portable::Portable;
 pub use sidecar::{SIDECAR, Sidecar};
 
 use crate::error::{Error, Shown};
 use crate::sys::process::End;
 
-/// The streams of every trace; rr makes them before anything else.
+/// The streams of every trace. rr makes them before any other file.
 pub const STREAMS: [&str; 4] = ["events", "data", "mmaps", "tasks"];
 
-/// rr writes to `incomplete` within milliseconds of making its folder.
+/// How long a trace may be starting. rr writes to `incomplete` within milliseconds of making the folder.
 const STARTING: Duration = Duration::from_secs(60);
 
-/// How many folders below the store's are looked into: a run of `rr-patch record` has one of its own.
+/// How many levels below the store are searched. Each run of `rr-patch record` has its own folder.
 const DEPTH: usize = 2;
 
 /// A folder of traces.
@@ -55,28 +57,28 @@ pub struct Store {
     root: PathBuf,
 }
 
-/// What is in a store.
+/// The content of a store.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// The newest first.
     pub traces: Vec<Trace>,
-    /// What could not be read, and why.
+    /// Traces that could not be read, with the reason.
     pub unreadable: Vec<(PathBuf, String)>,
 }
 
-/// What became of a recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+/// The state of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// rr has made the folder, and has not begun to record.
+    /// rr has made the folder and has not begun to record.
     Starting,
-    /// rr holds its lock.
+    /// rr holds the trace's lock.
     Recording,
     /// Closed by rr: it can be replayed.
     Complete,
-    /// rr was killed, or died: what there is cannot be replayed.
+    /// rr was killed or crashed: the trace cannot be replayed.
     Dead,
-    /// A recording that failed as it started. It holds nothing.
+    /// A recording that failed at its start. It has no content.
     Junk,
 }
 
@@ -91,7 +93,7 @@ impl State {
         }
     }
 
-    /// Whether rr may still write to it.
+    /// Whether rr may still write to the trace.
     pub fn live(self) -> bool {
         matches!(self, Self::Starting | Self::Recording)
     }
@@ -101,45 +103,53 @@ impl State {
 #[derive(Clone, Debug)]
 pub struct Trace {
     pub path: PathBuf,
-    /// Its path below the store.
+    /// Its path relative to the store.
     pub name: String,
     pub state: State,
-    /// The bytes of all its files.
+    /// The total size of its files, in bytes.
     pub size: u64,
-    /// The bytes that nobody else has a link to: what its removal would free.
+    /// The bytes in files without other links: the space that removing the trace frees.
     pub own: u64,
     pub started: SystemTime,
-    /// When rr closed it; of a dead one, when rr last wrote to it.
+    /// When rr closed the trace; for a dead trace, when rr last wrote to it.
     pub ended: Option<SystemTime>,
     pub sidecar: Option<Sidecar>,
-    /// Why there is no sidecar, although there is a file.
+    /// Why the sidecar file could not be read.
     pub sidecar_problem: Option<String>,
-    /// The names of its files, in order.
+    /// The names of its files, sorted.
     pub files: Vec<String>,
+    decoded: Decoded,
 }
 
-/// The recorded program, and where its bytes are.
+/// What its streams say: each is decoded once, when it is asked for.
+#[derive(Clone, Debug, Default)]
+struct Decoded {
+    started: OnceLock<Option<Started>>,
+    mappings: OnceLock<Mappings>,
+}
+
+/// The recorded program and its executable.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// Its path when it was recorded; not known of an incomplete trace.
+    /// Its path during the recording; `None` for an incomplete trace.
     pub path: Option<PathBuf>,
-    /// What it was started with; not known of an incomplete trace.
+    /// Its arguments; `None` for an incomplete trace.
     pub arguments: Option<Vec<OsString>>,
-    /// How it ended, where rr saw it end.
+    /// How it ended, if it ended during the recording.
     pub end: Option<End>,
-    /// How it is kept; nothing where rr kept its bytes in a stream, from which no debugger gets them.
+    /// How the executable is stored; `None` if rr stored it in a stream, where debuggers cannot read it.
     pub kept: Option<Kept>,
-    /// The file that a debugger would open: in the trace, or the original.
+    /// The file for a debugger: in the trace, or the original.
     pub file: Option<PathBuf>,
-    /// Whether that file is as it was recorded, as far as rr would notice.
+    /// Whether that file is unchanged, by rr's checks.
     pub still: Option<Still>,
 }
 
 impl Store {
-    /// rr's own store: `_RR_TRACE_DIR`, or below `XDG_DATA_HOME` or `HOME`. An older `~/.rr` counts if
-    /// only that is there.
+    /// rr's own store: `_RR_TRACE_DIR`, or a folder below `XDG_DATA_HOME` or `HOME`. The older `~/.rr` is used only
+    /// if it exists and the new folder does not.
     pub fn of(variable: &dyn Fn(&str) -> Option<OsString>) -> Self {
-        // As rr joins them: what is set to nothing makes a path from the root.
+        // rr joins paths in the same way: an empty variable results in a path from the root.
         let below = |mut start: OsString, end: &str| {
             start.push(end);
             PathBuf::from(start)
@@ -167,15 +177,15 @@ impl Store {
         &self.root
     }
 
-    /// All traces, the newest first. A store that is not there has none.
+    /// All traces, the newest first. A store that does not exist has no traces.
     pub fn traces(&self) -> Result<Vec<Trace>> {
         Ok(self.look()?.traces)
     }
 
-    /// All traces, and what could not be read.
+    /// All traces, and the folders that could not be read.
     ///
     /// # Errors
-    /// A store that cannot be read itself.
+    /// A store that cannot be read.
     pub fn look(&self) -> Result<Listing> {
         let mut listing = Listing::default();
         match fs::read_dir(&self.root) {
@@ -193,11 +203,11 @@ impl Store {
     fn look_at(&self, entries: fs::ReadDir, depth: usize, listing: &mut Listing) {
         for entry in entries.flatten() {
             let (name, path) = (entry.file_name(), entry.path());
-            // `latest-trace` is a link; a name with a dot first is ours, half removed, or nobody's trace.
+            // `latest-trace` is a link. A name that begins with a dot is a trace being removed by us, or not a trace.
             if name == "latest-trace" || name.as_encoded_bytes().starts_with(b".") {
                 continue;
             }
-            // Through a link too: a trace may lie on a larger disk.
+            // Links are followed: a trace may be stored on a larger disk.
             if !fs::metadata(&path).is_ok_and(|seen| seen.is_dir()) {
                 continue;
             }
@@ -210,15 +220,16 @@ impl Store {
                     }
                 }
                 Ok(None) => {}
-                // Removed while we looked.
+                // Removed during the search.
                 Err(_) if !path.exists() => {}
                 Err(error) => listing.unreadable.push((path, format!("{error:#}"))),
             }
         }
     }
 
-    /// One trace: the newest complete one for no name; else by path or name, as rr finds it (a word without
-    /// a slash is looked up here first, then in the store); else the newest complete one of a controller.
+    /// Finds a trace. Without a name: the newest complete one. Otherwise by path or name, as rr does (a name without
+    /// a slash is looked up in the current folder first, then in the store). Otherwise the newest complete trace of
+    /// the controller with this name.
     pub fn find(&self, name: &str) -> Result<Trace> {
         if name.is_empty() {
             return self.newest(|_| true, "no complete trace");
@@ -233,7 +244,7 @@ impl Store {
         }
     }
 
-    /// One trace by its name or path alone, whatever became of it.
+    /// Finds a trace by its name or path alone, in any state.
     pub fn named(&self, name: &str) -> Result<Trace> {
         let found = if name.is_empty() { None } else { self.at_name(name)? };
         found.ok_or_else(|| {
@@ -242,12 +253,12 @@ impl Store {
         })
     }
 
-    /// Adds the trace or the controller that may have been meant.
+    /// Adds suggestions for a mistyped name of a trace or a controller.
     fn did_you_mean(&self, name: &str, error: anyhow::Error) -> anyhow::Error {
         let traces = self.traces().unwrap_or_default();
         let controllers = traces.iter().map(|trace| short(trace.controller()));
         let names: Vec<&str> = traces.iter().map(|trace| trace.name.as_str()).chain(controllers).collect();
-        // One that is there was not mistyped; what became of it is said.
+        // An existing trace was not mistyped; the error already tells its state.
         if names.contains(&short(name)) {
             return error;
         }
@@ -261,7 +272,7 @@ impl Store {
         let path = Path::new(name);
         let stored = self.root.join(path);
         for path in [path, &stored].into_iter().filter(|path| path.is_dir()) {
-            // A folder of that name here that is no trace does not hide one in the store.
+            // A folder with this name in the current folder must not hide a trace in the store.
             let root = self.root.canonicalize().unwrap_or_else(|_| self.root.clone());
             if let Some(trace) = Trace::look(&path.canonicalize().unwrap_or_else(|_| path.into()), &root, false)? {
                 return Ok(Some(trace));
@@ -281,11 +292,11 @@ impl Store {
         }
         let error = Error::failed(format!("{nothing} is in `{}`", self.root.shown()));
         let error = others.into_iter().take(5).fold(error, Error::detail);
-        Err(error.hint("`rr-patch traces` lists all; `--trace-dir DIR` looks elsewhere").into())
+        Err(error.hint("`rr-patch traces` lists all; `--trace-dir DIR` names another folder").into())
     }
 }
 
-/// A provider's name without what all of them begin with.
+/// A provider's name without the common prefix.
 fn short(controller: &str) -> &str {
     controller.strip_prefix("cluster-api-provider-").unwrap_or(controller)
 }
@@ -293,18 +304,19 @@ fn short(controller: &str) -> &str {
 fn no_trace(name: &str) -> Error {
     Error::failed(format!("`{name}` is not a trace"))
         .detail("expected: a folder with a file `version` or `incomplete`")
-        .hint("`rr-patch traces` lists the traces; `--trace-dir DIR` looks elsewhere")
+        .hint("`rr-patch traces` lists the traces; `--trace-dir DIR` names another folder")
 }
 
 impl Trace {
-    /// The trace in a folder.
+    /// Opens the trace in a folder.
     pub fn open(path: &Path) -> Result<Self> {
         let whole = path.canonicalize().with_context(|| format!("cannot read `{}`", path.shown()))?;
         let parent = whole.parent().unwrap_or(&whole).to_owned();
         Self::look(&whole, &parent, false)?.ok_or_else(|| no_trace(&path.to_string_lossy()).into())
     }
 
-    /// The trace in a folder, if it is one. With the lock in our own hands it says nothing.
+    /// Reads the trace in a folder; `None` if it is not one. With `ours`, we hold the lock ourselves, so it is not
+    /// checked.
     fn look(path: &Path, root: &Path, ours: bool) -> Result<Option<Self>> {
         let mut files = Vec::new();
         let (mut size, mut own, mut written) = (0, 0, None::<SystemTime>);
@@ -312,7 +324,7 @@ impl Trace {
         let (mut filled, mut mapped) = (false, false);
         for entry in fs::read_dir(path).with_context(|| format!("cannot read `{}`", path.shown()))? {
             let entry = entry.with_context(|| format!("cannot read `{}`", path.shown()))?;
-            // Gone since: `incomplete` becomes `version`, say.
+            // The file may have disappeared: for example, rr renames `incomplete` to `version`.
             let Ok(seen) = entry.path().symlink_metadata() else { continue };
             let name = entry.file_name().to_string_lossy().into_owned();
             if seen.is_file() {
@@ -322,7 +334,7 @@ impl Trace {
                 filled |= stream && seen.len() > 0;
                 let hardlink = name.starts_with("mmap_hardlink_");
                 mapped |= name.starts_with("mmap_") || name.starts_with("cloned_data_");
-                // A hard link has the times of the file that it is.
+                // A hard link has the times of the original file.
                 if !hardlink && name != SIDECAR {
                     let born = [seen.created().ok(), seen.modified().ok()].into_iter().flatten().min();
                     began = [began, born].into_iter().flatten().min();
@@ -341,12 +353,12 @@ impl Trace {
         files.sort();
         let started = began.unwrap_or(SystemTime::UNIX_EPOCH);
         let young = started.elapsed().map_or(true, |age| age < STARTING);
-        // In this order: rr renames the one to the other.
+        // In this order, because rr renames `incomplete` to `version`.
         let lock = incomplete(path, ours);
         let complete = path.join("version").symlink_metadata().is_ok();
         let state = if complete {
             content::open(path, "version")?;
-            // rr closes a trace even if the program could not be started.
+            // rr also closes a trace if the program could not be started.
             let empty = fs::metadata(path.join("tasks")).is_ok_and(|tasks| tasks.len() == 0);
             if empty { State::Junk } else { State::Complete }
         } else {
@@ -363,15 +375,28 @@ impl Trace {
         };
         let name = path.strip_prefix(root).ok().filter(|name| !name.as_os_str().is_empty());
         let name = name.map_or_else(|| path.to_string_lossy(), Path::to_string_lossy).into_owned();
-        // Copying a trace changes the times of its files; what was noted stays.
+        // Copying a trace changes the times of its files, so the times in the sidecar are preferred.
         let noted = |time: &Option<String>| time.as_ref()?.parse::<Timestamp>().ok().map(SystemTime::from);
         let started = sidecar.as_ref().and_then(|sidecar| noted(&sidecar.started)).unwrap_or(started);
         let ended = sidecar.as_ref().and_then(|sidecar| noted(&sidecar.ended)).or(written);
         let ended = ended.filter(|_| !state.live());
-        Ok(Some(Self { path: path.into(), name, state, size, own, started, ended, sidecar, sidecar_problem, files }))
+        let decoded = Decoded::default();
+        Ok(Some(Self {
+            path: path.into(),
+            name,
+            state,
+            size,
+            own,
+            started,
+            ended,
+            sidecar,
+            sidecar_problem,
+            files,
+            decoded,
+        }))
     }
 
-    /// The controller's name: as the sidecar says, or that of the folder without rr's number.
+    /// The controller's name: from the sidecar, or else the folder's name without rr's number.
     pub fn controller(&self) -> &str {
         if let Some(sidecar) = self.sidecar.as_ref().filter(|sidecar| !sidecar.controller.is_empty()) {
             return &sidecar.controller;
@@ -385,18 +410,18 @@ impl Trace {
         }
     }
 
-    /// Whether it is one of a controller, by its whole name or by the provider's.
+    /// Whether the trace belongs to this controller, given by its full name or its provider's name.
     fn is_of(&self, name: &str) -> bool {
         short(self.controller()) == short(name)
     }
 
-    /// How long it was recorded, as far as the times of its files tell.
+    /// The length of the recording, from the times of the files.
     pub fn length(&self) -> Option<Duration> {
         self.ended.and_then(|ended| ended.duration_since(self.started).ok())
     }
 
-    /// Whether a replay needs an rr with software counters, and `-W`: by the sidecar, or else by what only
-    /// such an rr writes. Nothing where neither tells.
+    /// Whether a replay needs an rr with software counters and `-W`: from the sidecar, or else from events that only
+    /// such an rr records. `None` if neither shows it.
     pub fn software_counters(&self) -> Option<bool> {
         let noted = self.sidecar.as_ref().map(|sidecar| sidecar.software_counters);
         noted.or_else(|| content::software_counters(&self.path).ok().filter(|&found| found))
@@ -407,8 +432,8 @@ impl Trace {
         Header::read(&self.path)
     }
 
-    /// A file of the trace that is held locked for reading: [`Trace::remove`] of anybody leaves the trace
-    /// alone for as long.
+    /// Opens a file of the trace with a read lock. While it is held, [`Trace::remove`] does not remove the trace, in
+    /// any process.
     pub fn hold(&self) -> Result<File> {
         let file = content::open(&self.path, "version")?;
         flock(&file, FlockOperation::NonBlockingLockShared)
@@ -416,13 +441,30 @@ impl Trace {
         Ok(file)
     }
 
-    /// The files that a replay of a complete trace needs, but for the trace's own streams.
-    pub fn mapped(&self) -> Result<Vec<Mapped>> {
-        Ok(content::mapped(&self.path, None)?.files)
+    /// The files that a replay of a complete trace needs, without the trace's own streams.
+    pub fn mapped(&self) -> Result<&[Mapped]> {
+        Ok(&self.mappings()?.files)
     }
 
-    /// The recorded program. Of a trace that is not complete only a file by the name in the trace's own
-    /// name can be known.
+    fn mappings(&self) -> Result<&Mappings> {
+        if let Some(known) = self.decoded.mappings.get() {
+            return Ok(known);
+        }
+        // Without a program in `tasks` the files can still be told.
+        let started = self.first_program().ok().flatten();
+        let mappings = content::mapped(&self.path, started)?;
+        Ok(self.decoded.mappings.get_or_init(|| mappings))
+    }
+
+    fn first_program(&self) -> Result<Option<&Started>> {
+        if let Some(known) = self.decoded.started.get() {
+            return Ok(known.as_ref());
+        }
+        let started = content::started(&self.path)?;
+        Ok(self.decoded.started.get_or_init(|| started).as_ref())
+    }
+
+    /// The recorded program. For an incomplete trace, only a file with the name from the trace's name can be found.
     pub fn program(&self) -> Result<Program> {
         if self.state != State::Complete {
             let name = self.controller();
@@ -431,19 +473,19 @@ impl Trace {
             let kept = found.map(|(kept, _)| kept);
             return Ok(Program { path: None, arguments: None, end: None, kept, file, still: None });
         }
-        let Some(started) = content::started(&self.path)? else {
-            return Err(Error::failed(format!("`{}` holds no program", self.path.shown()))
-                .detail("looked at: its stream `tasks`; found: no program that was started")
+        let Some(started) = self.first_program()? else {
+            return Err(Error::failed(format!("`{}` has no recorded program", self.path.shown()))
+                .detail("looked at: its stream `tasks`; found: no started program")
                 .into());
         };
-        let mappings = content::mapped(&self.path, Some(&started))?;
+        let mappings = self.mappings()?;
         let mapped = mappings.image.as_ref().and_then(|(_, number)| number.map(|number| &mappings.files[number]));
         let (kept, still) = (mapped.map(|mapped| mapped.kept), mapped.map(|mapped| mapped.still(&self.path)));
         let image = mappings.image.as_ref().map_or(&started.path, |(path, _)| path);
-        // Without a file of its own, a debugger is given the original.
+        // If the trace has no file for it, a debugger opens the original.
         let file = mapped.map_or_else(|| image.clone(), |mapped| mapped.file(&self.path));
         let path = Some(image.clone());
-        let Started { arguments, status, .. } = started;
+        let Started { arguments, status, .. } = started.clone();
         let end = status.map(ExitStatus::from_raw).map(|status| match status.code() {
             Some(code) => End::Code(code),
             None => End::Signal(status.signal().unwrap_or_default()),
@@ -452,46 +494,46 @@ impl Trace {
     }
 }
 
-/// A time as RFC 3339 has it, to the second.
+/// A time in RFC 3339 format, to the second.
 pub fn rfc3339(time: SystemTime) -> String {
     Timestamp::try_from(time).map_or_else(|_| "?".into(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
-/// The same with its fraction of a second, for what is computed with.
+/// A time in RFC 3339 format with fractions of a second, for calculations.
 pub fn rfc3339_exact(time: SystemTime) -> String {
     Timestamp::try_from(time).map_or_else(|_| "?".into(), |time| time.to_string())
 }
 
-/// A time for people, where they are.
+/// A time for people, in their time zone.
 pub fn local(time: SystemTime) -> String {
     let time = Timestamp::try_from(time).map(|time| time.to_zoned(TimeZone::system()));
     time.map_or_else(|_| "?".into(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
-/// The lock on `incomplete`.
+/// The state of the lock on `incomplete`.
 enum Lock {
     Held,
     Free,
-    /// There is nothing in the file: rr may be about to take the lock, so that we do not.
+    /// The file is empty: rr may be about to take the lock, so we must not take it.
     Empty,
 }
 
-/// Looks whether rr holds the lock that it keeps for as long as it records. Nothing without the file.
+/// Checks whether rr holds the lock, which it keeps during the whole recording. `None` if the file does not exist.
 fn incomplete(trace: &Path, ours: bool) -> Result<Option<Lock>> {
     let Ok(seen) = trace.join("incomplete").symlink_metadata() else { return Ok(None) };
-    // Between making the file and writing to it rr locks it, and gives up if it cannot.
+    // rr locks the file between making it and writing to it, and aborts if it cannot.
     if seen.is_file() && seen.len() == 0 {
         return Ok(Some(Lock::Empty));
     }
-    // Renamed to `version` since, perhaps.
+    // rr may have renamed it to `version`.
     let Ok(file) = content::open(trace, "incomplete") else {
         return if seen.is_file() { Ok(None) } else { content::open(trace, "incomplete").map(|_| None) };
     };
     Ok(Some(if !ours && locked(&file) { Lock::Held } else { Lock::Free }))
 }
 
-/// Shared, so that two of us that look at once do not take each other for rr. Where locks cannot be had
-/// at all, better too much is taken for a recording than too little.
+/// Uses a shared lock, so that two rr-patch processes do not mistake each other for rr. If locks are not supported,
+/// the trace counts as being recorded, which is the safe answer.
 fn locked(file: &File) -> bool {
     match flock(file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => flock(file, FlockOperation::Unlock).is_err(),

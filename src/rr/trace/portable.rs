@@ -1,9 +1,9 @@
-//! A trace made self-contained, as `rr pack` makes one, but without touching it: which files to take
-//! along under which names, and a stream `mmaps` that names those.
+//! Makes a trace self-contained, like `rr pack`, but without changing it: the files to copy, with their new names,
+//! and a stream `mmaps` that uses those names.
 //!
-//! rr's own copies and reflinks stay as they are. What is a link, or only a path, becomes a copy under the
-//! name that `rr pack` would give it. What rr compares a file with before a replay is blanked out, as
-//! `rr pack` does: on another host neither inode nor owner can be the same.
+//! rr's own copies and reflinks are kept. A link or a mere path becomes a copy with the name that `rr pack` would
+//! use. The values that rr compares with a file before a replay are set to zero, as in `rr pack`: inode and owner
+//! differ on another host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufReader;
@@ -22,36 +22,36 @@ use crate::error::{Error, Shown};
 pub struct Part {
     /// Its name in the folder.
     pub name: String,
-    /// Where its bytes are now.
+    /// The current path of the file.
     pub from: PathBuf,
     pub size: u64,
 }
 
-/// A trace that needs nothing from outside.
+/// A trace that needs no files from outside.
 #[derive(Debug)]
 pub struct Portable {
-    /// What there is to copy.
+    /// The files to copy.
     pub parts: Vec<Part>,
     /// The stream `mmaps`.
     pub mmaps: Vec<u8>,
     /// The name of the program's file among the parts, if it has one.
     pub program: Option<String>,
-    /// What may be wrong with it.
+    /// Possible problems.
     pub warnings: Vec<String>,
 }
 
 impl Trace {
-    /// What a portable copy consists of.
+    /// The parts of a portable copy.
     ///
     /// # Errors
-    /// A file that a replay needs and that is gone.
+    /// A file that a replay needs and that is missing.
     pub fn portable(&self) -> Result<Portable> {
         let mapped = self.mapped()?;
         let program = self.program()?.file;
         let (mut warnings, mut parts, mut names) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut taken: BTreeSet<String> = self.files.iter().cloned().collect();
         let mut number = 0;
-        for file in &mapped {
+        for file in mapped {
             let from = file.file(&self.path);
             match file.still(&self.path) {
                 Still::Same => {}
@@ -74,7 +74,7 @@ impl Trace {
         let program = program.and_then(|file| names.get(&file.backing)).cloned();
 
         let streams = STREAMS.into_iter().filter(|&name| name != "mmaps").map(str::to_owned);
-        // Data that was read from files is in reflinks of its own, on file systems that have them.
+        // On file systems with reflinks, rr stores data that the program read from files in separate reflinks.
         let cloned = self.files.iter().filter(|name| name.starts_with("cloned_data_")).cloned();
         let sidecar = self.sidecar.is_some().then(|| SIDECAR.to_owned());
         for name in ["version".to_owned()].into_iter().chain(streams).chain(cloned).chain(sidecar) {
@@ -84,12 +84,6 @@ impl Trace {
         }
         let mmaps = rewritten(&self.path, &names)?;
         Ok(Portable { parts, mmaps, program, warnings })
-    }
-
-    /// Whether a replay needs nothing from outside of its folder; if not, what it needs.
-    pub fn outside(&self) -> Result<Vec<PathBuf>> {
-        let mapped = self.mapped()?;
-        Ok(mapped.into_iter().filter(|file| file.kept == Kept::Path).map(|file| file.original).collect())
     }
 }
 
@@ -108,7 +102,7 @@ fn new_name(file: &Mapped, number: &mut usize, taken: &mut BTreeSet<String>) -> 
     }
 }
 
-/// The stream `mmaps` of a trace with other names for its files.
+/// The stream `mmaps` of a trace, with new names for its files.
 fn rewritten(trace: &Path, names: &BTreeMap<PathBuf, String>) -> Result<Vec<u8>> {
     let mut from = Blocks::new(BufReader::new(open(trace, "mmaps")?));
     let mut held = Vec::new();
@@ -119,7 +113,7 @@ fn rewritten(trace: &Path, names: &BTreeMap<PathBuf, String>) -> Result<Vec<u8>>
             let backing = PathBuf::from(fields.text(1)?);
             let name = names.get(&backing).with_context(|| format!("`{}` was not found", backing.shown()))?;
             change.set_bytes(1, Path::new(name).as_os_str().as_bytes())?;
-            // Mode, uid, gid, and both halves of the time.
+            // The words of mode, uid, gid and both halves of the time.
             for place in [14, 15, 16, 20, 21] {
                 change.set_u32(place, 0)?;
             }

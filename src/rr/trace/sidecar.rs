@@ -1,53 +1,55 @@
-//! What `rr-patch record` notes in a trace, since rr does not: a file `rr-patch.json` in its folder.
+//! The sidecar: the file `rr-patch.json` in a trace's folder, with data that `rr-patch record` stores because rr does
+//! not.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Shown};
 use crate::sys::write::replace;
 
-/// The file's name. rr leaves files alone that it does not know.
+/// The file's name. rr ignores files that it does not know.
 pub const SIDECAR: &str = "rr-patch.json";
 
 const SCHEMA: &str = "rr-patch/sidecar/1";
 
-/// Far more than a sidecar needs; a larger file is not one.
+/// The largest file that is read as a sidecar, far more than one needs.
 const LARGEST: u64 = 1 << 20;
 
-/// What a trace does not remember: who recorded what, and with which programs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Data that rr does not store in a trace: the versions, the options and the programs of the recording.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Sidecar {
     /// Set by [`Sidecar::write`].
     pub schema: String,
-    /// Our name and version.
+    /// rr-patch's name and version.
     pub tool: String,
-    /// The controller's name: that of its program.
+    /// The controller's name, which is that of its program.
     pub controller: String,
-    /// What `rr --version` says.
+    /// The output of `rr --version`.
     pub rr_version: String,
-    /// Whether rr counted in software (`-W`): such a trace replays only with `-W`, and does not know it.
+    /// Whether rr used software counters (`-W`). Such a trace replays only with `-W`, but rr does not store that.
     pub software_counters: bool,
     pub go_version: Option<String>,
     pub delve_version: Option<String>,
-    /// The options of `rr record`. [`Sidecar::write`] leaves out what they set in the environment.
+    /// The options of `rr record`. [`Sidecar::write`] removes the values of environment variables.
     pub flags: Vec<String>,
-    /// The installer's commit, and where it can be had.
+    /// The installer's commit, and the remote that has it.
     pub installer_commit: Option<String>,
     pub installer_remote: Option<String>,
-    /// When the recording began and ended, as RFC 3339 has it.
+    /// The start and the end of the recording, in RFC 3339 format.
     pub started: Option<String>,
     pub ended: Option<String>,
-    /// How the recorder ended, as we say it.
+    /// How the recorded program ended, as text.
     pub exit: Option<String>,
 }
 
 impl Sidecar {
-    /// Writes it into a trace, for nobody else to read.
+    /// Writes the sidecar into a trace. Only the owner can read it.
     pub fn write(&self, trace: &Path) -> Result<()> {
         let sidecar = Self { schema: SCHEMA.into(), flags: without_values(&self.flags), ..self.clone() };
         let mut bytes = serde_json::to_vec_pretty(&sidecar).context("a sidecar cannot be written as JSON")?;
@@ -55,10 +57,10 @@ impl Sidecar {
         replace(&trace.join(SIDECAR), &bytes, 0o600)
     }
 
-    /// The sidecar of a trace, if it has one.
+    /// Reads the sidecar of a trace; `None` if it has none.
     ///
     /// # Errors
-    /// A file of that name that is no sidecar of ours, or one of a later version.
+    /// A file with this name that is not a sidecar, or one of a later version.
     pub fn read(trace: &Path) -> Result<Option<Self>> {
         let path = trace.join(SIDECAR);
         match path.symlink_metadata() {
@@ -88,7 +90,7 @@ impl Sidecar {
     }
 }
 
-/// rr's options without the values that `-v NAME=VALUE` and `--env=NAME=VALUE` put in the environment.
+/// rr's options without the values of `-v NAME=VALUE` and `--env=NAME=VALUE`.
 fn without_values(flags: &[String]) -> Vec<String> {
     let name_of = |text: &str| text.split_once('=').map_or_else(|| text.to_owned(), |(name, _)| format!("{name}=…"));
     let mut value_follows = false;
@@ -97,7 +99,7 @@ fn without_values(flags: &[String]) -> Vec<String> {
             return name_of(flag);
         }
         value_follows = flag == "-v" || flag == "--env";
-        // As rr takes them: `--env=N=V`, `-v=N=V` and `-vN=V`.
+        // rr accepts `--env=N=V`, `-v=N=V` and `-vN=V`.
         let option = ["--env=", "-v=", "-v"].into_iter().find(|option| flag.starts_with(option) && flag != option);
         option.map_or_else(|| flag.clone(), |option| format!("{option}{}", name_of(&flag[option.len()..])))
     });

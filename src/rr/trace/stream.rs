@@ -1,9 +1,9 @@
-//! rr's streams and header: brotli blocks, and packed Cap'n Proto messages in them. The only place that
-//! knows either.
+//! rr's streams and header: packed Cap'n Proto messages in brotli blocks. The only module that uses these two
+//! formats.
 //!
-//! Fields are found by their place in rr's schema (`src/rr_trace.capnp`; a field's place never changes,
-//! that is what Cap'n Proto is for), so that no schema compiler is needed to build this. A message of a
-//! later rr with more fields reads the same, and keeps them where it is written again.
+//! Fields are addressed by their position in rr's schema (`src/rr_trace.capnp`). Positions never change in Cap'n
+//! Proto, so building this needs no schema compiler. A message of a later rr with more fields can be read too, and
+//! keeps the additional fields when it is written again.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, Read, Write};
@@ -16,18 +16,18 @@ use capnp::serialize::OwnedSegments;
 use capnp::serialize_packed;
 use capnp::traits::{FromPointerBuilder, FromPointerReader};
 
-/// The largest block that is unpacked. rr makes blocks of 64 KiB and of 1 MiB.
+/// The largest block that is decompressed. rr writes blocks of 64 KiB and of 1 MiB.
 const LARGEST_BLOCK: usize = 8 << 20;
 
-/// The size of the blocks that rr makes of `mmaps`.
+/// The block size that rr uses for `mmaps`.
 const BLOCK: usize = 64 << 10;
 
-/// rr's own level of compression, and brotli's default window.
+/// rr's compression level, and brotli's default window.
 const QUALITY: u32 = 5;
 const WINDOW: u32 = 22;
 
-/// What a stream holds, unpacked block by block. A block is preceded by two 32-bit words: its own size,
-/// and that of what it holds (`CompressedWriter.h`; the comment in rr's schema has them exchanged).
+/// Decompresses a stream block by block. Before each block are two 32-bit words: the compressed size, then the
+/// uncompressed size (`CompressedWriter.h`; the comment in rr's schema has them in the wrong order).
 pub struct Blocks<R> {
     from: R,
     block: Vec<u8>,
@@ -39,7 +39,7 @@ impl<R: Read> Blocks<R> {
         Self { from, block: Vec::new(), at: 0 }
     }
 
-    /// The next block; nothing at the end of the stream.
+    /// Reads the next block; nothing happens at the end of the stream.
     fn next(&mut self) -> io::Result<()> {
         self.block.clear();
         self.at = 0;
@@ -53,7 +53,7 @@ impl<R: Read> Blocks<R> {
         if held == 0 || held > LARGEST_BLOCK || packed > 2 * LARGEST_BLOCK {
             return Err(invalid(format!("a block claims to hold {held} bytes in {packed}")));
         }
-        // The claim is checked before memory is taken for it: the block grows with what is there.
+        // The stated size is not trusted: memory is allocated only for bytes that are really there.
         let packed = (&mut self.from).take(packed as u64);
         brotli::Decompressor::new(packed, 4096).take(held as u64 + 1).read_to_end(&mut self.block)?;
         if self.block.len() != held {
@@ -93,7 +93,7 @@ impl<R: Read> Read for Blocks<R> {
 /// One message of a stream.
 pub struct Message(message::Reader<OwnedSegments>);
 
-/// The next message; nothing at the end.
+/// Reads the next message; `None` at the end.
 pub fn read(from: &mut impl BufRead) -> Result<Option<Message>> {
     let message = serialize_packed::try_read_message(from, ReaderOptions::new()).context("not a message of rr")?;
     Ok(message.map(Message))
@@ -105,7 +105,7 @@ impl Message {
     }
 }
 
-/// The fields of a struct, by their places.
+/// The fields of a struct, addressed by position.
 pub struct Fields<'a>(StructReader<'a>);
 
 impl<'a> FromPointerReader<'a> for Fields<'a> {
@@ -135,7 +135,7 @@ impl<'a> Fields<'a> {
         self.0.get_data_field(place)
     }
 
-    /// A bit whose absence means `default`.
+    /// A bit with a default value, which is used if the bit is absent.
     pub fn bit(&self, place: usize, default: bool) -> bool {
         self.0.get_bool_field_mask(place, default)
     }
@@ -159,11 +159,10 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A message that is to be written again with other values.
+/// A message that is written again with other values.
 pub struct Change(message::Builder<HeapAllocator>);
 
-/// A struct that is written to, with room for the fields of a mapping as rr 5.6 has them: what is
-/// written is never outside of it.
+/// A struct with space for the fields of a mapping in rr 5.6, so that a write is never out of bounds.
 struct Written<'a>(StructBuilder<'a>);
 
 const MAPPING: StructSize = StructSize { data: 11, pointers: 3 };
@@ -174,13 +173,13 @@ impl<'a> FromPointerBuilder<'a> for Written<'a> {
     }
 
     fn get_from_pointer(builder: PointerBuilder<'a>, default: Option<&'a [capnp::Word]>) -> capnp::Result<Self> {
-        // A smaller struct grows; a larger one stays as it is.
+        // A smaller struct is enlarged; a larger one is not changed.
         builder.get_struct(MAPPING, default).map(Written)
     }
 }
 
 impl Change {
-    /// Of a message about a mapping.
+    /// Copies a message about a mapping.
     pub fn of(mapping: &Message) -> Result<Self> {
         let mut builder = message::Builder::new_default();
         builder.set_root(mapping.0.get_root::<capnp::any_pointer::Reader>()?)?;
@@ -194,20 +193,20 @@ impl Change {
         Ok(())
     }
 
-    /// Sets a field of 32 bits.
+    /// Sets a 32-bit field.
     pub fn set_u32(&mut self, place: usize, value: u32) -> Result<()> {
         assert!(place < 2 * usize::from(MAPPING.data), "a mapping has no such field");
         self.0.get_root::<Written>()?.0.set_data_field(place, value);
         Ok(())
     }
 
-    /// Appends it to what a stream holds.
+    /// Appends the message to the uncompressed content of a stream.
     pub fn write(&self, to: &mut Vec<u8>) -> Result<()> {
         Ok(serialize_packed::write_message(to, &self.0)?)
     }
 }
 
-/// A stream that holds these bytes.
+/// Compresses these bytes into the blocks of a stream.
 pub fn blocks(bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = Vec::new();
     for held in bytes.chunks(BLOCK) {

@@ -1,8 +1,8 @@
-//! A child that is stayed with: what it says, how it ends, and each signal to us as one event after
-//! the other; and whatever it leaves behind.
+//! A supervised child process: its output, its end and the signals to us arrive as a sequence of events. Descendants
+//! that it leaves behind are supervised too.
 //!
-//! A terminal sends Ctrl-C to every process of its foreground group, so that a child that shares the
-//! terminal gets it without us. [`Attended::shield`] changes that: from then on it reaches us alone.
+//! A terminal sends Ctrl-C to every process of its foreground group, so a child in our group gets the signal without
+//! us. After [`Attended::shield`] only we get it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -25,47 +25,48 @@ use signal_hook::low_level::siginfo::Cause;
 
 use super::{Child, End, absolute_folders, look_up};
 
-/// How long a process may take to go with the one that it belongs to, as the program that rr replays does.
+/// How long a helper process may take to exit after the process that it belongs to. Example: the program that rr
+/// replays.
 const GOING: Duration = Duration::from_millis(500);
 
-/// Where the streams of a child lead.
+/// Where the child's streams are connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Streams {
-    /// To our own.
+    /// To our own streams.
     Ours,
-    /// To our own, but what it prints goes where our errors go.
+    /// To our own streams, but its stdout goes to our stderr.
     OursWithoutOutput,
-    /// To our own, but for the errors, which are heard and shown.
+    /// To our own streams, but its stderr is captured and also shown.
     OursButErrors,
-    /// What it prints is heard, and nothing is typed.
+    /// Stdout and stderr are captured; stdin is empty.
     Heard,
 }
 
-/// What happened.
+/// An event of a supervised child.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A line that the child printed, without its end.
+    /// A line of captured output, without its line end.
     Said(String),
-    /// A signal to us. The terminal has sent it to the child too if that shares its foreground.
+    /// A signal to us. `shared` means that the terminal has also sent it to the child.
     Signal { number: i32, shared: bool },
     /// The child has ended.
     Ended(End),
-    /// Nothing, for as long as was waited.
+    /// No event within the waiting time.
     Nothing,
 }
 
-/// A child that runs.
+/// A running child.
 pub struct Attended {
     handle: Arc<duct::Handle>,
     events: Receiver<Event>,
     signals: Handle,
-    /// Nothing where the child has a process group of its own.
+    /// `None` if the child has its own process group.
     terminal: Option<Terminal>,
 }
 
 impl Attended {
-    /// Starts a child. It shares our process group where the terminal sends its signals to that, and
-    /// has one of its own otherwise, so that it gets a signal only from us.
+    /// Starts a child. If we are in the foreground of a terminal, the child shares our process group. Otherwise it
+    /// gets its own, and receives signals only from us.
     pub fn start(child: &Child<'_>, streams: Streams) -> Result<Self> {
         let mut signals =
             SignalsInfo::<WithOrigin>::new([SIGINT, SIGTERM, SIGHUP]).context("cannot watch for signals")?;
@@ -96,7 +97,7 @@ impl Attended {
             }
         };
         let handle = Arc::new(expression.start().map_err(|error| child.named(error))?);
-        // The writing end is ours for as long as the expression lives.
+        // The expression keeps the writing end of the pipe open.
         drop(expression);
         if let Some(reader) = reader {
             hear(reader, streams == Streams::OursButErrors, sender.clone());
@@ -116,7 +117,7 @@ impl Attended {
         Ok(Self { handle, events, signals: closer, terminal })
     }
 
-    /// What happens next, if anything does in that time.
+    /// Waits up to `within` for the next event.
     pub fn next(&self, within: Duration) -> Event {
         match self.events.recv_timeout(within) {
             Ok(event) => event,
@@ -128,11 +129,12 @@ impl Attended {
         self.handle.pids().first().map_or(0, |pid| pid.cast_signed())
     }
 
-    /// From now on the terminal's Ctrl-C reaches us and not the child. Says whether it is so, and it
-    /// always is where the child has a process group of its own.
+    /// Detaches the child from the terminal's Ctrl-C: from now on only we get it. Returns whether this worked; it is
+    /// always true for a child with its own process group.
     pub fn shield(&mut self) -> bool {
         let Some(terminal) = &mut self.terminal else { return true };
-        // Whoever started us would wake the group that we have left, and not us.
+        // A shell continues a stopped job by its original process group, which we have left. Therefore SIGTSTP is
+        // caught.
         self.signals.add_signal(SIGTSTP).is_ok() && terminal.take()
     }
 
@@ -143,7 +145,8 @@ impl Attended {
         }
     }
 
-    /// Gives the terminal back to a child that was stopped because it wanted it. Says whether it was.
+    /// Gives the terminal back to a child that was stopped because it used the terminal. Returns whether this was the
+    /// case.
     pub fn unshield_if_stopped(&mut self) -> bool {
         let pid = self.pid();
         let stopped = self.terminal.as_ref().is_some_and(|terminal| terminal.helper.is_some())
@@ -163,7 +166,7 @@ impl Drop for Attended {
     }
 }
 
-/// Hands on each line, and shows it as it comes if that is wanted.
+/// Sends each line as an event, and prints it to stderr if `show` is set.
 fn hear(reader: impl Read + Send + 'static, show: bool, sender: Sender<Event>) {
     thread::spawn(move || {
         let mut reader = BufReader::new(reader);
@@ -179,28 +182,28 @@ fn hear(reader: impl Read + Send + 'static, show: bool, sender: Sender<Event>) {
     });
 }
 
-/// The terminal that we are in the foreground of.
+/// The terminal, while we are in its foreground.
 struct Terminal {
     tty: File,
-    /// The group that it was given with.
+    /// The original foreground process group.
     group: Pid,
-    /// The leader of the group that we went into. It waits for the end of its input.
+    /// The leader of the new process group. It exits when its stdin is closed.
     helper: Option<std::process::Child>,
 }
 
 impl Terminal {
-    /// Ours, if its signals go to our process group.
+    /// The controlling terminal, if our process group is in its foreground.
     fn foreground() -> Option<Self> {
         let tty = OpenOptions::new().read(true).write(true).open("/dev/tty").ok()?;
         let group = getpgrp();
         (tcgetpgrp(&tty).ok()? == group).then_some(Self { tty, group, helper: None })
     }
 
-    /// Goes into another group and makes that the foreground, so that the one we leave is in the
-    /// background. We may lead that one, so somebody else has to lead the other; and the terminal is
-    /// handed over first, since a group in the background is stopped for trying.
+    /// Moves us into a new process group and makes that the foreground group, so that our old group is in the
+    /// background. We may be the leader of the old group, so a helper process leads the new one. The terminal is
+    /// handed over before we move, because a background group is stopped if it tries to take the terminal.
     fn take(&mut self) -> bool {
-        // The leader of a session cannot leave its group.
+        // A session leader cannot leave its group.
         if self.helper.is_some() || getsid(None).is_ok_and(|session| session == getpid()) {
             return self.helper.is_some();
         }
@@ -210,7 +213,7 @@ impl Terminal {
         helper.args(["-c", "trap '' INT QUIT TSTP HUP; echo; read -r _"]).process_group(0);
         helper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let Ok(mut helper) = helper.spawn() else { return false };
-        // It says a word once no signal can end it.
+        // The helper prints a line when it ignores all signals.
         let ready = helper.stdout.as_mut().is_some_and(|stdout| stdout.read_exact(&mut [0]).is_ok());
         let group = Pid::from_raw(helper.id().cast_signed()).filter(|_| ready);
         let taken =
@@ -224,7 +227,7 @@ impl Terminal {
 
     fn give_back(&mut self) {
         if self.helper.is_some() {
-            // The group may be empty: then a shell waits for us that takes the terminal by itself.
+            // The group may be empty. Then a shell is waiting for us and takes the terminal back itself.
             if tcsetpgrp(&self.tty, self.group).is_ok() {
                 let _ = setpgid(None, Some(self.group));
             }
@@ -240,13 +243,12 @@ impl Terminal {
     }
 }
 
-/// From now on, what a child of ours leaves behind is ours. Without it an orphan would be the
-/// system's, and nobody's to end.
+/// Makes us the reaper of orphaned descendants. Without this, init would adopt them and nobody would end them.
 pub fn adopt() -> Result<()> {
-    set_child_subreaper(Some(getpid())).context("cannot take charge of what the program leaves behind")
+    set_child_subreaper(Some(getpid())).context("cannot become the parent of orphaned processes")
 }
 
-/// A process that we started, or that one of those started.
+/// A descendant of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relative {
     pub pid: i32,
@@ -257,7 +259,7 @@ pub struct Relative {
 
 impl Relative {
     fn read(pid: i32) -> Option<Self> {
-        // The name is in parentheses and may hold any byte, so that the last one counts.
+        // The name is in parentheses and may contain any byte, so search for the last parenthesis.
         let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
         let stat = String::from_utf8_lossy(&stat);
         let (head, tail) = stat.rsplit_once(')')?;
@@ -267,7 +269,7 @@ impl Relative {
     }
 }
 
-/// All that live, each after its parent.
+/// All living descendants, each after its parent.
 pub fn descendants() -> Vec<Relative> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -284,15 +286,15 @@ pub fn descendants() -> Vec<Relative> {
     found
 }
 
-/// Sends a signal by its number. A process that is gone is no error.
+/// Sends a signal by its number. It is not an error if the process has ended.
 pub fn signal(pid: i32, number: i32) {
     if let (Some(pid), Some(signal)) = (Pid::from_raw(pid), Signal::from_named_raw(number)) {
         let _ = kill_process(pid, signal);
     }
 }
 
-/// Ends all that is left of what we started: SIGTERM, and SIGKILL for those that remain after that
-/// time. Returns what there was beyond those that were about to go.
+/// Ends all descendants: SIGTERM, then SIGKILL for those that still live after `within`. Returns those that had to be
+/// signalled; processes that were just exiting are not counted.
 pub fn end_descendants(within: Duration) -> Vec<Relative> {
     let left = remaining_after(GOING);
     left.iter().for_each(|relative| signal(relative.pid, SIGTERM));
@@ -305,7 +307,7 @@ pub fn end_descendants(within: Duration) -> Vec<Relative> {
     left
 }
 
-/// Those that still live after that time, or nothing as soon as none does.
+/// The descendants that still live after `within`. Returns early if there are none.
 fn remaining_after(within: Duration) -> Vec<Relative> {
     let began = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! Where programs are looked up: PATH, and after it the Go that scripts/setup put into the user's cache.
+//! The search path for programs: PATH, then the Go that scripts/setup put into the user's cache.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// An older Go cannot fetch the toolchain that a go.mod asks for.
+/// The oldest Go that can download the toolchain that a go.mod requires.
 const OLDEST: (u32, u32) = (1, 21);
 
-/// The PATH of what we start, unless it is given another one; nothing where there is none.
+/// The PATH of child processes, unless they are given another one; `None` if it is not set.
 pub fn search_path() -> Option<&'static OsStr> {
     static PATH: OnceLock<Option<OsString>> = OnceLock::new();
     let path = PATH.get_or_init(|| {
@@ -22,13 +22,13 @@ pub fn search_path() -> Option<&'static OsStr> {
     path.as_deref()
 }
 
-/// The user's cache folder, as scripts/setup finds it.
+/// The user's cache folder, by the same rules as in scripts/setup.
 fn cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let set = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache"))).filter(|folder| folder.is_absolute())
 }
 
-/// A PATH with a folder that holds Go: last where PATH has none, first where its own is too old.
+/// Adds the folder of a Go to a PATH: at the end if PATH has no Go, at the front if its Go is too old.
 fn with_go(path: &OsStr, folder: &Path) -> OsString {
     if !is_program(&folder.join("go")) {
         return path.to_owned();
@@ -43,7 +43,7 @@ fn with_go(path: &OsStr, folder: &Path) -> OsString {
         }
         Some(_) => return path.to_owned(),
     };
-    // Only a folder with a colon in its name cannot be joined.
+    // Joining fails only if a folder's name contains a colon.
     joined.unwrap_or_else(|_| path.to_owned())
 }
 
@@ -51,7 +51,7 @@ fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|seen| seen.is_file() && seen.permissions().mode() & 0o111 != 0)
 }
 
-/// The release of a Go, from the file VERSION in its GOROOT: `go1.19.8`.
+/// The release of a Go, from the file VERSION in its GOROOT, for example `go1.19.8`.
 fn release(go: &Path) -> Option<(u32, u32)> {
     let root = go.canonicalize().ok()?.parent()?.parent()?.to_owned();
     let version = fs::read_to_string(root.join("VERSION")).ok()?;
@@ -63,7 +63,7 @@ fn release(go: &Path) -> Option<(u32, u32)> {
 mod tests {
     use super::*;
 
-    /// A GOROOT with a Go of that release.
+    /// Makes a GOROOT with a Go of this release.
     fn goroot(folder: &Path, release: &str) -> PathBuf {
         fs::create_dir_all(folder.join("bin")).unwrap();
         fs::write(folder.join("VERSION"), format!("{release}\ntime 2026-01-01T00:00:00Z\n")).unwrap();
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(with_go(&path(&[bin]), &cached), path(&[bin, &cached]));
         assert_eq!(with_go(&path(&[bin, &new]), &cached), path(&[bin, &new]));
         assert_eq!(with_go(&path(&[bin, &old]), &cached), path(&[&cached, bin, &old]));
-        // As Debian links /usr/bin/go.
+        // Debian links /usr/bin/go in this way.
         fs::create_dir(at("links")).unwrap();
         std::os::unix::fs::symlink(old.join("go"), at("links/go")).unwrap();
         assert_eq!(with_go(&path(&[&at("links")]), &cached), path(&[&cached, &at("links")]));
