@@ -56,7 +56,9 @@ fn tool(checkout: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> f6
 
 fn build(checkout: &Path, overlay: bool, environment: &[(&str, &str)]) -> f64 {
     let platform = platform();
-    let mut arguments = vec!["build", "--skip-envtest", "--platform", &platform];
+    // Each has an installer of its own: Go links none that is there already, and the two say another version.
+    let output = if overlay { "bin/overlaid" } else { "bin/applied" };
+    let mut arguments = vec!["build", "--skip-envtest", "--platform", &platform, "--output", output];
     arguments.extend(overlay.then_some("--overlay"));
     tool(checkout, &arguments, environment)
 }
