@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use rr_patch::rr::bundle::{HEAD, MANIFEST, about};
-use rr_patch::rr::trace::{Kept, Sidecar, Still, Trace};
+use rr_patch::rr::trace::{Backing, FileStatus, Sidecar, Trace};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -257,8 +257,8 @@ fn traces_pack_and_unpack_bring_a_whole_trace_to_another_host() {
     ]);
     let trace = Trace::open(&unpacked).unwrap();
     let files = trace.mapped().unwrap();
-    assert_eq!(files.iter().map(|file| file.kept).collect::<Vec<_>>(), [Kept::Pack, Kept::Pack, Kept::Copy]);
-    assert!(files.iter().all(|file| file.still(&unpacked) == Still::Same && file.file(&unpacked).is_file()));
+    assert_eq!(files.iter().map(|file| file.kept).collect::<Vec<_>>(), [Backing::Pack, Backing::Pack, Backing::Copy]);
+    assert!(files.iter().all(|file| file.still(&unpacked) == FileStatus::Same && file.file(&unpacked).is_file()));
     assert_eq!(fs::read(trace.program().unwrap().file.unwrap()).unwrap(), program);
     assert_eq!(trace.program().unwrap().path.unwrap(), site.binary);
     assert_eq!(trace.check().obstacles, [] as [String; 0]);

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use clap::Parser;
 use rr_patch::cli::{Cli, Command};
-use rr_patch::doctor::{Event, Finding, Host, Kernel, Level, Purpose, Question, delve, examine, recorder, recording};
+use rr_patch::doctor::{
+    CheckRequest, Event, Finding, Host, Kernel, Level, Purpose, delve, examine, recorder, recording,
+};
 use rr_patch::ui::doctor::Examined;
 use rr_patch::ui::document::Report;
 use tempfile::TempDir;
@@ -97,7 +99,7 @@ impl Case {
 }
 
 fn quick(host: &Host, purpose: Purpose) -> Vec<Finding> {
-    examine(host, &Question { purpose: Some(purpose), ..Question::default() }, false)
+    examine(host, &CheckRequest { purpose: Some(purpose), ..CheckRequest::default() }, false)
 }
 
 fn text(report: &Report<Examined>) -> String {
@@ -242,7 +244,7 @@ fn doctor_says_ready_to_record_of_exactly_the_hosts_where_record_starts() {
     let mut ready = BTreeMap::new();
     for name in cases() {
         let case = Case::new(&name);
-        let starts = recording(&case.host, &Question::default()).is_ok_and(|recording| {
+        let starts = recording(&case.host, &CheckRequest::default()).is_ok_and(|recording| {
             let mut findings = recording.findings.iter();
             findings.all(|finding| finding.level != Level::Trouble)
         });
@@ -251,7 +253,8 @@ fn doctor_says_ready_to_record_of_exactly_the_hosts_where_record_starts() {
         *ready.entry(starts).or_insert(0) += 1;
     }
     assert!(ready[&true] > 5 && ready[&false] > 5, "{ready:?}");
-    let chosen = recording(&Case::new("vm-software-counters").host, &Question::default()).unwrap().software.unwrap();
+    let chosen =
+        recording(&Case::new("vm-software-counters").host, &CheckRequest::default()).unwrap().software.unwrap();
     assert_eq!(chosen.line, "rr record -W --wait");
     assert!(chosen.why[0].starts_with("performance counters: none"), "{chosen:?}");
 }

@@ -276,7 +276,7 @@ fn programs_are_started_in_one_place_which_cleans_path() {
             (line.contains("Command::new(") && !line.contains("clap::Command::new(")) || line.contains("duct::cmd(")
         };
         let found = code(&path).into_iter().filter(|(_, line)| starts(line));
-        let home = ["src/sys/process.rs", "src/sys/process/attended.rs"].contains(&path.to_str().unwrap());
+        let home = ["src/sys/process.rs", "src/sys/process/supervised.rs"].contains(&path.to_str().unwrap());
         for (number, line) in found {
             assert!(home, "{}:{number}: {}: `Child` and `ask` look programs up", path.display(), line.trim());
         }

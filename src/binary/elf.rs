@@ -20,7 +20,7 @@ pub fn facts<'d, R: ReadRef<'d>>(data: R) -> Result<Facts, Unread> {
 }
 
 /// All facts except size, hash and those that need the units of the debug information.
-pub fn glance<'d, R: ReadRef<'d>>(data: R) -> Result<Facts, Unread> {
+pub fn read_summary<'d, R: ReadRef<'d>>(data: R) -> Result<Facts, Unread> {
     read(data, false)
 }
 

@@ -37,12 +37,12 @@ pub struct Installer {
     pub facts: Facts,
     pub patch: Patch,
     /// The files in its zips of controllers. Other zips are ignored.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<EmbeddedFile>,
 }
 
 /// A file in a zip of controllers.
 #[derive(Debug)]
-pub struct Entry {
+pub struct EmbeddedFile {
     pub name: String,
     pub content: Content,
 }
@@ -59,14 +59,14 @@ pub enum Content {
     Broken(String),
 }
 
-impl Entry {
+impl EmbeddedFile {
     /// Whether this is a program that is built with the installer. The others, etcd and kube-apiserver, are
     /// downloaded, and their vendors stripped them.
     pub fn controller(&self) -> bool {
         Self::is_controller(&self.name)
     }
 
-    /// Like [`Entry::controller`], for a name.
+    /// Like [`EmbeddedFile::controller`], for a name.
     pub fn is_controller(name: &str) -> bool {
         name.rsplit('/').next().is_some_and(|name| name.starts_with(CONTROLLER))
     }
@@ -140,7 +140,7 @@ impl<'a> Scanned<'a> {
     pub fn controllers(&self) -> Result<Vec<(String, Facts)>> {
         let unread = || format!("cannot read `{}`", self.path.shown());
         let entries = entries(&self.file, &self.scan.zip_ends).with_context(unread)?;
-        let controllers = entries.into_iter().filter(Entry::controller).map(|entry| match entry.content {
+        let controllers = entries.into_iter().filter(EmbeddedFile::controller).map(|entry| match entry.content {
             Content::Program(facts) => Ok((entry.name, *facts)),
             Content::Other { .. } => Err(unusable(self.path, &entry.name, "no ELF program")),
             Content::Broken(why) => Err(unusable(self.path, &entry.name, &why)),
@@ -157,7 +157,7 @@ fn unusable(installer: &Path, name: &str, why: &str) -> anyhow::Error {
 }
 
 /// The files in all zips of controllers.
-fn entries(file: &File, ends: &[u64]) -> io::Result<Vec<Entry>> {
+fn entries(file: &File, ends: &[u64]) -> io::Result<Vec<EmbeddedFile>> {
     let mut zips: Vec<Zip> = Vec::new();
     // Starting from the last, so that a zip stored inside another zip comes after it.
     for &end in ends.iter().rev() {
@@ -222,7 +222,7 @@ impl Zip {
     }
 
     /// Unpacks the zip, a few files at a time, in the order of its directory.
-    fn entries(&self, file: &File) -> Vec<Entry> {
+    fn entries(&self, file: &File) -> Vec<EmbeddedFile> {
         let open = || ZipArchive::new(BufReader::new(Window::new(file, self.start, self.end)));
         let count = match open() {
             Ok(archive) => archive.len(),
@@ -245,12 +245,12 @@ impl Zip {
     }
 }
 
-fn broken(name: String, why: String) -> Entry {
-    Entry { name, content: Content::Broken(why) }
+fn broken(name: String, why: String) -> EmbeddedFile {
+    EmbeddedFile { name, content: Content::Broken(why) }
 }
 
 /// Unpacks one file of a zip; `None` for a folder.
-fn entry(archive: &mut ZipArchive<impl Read + Seek>, number: usize) -> Option<Entry> {
+fn entry(archive: &mut ZipArchive<impl Read + Seek>, number: usize) -> Option<EmbeddedFile> {
     let mut packed = match archive.by_index(number) {
         Ok(packed) if packed.is_dir() => return None,
         Ok(packed) => packed,
@@ -260,7 +260,7 @@ fn entry(archive: &mut ZipArchive<impl Read + Seek>, number: usize) -> Option<En
     let size = packed.size();
     Some(match unpack(&mut packed, size) {
         Err(why) => broken(name, why),
-        Ok(bytes) => Entry { content: content(&bytes), name },
+        Ok(bytes) => EmbeddedFile { content: content(&bytes), name },
     })
 }
 

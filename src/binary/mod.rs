@@ -30,7 +30,7 @@ use crate::error::{Error, Shown};
 
 pub use elf::hex;
 pub use goinfo::GoInfo;
-pub use installer::{Content, Entry, Installer, Scanned};
+pub use installer::{Content, EmbeddedFile, Installer, Scanned};
 pub use scan::{Patch, hash, hash_file};
 pub use verdict::{Finding, Kind, REBUILD};
 
@@ -73,7 +73,7 @@ pub struct Facts {
     /// Go's build id, which changes with every input.
     pub build_id: Option<String>,
     pub gnu_build_id: Option<String>,
-    pub sources: Sources,
+    pub sources: SourceFiles,
 }
 
 /// The compilation units in the debug information.
@@ -92,7 +92,7 @@ pub struct Units {
 /// The Go sources in the debug information.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct Sources {
+pub struct SourceFiles {
     /// The number of files with an absolute path.
     pub named: usize,
     /// How many of these exist on this host.
@@ -119,11 +119,11 @@ impl Facts {
 
     /// Like [`Facts::read`], but without the hash and without reading the debug information: only its presence is
     /// checked. A build uses it for each controller before it begins.
-    pub fn glance(path: &Path) -> Result<Self> {
+    pub fn read_summary(path: &Path) -> Result<Self> {
         let file = open(path)?;
         let size = file.metadata().with_context(|| format!("cannot read `{}`", path.shown()))?.len();
         let cache = object::ReadCache::new(file);
-        let facts = elf::glance(&cache).map_err(|error| explain(&error, &format!("`{}`", path.shown())))?;
+        let facts = elf::read_summary(&cache).map_err(|error| explain(&error, &format!("`{}`", path.shown())))?;
         Ok(Self { size, ..facts })
     }
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Content, Entry, Facts, Installer};
+use super::{Content, EmbeddedFile, Facts, Installer};
 
 /// One problem of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -67,10 +67,10 @@ pub enum Kind {
 impl Installer {
     pub fn kind(&self) -> Kind {
         let package = self.facts.package.as_deref().unwrap_or_default();
-        let embeds = self.entries.iter().any(Entry::controller);
+        let embeds = self.entries.iter().any(EmbeddedFile::controller);
         if embeds || !self.patch.found.is_empty() || package.ends_with("/cmd/openshift-install") {
             Kind::Installer
-        } else if package.rsplit('/').next().is_some_and(Entry::is_controller) {
+        } else if package.rsplit('/').next().is_some_and(EmbeddedFile::is_controller) {
             Kind::Controller
         } else {
             Kind::Program
@@ -111,7 +111,7 @@ impl Installer {
             findings.push(finding(name, &what, remedy));
         }
         findings.extend(self.facts.lacks(REBUILD).iter().map(|(what, remedy)| finding(name, what, remedy)));
-        if !self.entries.iter().any(super::Entry::controller) {
+        if !self.entries.iter().any(super::EmbeddedFile::controller) {
             findings.push(finding(
                 name,
                 "embeds no controllers: no zip in it names one",

@@ -7,8 +7,8 @@ use crate::binary::hash;
 use crate::error::{Error, Shown};
 use crate::patch::checkout::{Checkout, Commit};
 use crate::patch::hunks::Around;
-use crate::patch::journal::{About, Seen, carries};
-use crate::patch::plan::{How, Plan, Rewrite, diff};
+use crate::patch::journal::{JournalHeader, Seen, carries};
+use crate::patch::plan::{AppliedWith, Plan, Rewrite, diff};
 use crate::patch::recognise::{Applied, Found, Marked, Recognised};
 use crate::patch::rules::{Site, digest, source_paths};
 
@@ -55,10 +55,10 @@ pub fn patch(checkout: &Checkout) -> Result<Patch> {
     }
     let now = |seen: &Seen| Rewrite { after: seen.current.clone(), ..seen.rewrite.clone() };
     let plan = Plan { rewrites: seen.iter().map(now).collect(), ..journal.plan.clone() };
-    let structural = matches!(&journal.about.how, How::Structural { .. });
+    let structural = matches!(&journal.about.how, AppliedWith::Structural { .. });
     let options = match &journal.about.how {
-        How::Structural { options } => json!(options),
-        classic @ How::Classic { .. } => json!(classic),
+        AppliedWith::Structural { options } => json!(options),
+        classic @ AppliedWith::Classic { .. } => json!(classic),
     };
     let patch = Patch::of(checkout, &plan, options)?;
     // Rules of another version are not known here.
@@ -71,7 +71,7 @@ pub fn patch(checkout: &Checkout) -> Result<Patch> {
 }
 
 /// The commit of the changes that is checked out, or stands below what is.
-fn commit_of(checkout: &Checkout, about: &About, found: Option<&Found>) -> Option<Commit> {
+fn commit_of(checkout: &Checkout, about: &JournalHeader, found: Option<&Found>) -> Option<Commit> {
     let head = checkout.head()?.to_owned();
     let of_journal = about.commit.clone().filter(|commit| checkout.stands_on(commit));
     let of_git = found.filter(|found| found.committed && found.commit != head);

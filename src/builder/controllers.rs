@@ -143,7 +143,7 @@ impl<'a> Controllers<'a> {
         if name.strip_prefix(PROVIDER).is_some_and(|provider| !providers.contains(provider)) {
             return Ok(Some("this checkout has no such provider".into()));
         }
-        let facts = match Facts::glance(path) {
+        let facts = match Facts::read_summary(path) {
             Ok(facts) => facts,
             Err(error) => {
                 let details = error.downcast_ref::<Error>().map(|known| known.details().join("; "));
@@ -320,11 +320,11 @@ fn names_in(folder: &Path) -> Result<Vec<String>> {
 
 /// Controllers that wait outside the folder that build.sh zips, and go back when this is dropped.
 #[derive(Debug, Default)]
-pub struct Aside {
+pub struct Stash {
     moved: Vec<(PathBuf, PathBuf)>,
 }
 
-impl Aside {
+impl Stash {
     /// Moves some controllers away.
     pub fn put(checkout: &Checkout, target: &str, names: &[String]) -> Result<Self> {
         let mut aside = Self::default();
@@ -358,7 +358,7 @@ impl Aside {
     }
 }
 
-impl Drop for Aside {
+impl Drop for Stash {
     fn drop(&mut self) {
         for (from, to) in &self.moved {
             // What stays there is put back by the next build.

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use super::controllers::Linked;
-use super::needs::{Need, c_compiler, value};
+use super::prerequisites::{Need, c_compiler, value};
 use super::script::Scripts;
 use super::toolchain::Toolchain;
 use crate::doctor::Distribution;

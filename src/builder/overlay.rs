@@ -22,13 +22,13 @@ use anyhow::{Context, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::{Map, json};
 
-use super::needs::value;
+use super::prerequisites::value;
 use super::script::{Compilation, version};
 use super::toolchain::Toolchain;
 use crate::binary::hash;
 use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
-use crate::patch::plan::{Plan, Recipe};
+use crate::patch::plan::{PatchSource, Plan};
 use crate::patch::recognise::Recognised;
 use crate::patch::rules::Options;
 use crate::provenance::{Kept, Overlaid, sources_of};
@@ -51,7 +51,7 @@ pub fn plan(checkout: &Checkout, options: &Options) -> Result<Plan> {
             .hint("`rr-patch revert` takes the changes back first")
             .into());
     }
-    Recipe::Structural(options.clone()).plan(&|path| checkout.read(path), None)
+    PatchSource::Structural(options.clone()).plan(&|path| checkout.read(path), None)
 }
 
 /// Refuses a Go whose overlay is broken.

@@ -23,7 +23,7 @@ use anyhow::{Context, Result};
 
 use crate::error::{Error, Shown};
 use crate::patch::checkout::{Checkout, Content, Revised};
-use crate::patch::go::{GoFile, Match, Pattern, Piece, holds};
+use crate::patch::go::{GoFile, Match, Pattern, SyntaxNode, holds};
 
 /// The folder whose Go files say it.
 const SOURCES: &str = "pkg/clusterapi";
@@ -259,7 +259,7 @@ fn name_of(checkout: &impl Sources, value: &str) -> Result<String> {
     Ok(package.to_owned())
 }
 
-fn capture<'file>(found: &Match<'file>, name: &str) -> Option<Piece<'file>> {
+fn capture<'file>(found: &Match<'file>, name: &str) -> Option<SyntaxNode<'file>> {
     found.captures.iter().find(|(captured, _)| *captured == name).map(|(_, piece)| *piece)
 }
 

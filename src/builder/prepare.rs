@@ -10,18 +10,18 @@ use anyhow::Result;
 use procfs::Current;
 
 use super::clean::{ZIP, generated, half_zips};
-use super::controllers::{Aside, Controllers, Linked, PROVIDER, Removed, Sources, module, survey};
+use super::controllers::{Controllers, Linked, PROVIDER, Removed, Sources, Stash, module, survey};
 use super::linking::{Link, Linking};
-use super::needs::{self, Space, is_set, value};
 use super::overlay;
 use super::platforms::Platforms;
+use super::prerequisites::{self, Space, is_set, value};
 use super::revision::{self, Terraform};
 use super::script::{SCRIPT, Scripts};
 use super::toolchain::{Toolchain, Toolchains};
 use crate::binary::Facts;
 use crate::doctor::{Distribution, Host};
 use crate::error::{Error, Exit, Shown, exit};
-use crate::patch::build_lock::{Lock, Unfinished, written_since};
+use crate::patch::build_lock::{BuildLock, Unfinished, written_since};
 use crate::patch::checkout::Checkout;
 use crate::patch::plan::Plan;
 use crate::sys::process::Environment;
@@ -53,7 +53,7 @@ pub struct Request {
 pub struct Prepared<'a> {
     pub(super) checkout: &'a Checkout,
     pub(super) request: &'a Request,
-    pub(super) lock: Lock,
+    pub(super) lock: BuildLock,
     /// All that is set on top of our own environment.
     pub(super) environment: Environment,
     pub(super) controllers: Controllers<'a>,
@@ -103,8 +103,8 @@ impl<'a> Prepared<'a> {
                 .hint("leave MODE out: rr-patch sets MODE=dev; for another mode run hack/build.sh itself")
                 .into());
         }
-        let (lock, unfinished) = Lock::take(checkout, request.command.clone())?;
-        Aside::recover(checkout)?;
+        let (lock, unfinished) = BuildLock::take(checkout, request.command.clone())?;
+        Stash::recover(checkout)?;
         let mut environment = Environment::from([("MODE".into(), "dev".into()), ("TAGS".into(), "release".into())]);
         environment.extend(request.environment.clone());
         let mut notes = Vec::new();
@@ -214,7 +214,7 @@ impl<'a> Prepared<'a> {
         };
         let links = if self.to_be_made.is_empty() { 0 } else { largest * self.jobs as u64 };
         space.want(&work, installer + links, "Go's work folder");
-        needs::refuse(&space.missing())?;
+        prerequisites::refuse(&space.missing())?;
         let cache = (sources + own.bytes) * CACHE_PER_SOURCE;
         space.want(Path::new(self.toolchain.get("GOCACHE")), cache, "Go's cache, if nothing of this is in it yet");
         // Nothing that a `go build` compiles leaves its work folder before it ends.
@@ -318,10 +318,10 @@ fn tools<'a>(
     let host = &environment.iter().fold(Host::here(), |host, (name, value)| host.with(name, value));
     let distribution = &Distribution::of(host);
     let asked = Toolchain::ask(checkout.root(), environment);
-    let mut missing: Vec<_> = needs::go(scripts, &asked, distribution).into_iter().collect();
-    missing.extend(needs::programs(scripts, environment, host, distribution));
+    let mut missing: Vec<_> = prerequisites::go(scripts, &asked, distribution).into_iter().collect();
+    missing.extend(prerequisites::programs(scripts, environment, host, distribution));
     // Without Go nobody knows for which system the C compiler would have to be.
-    let Ok(toolchain) = asked else { return Err(needs::refusal(&missing).into()) };
+    let Ok(toolchain) = asked else { return Err(prerequisites::refusal(&missing).into()) };
     // The compiler is tried while the sources are looked at.
     let (linking, controllers) = thread::scope(|scope| {
         let choose = || Linking::choose(request.link, scripts, &toolchain, checkout.root(), environment, distribution);
@@ -330,10 +330,10 @@ fn tools<'a>(
         (linking.join().expect("no thread panics"), controllers)
     });
     match linking {
-        Ok(linking) => needs::refuse(&missing).map(|()| (toolchain, linking, controllers)).map_err(Into::into),
+        Ok(linking) => prerequisites::refuse(&missing).map(|()| (toolchain, linking, controllers)).map_err(Into::into),
         Err(need) => {
             missing.push(need);
-            Err(needs::refusal(&missing).into())
+            Err(prerequisites::refusal(&missing).into())
         }
     }
 }
@@ -363,7 +363,7 @@ fn what_goes(
     aside.retain(|name| removed.iter().all(|removed| !named(removed, name)));
     // A cut-off installer whose head is whole would be up to date for `go build`. What is no program at all
     // is none that a build left.
-    let cut_off = || Facts::glance(installer).is_err_and(|error| exit(&error) == Exit::Failed);
+    let cut_off = || Facts::read_summary(installer).is_err_and(|error| exit(&error) == Exit::Failed);
     let path = installer.strip_prefix(checkout.root()).unwrap_or(installer).to_string_lossy().into_owned();
     if installer.is_file() && removed.iter().all(|known| known.path != path) {
         let why = match killed(installer) {

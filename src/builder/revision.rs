@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::controllers::{Sources, survey};
-use super::needs::{is_set, value};
+use super::prerequisites::{is_set, value};
 use super::script::{SCRIPT, Scripts};
 use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;

@@ -13,16 +13,16 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 
 use super::clean::{self, ZIP};
-use super::controllers::{Aside, Linked, Removed};
-use super::needs::ROOM;
+use super::controllers::{Linked, Removed, Stash};
 use super::overlay::{self, Overlay};
 use super::phases::{Phase, Phases};
 use super::prepare::Prepared;
-use super::proof::{Expected, prove};
+use super::prerequisites::ROOM;
 use super::revision::Terraform;
 use super::sample::{PERIOD, Sampler};
 use super::script::SCRIPT;
 use super::timings::Page;
+use super::verification::{Expected, prove};
 use super::view::{Bars, View};
 use crate::binary::Installer;
 use crate::error::{Error, Shown};
@@ -145,7 +145,7 @@ impl Prepared<'_> {
         clean::remove(checkout, &self.removed)?;
         write::remove(&checkout.locate(ZIP))?;
         self.lock.writes()?;
-        let aside = Aside::put(checkout, &self.toolchain.target(), &self.aside)?;
+        let aside = Stash::put(checkout, &self.toolchain.target(), &self.aside)?;
         let overlay = self.request.overlay.as_ref().map(|plan| Overlay::write(checkout, plan)).transpose()?;
 
         let log = log_path(checkout)?;

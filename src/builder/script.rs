@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use super::needs::value;
+use super::prerequisites::value;
 use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
 use crate::sys::process::Environment;

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use super::row::{self, Row, platform_in_words};
 use crate::builder::Platforms;
 use crate::error::Error;
-use crate::patch::checkout::{Content, Entry, History, Revision};
-use crate::patch::plan::Recipe;
+use crate::patch::checkout::{Content, History, Revision, TreeEntry};
+use crate::patch::plan::PatchSource;
 use crate::patch::rules::{Options, digest, source_paths};
 use crate::words::count;
 
@@ -103,7 +103,7 @@ impl Matrix {
                 .into());
         }
         let (known, sets) = read(history, revisions, wanted);
-        let recipe = Recipe::Structural(wanted.options.clone());
+        let recipe = PatchSource::Structural(wanted.options.clone());
         let shapes = plan(&sets, &recipe);
         Ok(Self::assemble(&known, &shapes, wanted))
     }
@@ -271,7 +271,7 @@ fn read(history: &History, revisions: Vec<Revision>, wanted: &Wanted) -> (Vec<Kn
         .chain(wanted.platforms.iter().map(|name| format!("cluster-api/providers/{name}/go.sum")))
         .chain(["go.mod".to_owned()])
         .collect();
-    let mut numbers: BTreeMap<Vec<Entry>, usize> = BTreeMap::new();
+    let mut numbers: BTreeMap<Vec<TreeEntry>, usize> = BTreeMap::new();
     let mut sets: Vec<Sources> = Vec::new();
     let mut go: BTreeMap<String, String> = BTreeMap::new();
     let mut platforms: BTreeMap<String, Result<Vec<String>, String>> = BTreeMap::new();
@@ -281,7 +281,7 @@ fn read(history: &History, revisions: Vec<Revision>, wanted: &Wanted) -> (Vec<Kn
             if let Some(number) = numbers.get(&entries) {
                 return Ok(*number);
             }
-            let read = |entry: &Entry| Ok((entry.path.clone(), history.read(entry, &revision)?));
+            let read = |entry: &TreeEntry| Ok((entry.path.clone(), history.read(entry, &revision)?));
             let set: Sources = entries.iter().map(read).collect::<Result<_>>()?;
             sets.push(set);
             numbers.insert(entries, sets.len() - 1);
@@ -326,7 +326,7 @@ fn platforms_of(
 }
 
 /// Plans every set, on all processors: the shape, or why it does not fit.
-fn plan(sets: &[Sources], recipe: &Recipe) -> Vec<Result<String, (String, Vec<String>)>> {
+fn plan(sets: &[Sources], recipe: &PatchSource) -> Vec<Result<String, (String, Vec<String>)>> {
     let (next, planned) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some((number, set)) =

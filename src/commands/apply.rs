@@ -11,10 +11,10 @@ use crate::patch::again::{
     same_bytes, undo_left, with_details, without_the_earlier_patch,
 };
 use crate::patch::checkout::{Checkout, Commit, short};
-use crate::patch::journal::{About, Journal, Lock, Seen, State, kept, refuse_odd_modes};
-use crate::patch::plan::{Plan, Recipe, Rewrite, changes, reversed};
+use crate::patch::journal::{Journal, JournalHeader, JournalLock, Seen, State, kept, refuse_odd_modes};
+use crate::patch::plan::{PatchSource, Plan, Rewrite, changes, reversed};
 use crate::patch::recognise::{Marked, Recognised};
-use crate::patch::transaction::{Carrying, Failure, Kept, carry_out, sweep};
+use crate::patch::transaction::{Carrying, Failure, KeptEdit, carry_out, sweep};
 use crate::sys::process::Interrupt;
 use crate::ui::apply::{Applied, Manner, Outcome, save};
 use crate::ui::changes::message;
@@ -51,7 +51,7 @@ impl Apply {
         let recipe = self.changes.recipe()?;
         let checkout = self.place.checkout()?;
         checkout.refuse_operation_under_way()?;
-        let lock = if self.dry_run { None } else { Some(Lock::take(&checkout)?) };
+        let lock = if self.dry_run { None } else { Some(JournalLock::take(&checkout)?) };
         let mut locked = Locked { checkout: &checkout, lock };
         let (journal, found) = match Recognised::find(&checkout)? {
             None => (None, None),
@@ -59,7 +59,7 @@ impl Apply {
             Some(Recognised::Marked(marked)) => return self.on_marked(&checkout, &recipe, &marked),
         };
         let mut kept_aside = if self.dry_run { Vec::new() } else { clear(&checkout, journal.as_ref())? };
-        let mut about = About {
+        let mut about = JournalHeader {
             tool: env!("CARGO_PKG_VERSION").into(),
             base: checkout.head().map(str::to_owned),
             how: recipe.how(),
@@ -145,9 +145,9 @@ impl Apply {
         &self,
         locked: &mut Locked,
         journal: Option<&Journal>,
-        about: &About,
+        about: &JournalHeader,
         seen: &[Seen],
-        kept_aside: Vec<Kept>,
+        kept_aside: Vec<KeptEdit>,
         planning: anyhow::Error,
     ) -> Result<Report<Applied>> {
         let edited = seen.iter().any(|seen| matches!(seen.state, State::Edited | State::Missing));
@@ -179,7 +179,7 @@ impl Apply {
     }
 
     /// What `--dry-run` prints.
-    fn would_patch(&self, checkout: &Checkout, plan: &Plan, about: &About) -> Report<Applied> {
+    fn would_patch(&self, checkout: &Checkout, plan: &Plan, about: &JournalHeader) -> Report<Applied> {
         Report::done(Applied::plan(checkout, plan, about, Outcome::WouldPatch, self.manner()))
     }
 
@@ -231,11 +231,11 @@ impl Apply {
     }
 
     /// On a tree that says it is patched, and whose originals are not known.
-    fn on_marked(&self, checkout: &Checkout, recipe: &Recipe, marked: &Marked) -> Result<Report<Applied>> {
+    fn on_marked(&self, checkout: &Checkout, recipe: &PatchSource, marked: &Marked) -> Result<Report<Applied>> {
         let root = checkout.root().shown();
         let asked_for = match recipe {
-            Recipe::Structural(options) => marked.is(options),
-            Recipe::Classic(_) => false,
+            PatchSource::Structural(options) => marked.is(options),
+            PatchSource::Classic(_) => false,
         };
         if asked_for && marked.open.is_empty() && !self.commit {
             return Ok(Report::done(Applied::marked(checkout, marked)));
@@ -251,7 +251,7 @@ impl Apply {
         locked: &mut Locked,
         journal: &Journal,
         seen: &[Seen],
-        mut kept_aside: Vec<Kept>,
+        mut kept_aside: Vec<KeptEdit>,
     ) -> Result<Report<Applied>> {
         let checkout = locked.checkout;
         let unpatched = seen.iter().filter(|seen| matches!(seen.state, State::Original | State::CutOff));
@@ -275,5 +275,5 @@ impl Apply {
 /// A checkout, and its lock while that is held.
 struct Locked<'a> {
     checkout: &'a Checkout,
-    lock: Option<Lock>,
+    lock: Option<JournalLock>,
 }

@@ -124,7 +124,7 @@ impl Build {
         let checkout = self.place.checkout()?;
         let mut request = self.request()?;
         // No apply or revert may be halfway while the build begins; from then on its own lock holds them off.
-        let changing = journal::Lock::take(&checkout)?;
+        let changing = journal::JournalLock::take(&checkout)?;
         let patch = match (self.unpatched, self.overlay) {
             (true, _) => None,
             (false, false) => Some(patch(&checkout)?),

@@ -10,8 +10,8 @@ use clap::Args;
 
 use super::{Changes, Where};
 use crate::error::Error;
-use crate::patch::checkout::{Content, Entry, History, Revision};
-use crate::patch::plan::Recipe;
+use crate::patch::checkout::{Content, History, Revision, TreeEntry};
+use crate::patch::plan::PatchSource;
 use crate::patch::rules::source_paths;
 use crate::patch::unified::PatchFile;
 use crate::sys::process::Interrupt;
@@ -42,7 +42,7 @@ pub struct Check {
 }
 
 /// The files of a revision that are to be patched.
-type Sources = BTreeMap<String, Content>;
+type SourceSet = BTreeMap<String, Content>;
 
 impl Check {
     pub fn run(&self) -> Result<Report<Checked>> {
@@ -62,11 +62,11 @@ impl Check {
                 .into());
         }
         let paths = match &recipe {
-            Recipe::Structural(_) => source_paths(),
-            Recipe::Classic(patches) => patches.iter().flat_map(PatchFile::paths).map(str::to_owned).collect(),
+            PatchSource::Structural(_) => source_paths(),
+            PatchSource::Classic(patches) => patches.iter().flat_map(PatchFile::paths).map(str::to_owned).collect(),
         };
-        let mut sets: BTreeMap<Vec<Entry>, usize> = BTreeMap::new();
-        let mut sources: Vec<Result<Sources>> = Vec::new();
+        let mut sets: BTreeMap<Vec<TreeEntry>, usize> = BTreeMap::new();
+        let mut sources: Vec<Result<SourceSet>> = Vec::new();
         let mut set_of = Vec::new();
         for revision in &revisions {
             let read = count(set_of.len(), "revision");
@@ -76,7 +76,7 @@ impl Check {
             let known = entries.as_ref().ok().and_then(|entries| sets.get(entries).copied());
             set_of.push(known.unwrap_or(sources.len()));
             if known.is_none() {
-                let read = |entry: &Entry| Ok((entry.path.clone(), history.read(entry, revision)?));
+                let read = |entry: &TreeEntry| Ok((entry.path.clone(), history.read(entry, revision)?));
                 sources.push(entries.and_then(|entries| {
                     let set = entries.iter().map(read).collect();
                     sets.insert(entries, sources.len());
@@ -106,7 +106,7 @@ impl Check {
 }
 
 /// Plans every set of sources, on all processors.
-fn plan_all(sources: &[Result<Sources>], recipe: &Recipe, interrupt: &Interrupt) -> Result<Vec<Outcome>> {
+fn plan_all(sources: &[Result<SourceSet>], recipe: &PatchSource, interrupt: &Interrupt) -> Result<Vec<Outcome>> {
     let bar = counted(sources.len(), "sets of sources")?;
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
@@ -129,8 +129,8 @@ fn plan_all(sources: &[Result<Sources>], recipe: &Recipe, interrupt: &Interrupt)
     Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
-fn plan(set: &Sources, recipe: &Recipe) -> Outcome {
-    let structural = matches!(recipe, Recipe::Structural(_));
+fn plan(set: &SourceSet, recipe: &PatchSource) -> Outcome {
+    let structural = matches!(recipe, PatchSource::Structural(_));
     match recipe.plan(&|path| Ok(set.get(path).cloned()), None) {
         Ok(plan) => Outcome::Fits { shape: if structural { plan.shape } else { "-".into() } },
         // Not before it was tried: a patch may do without any file that is there.

@@ -11,7 +11,7 @@ use include_dir::{Dir, DirEntry, include_dir};
 use super::{Changes, Where, apply::Apply, revert::Revert};
 use crate::builder::{Prepared, Request, View};
 use crate::delve::prepare;
-use crate::doctor::{Finding, Host, Level, Purpose, Question, RECORDER, Recording, SMOKE_TEST, examine, recording};
+use crate::doctor::{CheckRequest, Finding, Host, Level, Purpose, RECORDER, Recording, SMOKE_TEST, examine, recording};
 use crate::error::Shown as _;
 use crate::error::{Error, render};
 use crate::patch::checkout::Checkout;
@@ -156,7 +156,7 @@ impl Recorder {
             format!("{RECORDER} is `off`; after `unset {RECORDER}` the demo records, if this machine can")
         } else {
             let ticker = Ticker::start(stage, "trying to record");
-            match recording(&here, &Question::default()) {
+            match recording(&here, &CheckRequest::default()) {
                 Err(error) => render(&error).trim_end().to_owned(),
                 Ok(Recording { recorder, software, .. }) => {
                     // Where there are no other counters, `record` sets it too.
@@ -198,7 +198,7 @@ impl Recorder {
 
 /// Records and replays a tiny program, or says why that does not work.
 fn try_to_record(host: &Host) -> Result<(), String> {
-    let question = Question { purpose: Some(Purpose::Record), ..Question::default() };
+    let question = CheckRequest { purpose: Some(Purpose::Record), ..CheckRequest::default() };
     match examine(host, &question, true).into_iter().find(|finding| finding.what == SMOKE_TEST) {
         Some(Finding { level: Level::Ok, .. }) => Ok(()),
         finding => Err(finding.map_or_else(String::new, |finding| finding.found)),
@@ -292,7 +292,7 @@ fn replay(folder: &Path, recorder: &Recorder, traces: &[Trace], stage: &mut Stag
 
 /// What `rr-patch doctor` finds wrong.
 fn troubles(host: &Host, purpose: Option<Purpose>) -> Vec<Finding> {
-    let findings = examine(host, &Question { purpose, ..Question::default() }, false);
+    let findings = examine(host, &CheckRequest { purpose, ..CheckRequest::default() }, false);
     findings.into_iter().filter(|finding| finding.level == Level::Trouble).collect()
 }
 

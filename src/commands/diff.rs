@@ -13,7 +13,7 @@ use crate::patch::hunks::Around;
 use crate::patch::journal::Journal;
 use crate::patch::journal::kept;
 use crate::patch::plan::diff;
-use crate::patch::plan::{How, Plan};
+use crate::patch::plan::{AppliedWith, Plan};
 use crate::patch::recognise::Recognised;
 use crate::patch::rules::Options;
 use crate::ui::diff::Patch;
@@ -63,7 +63,7 @@ impl Diff {
             }
         };
         let seen = journal.as_ref().map(|journal| journal.look(&checkout)).transpose()?.unwrap_or_default();
-        let anything = recipe.how() == How::Structural { options: Options::default() };
+        let anything = recipe.how() == AppliedWith::Structural { options: Options::default() };
         let asked_for = |journal: &&Journal| anything || recipe.how() == journal.about.how;
         let applied = journal.as_ref().filter(asked_for).filter(|journal| kept(journal, &seen));
         if let Some(journal) = applied {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::doctor::{Host, Question, commands, examine, programs};
+use crate::doctor::{CheckRequest, Host, commands, examine, programs};
 use crate::error::Error;
 use crate::ui::doctor::{Examined, Ran};
 use crate::ui::document::Report;
@@ -47,7 +47,8 @@ impl Doctor {
     /// The same, for any host.
     pub fn visit(&self, host: &Host) -> Result<Report<Examined>> {
         let programs = self.programs.iter().map(|path| programs(path)).collect::<Result<Vec<_>>>()?.concat();
-        let question = Question { rr: self.rr.clone(), install_dir: self.dir.clone(), programs, ..Question::default() };
+        let question =
+            CheckRequest { rr: self.rr.clone(), install_dir: self.dir.clone(), programs, ..CheckRequest::default() };
         let findings = examine(host, &question, !self.quick);
         let commands = commands(&findings);
         if self.fix && !commands.is_empty() && self.agreed(&commands)? {

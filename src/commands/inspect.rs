@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 
-use crate::binary::{Entry, Finding, Installer, Kind, REBUILD, first_bytes};
+use crate::binary::{EmbeddedFile, Finding, Installer, Kind, REBUILD, first_bytes};
 use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
 use crate::provenance::{self, Statement};
@@ -99,7 +99,7 @@ fn from_statement(installer: &Path, beside: &Beside) -> Report<Inspected> {
     }];
     for (number, subject) in beside.statement.subject.iter().enumerate() {
         let facts = subject.facts();
-        let judged = number == 0 || Entry::is_controller(&subject.name);
+        let judged = number == 0 || EmbeddedFile::is_controller(&subject.name);
         let lacks = facts.iter().filter(|_| judged).flat_map(|facts| facts.lacks(REBUILD));
         findings.extend(lacks.map(|(what, remedy)| Finding { program: subject.name.clone(), what, remedy }));
         programs.push(Program { name: subject.name.clone(), built: judged, facts });

@@ -26,7 +26,7 @@ use clap::{Args, ValueEnum};
 
 use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
-use crate::patch::plan::Recipe;
+use crate::patch::plan::PatchSource;
 use crate::patch::rules::{Avx512, Options, Signal, shipped_patch};
 use crate::patch::unified::{LIMIT, PatchFile};
 use crate::words::quoted;
@@ -174,7 +174,7 @@ pub enum Mode {
 impl Changes {
     /// # Errors
     /// Options that contradict each other, a patch that cannot be read or is none.
-    pub fn recipe(&self) -> Result<Recipe> {
+    pub fn recipe(&self) -> Result<PatchSource> {
         let structural = self.mode == Mode::Structural || (self.mode == Mode::Auto && self.patch.is_empty());
         let options = self.recording.options();
         if structural {
@@ -183,7 +183,7 @@ impl Changes {
                     .hint("leave `--mode structural` out, or the patch")
                     .into());
             }
-            return Ok(Recipe::Structural(options));
+            return Ok(PatchSource::Structural(options));
         }
         if options != Options::default() {
             return Err(Error::usage("how to record cannot be chosen for a patch: it has a command line of its own")
@@ -197,7 +197,7 @@ impl Changes {
             }
             false => self.patch.iter().map(|path| self.read_patch(path)).collect::<Result<_>>()?,
         };
-        Ok(Recipe::Classic(patches))
+        Ok(PatchSource::Classic(patches))
     }
 
     fn read_patch(&self, path: &Path) -> Result<PatchFile> {

@@ -12,7 +12,7 @@ use clap::Args;
 
 use crate::binary::{REBUILD, Scanned};
 use crate::doctor::{
-    Finding, Host, LEAST_FREE, Level, Question, RECORDER, Recorder, Recording, Software, delve, recording,
+    CheckRequest, Finding, Host, LEAST_FREE, Level, RECORDER, Recorder, Recording, Software, delve, recording,
 };
 use crate::error::{Error, Exit, Shown, plain};
 use crate::patch::checkout::Checkout;
@@ -259,11 +259,11 @@ impl Record {
         // RR_PATCH_RECORD goes before what was given to `apply --rr`.
         let told = here.variable(RECORDER).is_some();
         let options = checkout.filter(|_| !told).and_then(Recognised::options);
-        let question = Question {
+        let question = CheckRequest {
             rr: options.and_then(|options| options.rr),
             install_dir: Some(install_dir(&self.arguments)),
             least_free: Some(self.min_free.0),
-            ..Question::default()
+            ..CheckRequest::default()
         };
         let Recording { recorder, software, findings } = recording(&here, &question)?;
         self.pass(&findings)?;

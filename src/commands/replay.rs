@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use crate::delve::editor::{self, Change, Configuration, Moved, Session, Way, configure, moved};
-use crate::delve::{Listen, Opening, Ready, Served, prepare};
+use crate::delve::editor::{self, Configuration, LaunchMode, Moved, Session, SettingsEdit, configure, moved};
+use crate::delve::{Listen, Ready, ReplayPlan, Served, prepare};
 use crate::doctor::Host;
 use crate::error::{Error, Exit, Shown, plain};
 use crate::patch::checkout::Checkout;
@@ -122,8 +122,8 @@ impl Replay {
             None => None,
             Some(editor) => {
                 let way = match attach {
-                    true => Way::Attach { host: "127.0.0.1".into(), port: listen.port() },
-                    false => Way::Replay { trace: trace.path.clone(), rr_flags: opening.rr_flags.clone() },
+                    true => LaunchMode::Attach { host: "127.0.0.1".into(), port: listen.port() },
+                    false => LaunchMode::Replay { trace: trace.path.clone(), rr_flags: opening.rr_flags.clone() },
                 };
                 if attach && listen.port() == 0 {
                     return Err(
@@ -136,7 +136,8 @@ impl Replay {
         };
         // Said again, a name means the same only in the same store.
         let again = if self.trace_dir.is_some() { trace.path.to_string_lossy() } else { trace.name.as_str().into() };
-        let talk = Talk { again: quoted(&again), trace: &trace, opening: &opening, moved, listen, configuration };
+        let talk =
+            ReplayReport { again: quoted(&again), trace: &trace, opening: &opening, moved, listen, configuration };
         match (self.print, attach) {
             (true, _) => {
                 let listen = attach.then(|| listen.to_string());
@@ -180,7 +181,7 @@ impl Replay {
         }
     }
 
-    fn on_the_terminal(&self, opening: &Opening, trace: &Trace, ui: Ui) -> Result<Exit> {
+    fn on_the_terminal(&self, opening: &ReplayPlan, trace: &Trace, ui: Ui) -> Result<Exit> {
         if self.print {
             ui.print(&Opened::new(trace, opening, None, None, None))?;
             return Ok(Exit::Done);
@@ -217,17 +218,17 @@ fn say(line: &str) {
 }
 
 /// Everything there is to say about one opening.
-struct Talk<'a> {
+struct ReplayReport<'a> {
     trace: &'a Trace,
     /// The trace as an argument.
     again: String,
-    opening: &'a Opening,
+    opening: &'a ReplayPlan,
     moved: Option<Moved>,
     listen: Listen,
     configuration: Option<(Editor, Configuration)>,
 }
 
-impl Talk<'_> {
+impl ReplayReport<'_> {
     /// What is opened, by a Delve that is to `listen` there.
     fn opened(&self, listen: Option<&str>) -> Opened {
         let configuration = self.configuration.as_ref().map(|(_, configuration)| configuration);
@@ -235,7 +236,7 @@ impl Talk<'_> {
     }
 
     /// Writes the configuration, if an editor was named.
-    fn write(&self) -> Result<Option<(editor::Editor, Change)>> {
+    fn write(&self) -> Result<Option<(editor::Editor, SettingsEdit)>> {
         let write = |(editor, configuration): &(Editor, Configuration)| Ok((editor.kind(), configuration.write()?));
         self.configuration.as_ref().map(write).transpose()
     }

@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::Where;
 use crate::error::{Error, Shown as _};
-use crate::patch::journal::{Edits, Lock, has_leftovers};
+use crate::patch::journal::{Edits, JournalLock, has_leftovers};
 use crate::patch::plan::changes;
 use crate::patch::recognise::{Applied, Marked, Recognised};
 use crate::patch::transaction::{Carrying, carry_out};
@@ -31,7 +31,7 @@ impl Revert {
         if Recognised::find(&checkout)?.is_none() && !has_leftovers(&checkout) && !checkout.has_index_lock() {
             return nothing();
         }
-        let _lock = Lock::take(&checkout)?;
+        let _lock = JournalLock::take(&checkout)?;
         let mut edits = if self.force { Edits::MergeOrKeep } else { Edits::Merge };
         let Applied { journal, found } = match Recognised::find(&checkout)? {
             None => {

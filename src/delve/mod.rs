@@ -26,9 +26,9 @@ use crate::doctor::{
     recorder,
 };
 use crate::error::{Error, Shown};
-use crate::rr::trace::{Still, Trace};
+use crate::rr::trace::{FileStatus, Trace};
 use crate::sys::process::{
-    Attended, Child, End, Environment, Event, Relative, Streams, adopt, end_descendants, for_child,
+    Child, End, Environment, Event, ProcessInfo, Streams, SupervisedChild, become_subreaper, end_descendants, for_child,
 };
 use crate::words::quoted;
 
@@ -57,7 +57,7 @@ mod signal {
 
 /// A trace that can be opened, and the options for it.
 #[derive(Debug)]
-pub struct Opening {
+pub struct ReplayPlan {
     pub trace: PathBuf,
     pub delve: Delve,
     pub rr: Recorder,
@@ -79,7 +79,7 @@ pub struct Opening {
 ///
 /// # Errors
 /// Problems that would make Delve fail without a clear message, or hang, as an older Delve does with a newer rr.
-pub fn prepare(host: &Host, trace: &Trace) -> Result<Opening> {
+pub fn prepare(host: &Host, trace: &Trace) -> Result<ReplayPlan> {
     let check = trace.check();
     if !check.obstacles.is_empty() {
         let error = Error::failed(format!("`{}` cannot be replayed", trace.name)).detail(format!(
@@ -126,14 +126,14 @@ pub fn prepare(host: &Host, trace: &Trace) -> Result<Opening> {
     let rr_folder = rr.path.parent().filter(|_| found.as_ref() != Some(&rr.path)).map(Path::to_owned);
     let (allow_perf_events, install_delve) = (allow_perf_events(host), install_delve_for(host, &rr));
     let trace = trace.path.clone();
-    Ok(Opening { trace, delve, rr, rr_flags, rr_folder, allow_perf_events, install_delve, warnings, program })
+    Ok(ReplayPlan { trace, delve, rr, rr_flags, rr_folder, allow_perf_events, install_delve, warnings, program })
 }
 
 /// The facts about the program, if it can be read. Problems for debugging become warnings.
 fn facts(trace: &Trace, warnings: &mut Vec<String>) -> Result<Option<Facts>> {
     let program = trace.program()?;
     let Some(file) = program.file else { return Ok(None) };
-    if program.still == Some(Still::Missing) || !file.exists() {
+    if program.still == Some(FileStatus::Missing) || !file.exists() {
         return Err(Error::failed(format!("the recorded program is missing: `{}`", file.shown()))
             .detail("the trace has no copy of it, and a replay needs it")
             .hint("put the same file back; a patched installer sets RR_COPY_ALL_FILES, so that its traces are complete")
@@ -220,7 +220,7 @@ pub enum Served {
     ByClient,
 }
 
-impl Opening {
+impl ReplayPlan {
     /// The environment for a Delve whose output we do not read.
     pub fn environment(&self) -> Environment {
         self.environment_with(&self.rr_flags)
@@ -286,16 +286,16 @@ impl Opening {
         }
     }
 
-    fn start(&self, arguments: &[String], streams: Streams) -> Result<Attended> {
+    fn start(&self, arguments: &[String], streams: Streams) -> Result<SupervisedChild> {
         let output = match streams {
-            Streams::Heard => RecordedOutput::LeftOut,
+            Streams::Captured => RecordedOutput::LeftOut,
             _ => RecordedOutput::Marked,
         };
-        adopt()?;
+        become_subreaper()?;
         let program = for_child(&self.delve.path)?;
         for_child(&self.trace)?;
         let folder = std::env::current_dir().unwrap_or_else(|_| "/".into());
-        Attended::start(
+        SupervisedChild::start(
             &Child { program, arguments, folder: &folder, environment: &self.environment_for(output) },
             streams,
         )
@@ -313,20 +313,20 @@ impl Opening {
         say: &mut dyn FnMut(&str),
     ) -> Result<Served> {
         let mut session = Session::new(say);
-        let attended = self.start(&self.arguments(Some(&listen.to_string())), Streams::Heard)?;
-        let outcome = session.open(&attended).and_then(|opened| match opened {
+        let supervised = self.start(&self.arguments(Some(&listen.to_string())), Streams::Captured)?;
+        let outcome = session.open(&supervised).and_then(|opened| match opened {
             Opened::Ready { address, delve } => {
                 let port = Listen::parse(&address).map_or(listen.port(), |listen| listen.port());
-                ready(&Ready { address, port, delve, pid: attended.pid() })?;
+                ready(&Ready { address, port, delve, pid: supervised.pid() })?;
                 session.ready = true;
-                session.until_the_end(&attended)
+                session.until_the_end(&supervised)
             }
             Opened::Ended(end) => Ok(Some(end)),
             Opened::Stopped => Ok(None),
         });
-        let ended = session.close(&attended, outcome.as_ref().is_ok_and(Option::is_some));
+        let ended = session.close(&supervised, outcome.as_ref().is_ok_and(Option::is_some));
         let left = end_descendants(GRACE);
-        drop(attended);
+        drop(supervised);
         match outcome? {
             None => {
                 said_what_was_left(&left, say);
@@ -343,25 +343,25 @@ impl Opening {
     /// Runs Delve at this terminal.
     ///
     /// # Errors
-    /// The same as for [`Opening::serve`].
+    /// The same as for [`ReplayPlan::serve`].
     pub fn interact(&self) -> Result<()> {
         let mut arguments = self.arguments(None);
         arguments.insert(1, ANY_STREAMS.to_owned());
-        let attended = self.start(&arguments, Streams::OursButErrors)?;
+        let supervised = self.start(&arguments, Streams::OursButErrors)?;
         let mut lines = Vec::new();
         let end = loop {
-            match attended.next(NOTICE) {
+            match supervised.next(NOTICE) {
                 Event::Ended(end) => break end,
-                Event::Said(line) if line.starts_with(MARK) => {}
-                Event::Said(line) => keep(&mut lines, line),
+                Event::Output(line) if line.starts_with(MARK) => {}
+                Event::Output(line) => keep(&mut lines, line),
                 // Delve handles Ctrl-C itself: it pauses a running program. The terminal has already sent it to
                 // Delve.
                 Event::Signal { shared: true, .. } | Event::Nothing => {}
-                Event::Signal { number, .. } => crate::sys::process::signal(attended.pid(), number),
+                Event::Signal { number, .. } => crate::sys::process::signal(supervised.pid(), number),
             }
         };
         // The last lines may arrive after the end of the process.
-        while let Event::Said(line) = attended.next(Duration::from_millis(100)) {
+        while let Event::Output(line) = supervised.next(Duration::from_millis(100)) {
             keep(&mut lines, line);
         }
         end_descendants(GRACE);
@@ -381,7 +381,7 @@ impl Opening {
     }
 }
 
-fn said_what_was_left(left: &[Relative], say: &mut dyn FnMut(&str)) {
+fn said_what_was_left(left: &[ProcessInfo], say: &mut dyn FnMut(&str)) {
     if !left.is_empty() {
         let names: Vec<String> = left.iter().map(|relative| format!("{} ({})", relative.name, relative.pid)).collect();
         say(&format!("ended processes that Delve left behind: {}", names.join(", ")));
@@ -425,18 +425,18 @@ impl<'a> Session<'a> {
     }
 
     /// Waits until Delve responds or ends. There is no time limit, because opening a large program takes long.
-    fn open(&mut self, attended: &Attended) -> Result<Opened> {
+    fn open(&mut self, supervised: &SupervisedChild) -> Result<Opened> {
         let mut address: Option<String> = None;
-        let mut question: Option<rpc::Question> = None;
+        let mut question: Option<rpc::Request> = None;
         let mut said = Instant::now();
         loop {
-            match attended.next(Duration::from_millis(50)) {
-                Event::Said(line) => match line.strip_prefix("API server listening at: ") {
+            match supervised.next(Duration::from_millis(50)) {
+                Event::Output(line) => match line.strip_prefix("API server listening at: ") {
                     Some(listens) => address = Some(listens.to_owned()),
                     None => self.heard(line),
                 },
                 Event::Ended(end) => {
-                    while let Event::Said(line) = attended.next(Duration::from_millis(100)) {
+                    while let Event::Output(line) = supervised.next(Duration::from_millis(100)) {
                         self.heard(line);
                     }
                     return Ok(Opened::Ended(end));
@@ -446,7 +446,7 @@ impl<'a> Session<'a> {
             }
             // If connecting fails, Delve is about to end and prints the reason.
             if question.is_none() {
-                question = address.as_deref().and_then(|address| rpc::Question::ask(address).ok());
+                question = address.as_deref().and_then(|address| rpc::Request::ask(address).ok());
             }
             if let Some(question) = &mut question
                 && let Some(delve) = question.answer()?
@@ -461,10 +461,10 @@ impl<'a> Session<'a> {
     }
 
     /// Waits until Delve ends; `None` if a signal arrived.
-    fn until_the_end(&mut self, attended: &Attended) -> Result<Option<End>> {
+    fn until_the_end(&mut self, supervised: &SupervisedChild) -> Result<Option<End>> {
         loop {
-            match attended.next(NOTICE) {
-                Event::Said(line) => self.heard(line),
+            match supervised.next(NOTICE) {
+                Event::Output(line) => self.heard(line),
                 Event::Ended(end) => return Ok(Some(end)),
                 Event::Signal { .. } => return Ok(None),
                 Event::Nothing => {}
@@ -473,17 +473,17 @@ impl<'a> Session<'a> {
     }
 
     /// Ends Delve, which ends its rr on SIGINT. Returns false if Delve had to be killed.
-    fn close(&mut self, attended: &Attended, ended: bool) -> bool {
+    fn close(&mut self, supervised: &SupervisedChild, ended: bool) -> bool {
         if ended {
             return true;
         }
         for number in [INTERRUPT, TERMINATE] {
-            crate::sys::process::signal(attended.pid(), number);
+            crate::sys::process::signal(supervised.pid(), number);
             let began = Instant::now();
             while began.elapsed() < GRACE {
-                match attended.next(Duration::from_millis(50)) {
+                match supervised.next(Duration::from_millis(50)) {
                     Event::Ended(_) => return true,
-                    Event::Said(line) => self.heard(line),
+                    Event::Output(line) => self.heard(line),
                     // A second signal: continue with the next stronger one.
                     Event::Signal { .. } => break,
                     Event::Nothing => {}

@@ -14,13 +14,13 @@ use crate::error::Error;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A request that was sent.
-pub struct Question {
+pub struct Request {
     pub address: String,
     stream: BufReader<TcpStream>,
     line: Vec<u8>,
 }
 
-impl Question {
+impl Request {
     /// Sends the request to the Delve at an address in the form that Delve printed.
     pub fn ask(address: &str) -> io::Result<Self> {
         let mut stream = TcpStream::connect(reachable(address)?.as_slice())?;
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn a_question_is_answered_when_the_server_answers_and_not_when_it_listens() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut question = Question::ask(&listener.local_addr().unwrap().to_string()).unwrap();
+        let mut question = Request::ask(&listener.local_addr().unwrap().to_string()).unwrap();
         assert_eq!(question.answer().unwrap(), None, "it only listens");
         let (mut server, _) = listener.accept().unwrap();
         server.write_all(b"{\"id\":0,\"result\":{\"DelveVersion\"").unwrap();
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn a_question_to_a_server_that_goes_away_is_not_answered() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut question = Question::ask(&listener.local_addr().unwrap().to_string()).unwrap();
+        let mut question = Request::ask(&listener.local_addr().unwrap().to_string()).unwrap();
         drop(listener);
         assert_eq!(question.answer().unwrap(), None);
     }
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn another_server_is_not_taken_for_delve() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut question = Question::ask(&listener.local_addr().unwrap().to_string()).unwrap();
+        let mut question = Request::ask(&listener.local_addr().unwrap().to_string()).unwrap();
         let (mut server, _) = listener.accept().unwrap();
         server.write_all(b"HTTP/1.1 400 Bad Request\r\n").unwrap();
         assert!((0..20).find_map(|_| question.answer().err()).is_some());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::distribution::{Distribution, RR_PACKAGES};
 use super::processor::{Maker, Microarchitecture, Processor, UNRELEASED};
-use super::{BRANCHES, Event, Examination, Finding, Host, LEAST_FREE, Purpose, Recorder, Software, Version};
+use super::{BRANCHES, CheckContext, Event, Finding, Host, LEAST_FREE, Purpose, Recorder, Software, Version};
 use crate::error::Shown;
 use crate::words::bytes;
 
@@ -27,7 +27,7 @@ const P_CORES: &str = "/sys/devices/cpu_core/cpus";
 const E_CORES: &str = "/sys/devices/cpu_atom/cpus";
 const PTRACE_SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
 
-pub fn processor(examination: &Examination) -> Finding {
+pub fn processor(examination: &CheckContext) -> Finding {
     let finding = Finding::new("processor", "/proc/cpuinfo", "one that this rr supports");
     let Processor { maker, number, family, model, .. } = &examination.processor;
     if examination.host.read("/proc/cpuinfo").is_none() {
@@ -74,7 +74,7 @@ fn forces_microarchitecture(rr: &Recorder) -> bool {
 }
 
 /// Adds the alternative for machines without counters: software counters.
-fn instead(examination: &Examination, finding: Finding) -> Finding {
+fn instead(examination: &CheckContext, finding: Finding) -> Finding {
     match &examination.recorder {
         Ok(rr) if rr.software_counters => {
             let program = match &examination.host.program("rr") {
@@ -94,7 +94,7 @@ fn instead(examination: &Examination, finding: Finding) -> Finding {
 
 /// The CPU that recordings are bound to: 0 by default. If RR_PATCH_RECORD has options, it is the CPU in them, or
 /// `None` if they do not bind recordings.
-fn bound_to(examination: &Examination) -> Option<usize> {
+fn bound_to(examination: &CheckContext) -> Option<usize> {
     let Ok(rr) = &examination.recorder else { return Some(0) };
     if rr.arguments.is_empty() {
         return Some(0);
@@ -119,7 +119,7 @@ fn branches(processor: &Processor) -> (Event, String) {
     }
 }
 
-pub fn counters(examination: &Examination) -> Finding {
+pub fn counters(examination: &CheckContext) -> Finding {
     let host = examination.host;
     let (event, name) = branches(&examination.processor);
     let finding =
@@ -173,7 +173,7 @@ fn short(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-fn virtual_pmu(examination: &Examination, finding: Finding) -> Finding {
+fn virtual_pmu(examination: &CheckContext, finding: Finding) -> Finding {
     if !examination.processor.is_virtual() {
         return finding;
     }
@@ -191,7 +191,7 @@ fn numbers(list: &str) -> Vec<usize> {
     list.split(',').filter_map(range).flatten().collect()
 }
 
-pub fn cpu(examination: &Examination) -> Finding {
+pub fn cpu(examination: &CheckContext) -> Finding {
     let host = examination.host;
     let bound = bound_to(examination);
     let needed = bound.map_or_else(|| "one that counts".into(), |cpu| format!("CPU {cpu}, where recordings are bound"));
@@ -232,7 +232,7 @@ pub fn cpu(examination: &Examination) -> Finding {
 }
 
 /// On Zen, rr is reliable with a single thread only, unless SpecLockMap is off (rr-debugger/rr#2034).
-pub fn spec_lock_map(examination: &Examination) -> Option<Finding> {
+pub fn spec_lock_map(examination: &CheckContext) -> Option<Finding> {
     const SCRIPT: &str = "/usr/share/doc/rr/examples/zen_workaround.py"; // Debian's package
     let known = examination.processor.microarchitecture()?;
     if !known.is_zen() || examination.counts_in_software() {
@@ -262,7 +262,7 @@ pub fn spec_lock_map(examination: &Examination) -> Option<Finding> {
 }
 
 /// rr checks this from Comet Lake on: 5.6 to 5.9 warn, the main branch refuses.
-pub fn freeze_on_smi(examination: &Examination) -> Option<Finding> {
+pub fn freeze_on_smi(examination: &CheckContext) -> Option<Finding> {
     let known = examination.processor.microarchitecture()?;
     let concerned = examination.processor.maker == Some(Maker::Intel)
         && (known.name == "Intel Comet Lake" || known.branches & 0xff_ffff != 0x51_01c4);
@@ -282,7 +282,7 @@ pub fn freeze_on_smi(examination: &Examination) -> Option<Finding> {
 }
 
 /// Whether rr itself records and replays at this level; above 1 it depends on the kernel and the rr.
-fn rr_works_at(examination: &Examination, level: i64) -> bool {
+fn rr_works_at(examination: &CheckContext, level: i64) -> bool {
     let host = examination.host;
     let Ok(rr) = &examination.recorder else { return level <= 1 };
     if level <= 1 || rr.arguments.iter().any(|argument| argument == "-n" || argument == "--no-syscall-buffer") {
@@ -296,7 +296,7 @@ fn rr_works_at(examination: &Examination, level: i64) -> bool {
     }
 }
 
-pub fn paranoid(examination: &Examination) -> Finding {
+pub fn paranoid(examination: &CheckContext) -> Finding {
     let purpose = examination.question.purpose;
     let needed = match purpose {
         Some(Purpose::Record) => "1 or less",
@@ -332,7 +332,7 @@ pub fn allow_perf_events(distribution: &Distribution) -> Result<Vec<String>, Str
 }
 
 /// A warning, because instructions for rr often set this to 0, which shows kernel addresses to every user.
-pub fn kernel_pointers(examination: &Examination) -> Option<Finding> {
+pub fn kernel_pointers(examination: &CheckContext) -> Option<Finding> {
     let level = examination.host.number(KERNEL_POINTERS)?;
     let finding = Finding::new("kptr_restrict", KERNEL_POINTERS, "");
     Some(finding.ok(format!(
@@ -341,7 +341,7 @@ pub fn kernel_pointers(examination: &Examination) -> Option<Finding> {
 }
 
 /// The kernel shows with this flag whether `arch_prctl(ARCH_SET_CPUID)` works.
-pub fn cpuid_faulting(examination: &Examination) -> Option<Finding> {
+pub fn cpuid_faulting(examination: &CheckContext) -> Option<Finding> {
     let rr = examination.recorder.as_ref().ok()?;
     if !examination.processor.is_x86() {
         return None;
@@ -361,7 +361,7 @@ pub fn cpuid_faulting(examination: &Examination) -> Option<Finding> {
     })
 }
 
-pub fn ptrace_scope(examination: &Examination) -> Finding {
+pub fn ptrace_scope(examination: &CheckContext) -> Finding {
     let host = examination.host;
     let capable = host.capable(CAP_SYS_PTRACE);
     let finding = Finding::new("ptrace_scope", PTRACE_SCOPE, "0 or 1; 2 with CAP_SYS_PTRACE");
@@ -389,7 +389,7 @@ pub fn ptrace_scope(examination: &Examination) -> Finding {
 
 const UNCONFINED: &str = "start the container with --cap-add=SYS_PTRACE --security-opt seccomp=unconfined";
 
-pub fn sandbox(examination: &Examination) -> Finding {
+pub fn sandbox(examination: &CheckContext) -> Finding {
     let host = examination.host;
     let finding =
         Finding::new("sandbox", "/proc/self/status, /run/.containerenv, /.dockerenv", "ptrace and perf_event_open");
@@ -411,7 +411,7 @@ fn release(host: &Host) -> Option<Version> {
     Version::find(&host.read("/proc/sys/kernel/osrelease")?)
 }
 
-pub fn kernel(examination: &Examination) -> Finding {
+pub fn kernel(examination: &CheckContext) -> Finding {
     let old = examination.recorder.as_ref().is_ok_and(|rr| rr.version < Version(5, 7, 0));
     let needed = if old { Version(3, 11, 0) } else { Version(4, 7, 0) };
     let finding = Finding::new("kernel", "/proc/sys/kernel/osrelease", format!("{}.{} or newer", needed.0, needed.1));
@@ -456,7 +456,7 @@ fn mount(host: &Host, path: &Path) -> Option<(String, String)> {
     lines.filter(|(point, _)| real.starts_with(point)).max_by_key(|(point, _)| point.len())
 }
 
-pub fn trace_folder(examination: &Examination) -> Finding {
+pub fn trace_folder(examination: &CheckContext) -> Finding {
     let host = examination.host;
     let (folder, from) = trace_root(host);
     let finding = Finding::new("trace folder", format!("{} (by {from})", folder.shown()), "a folder to write to");
@@ -483,7 +483,7 @@ fn io_error(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error)
 }
 
-pub fn room(examination: &Examination) -> Finding {
+pub fn room(examination: &CheckContext) -> Finding {
     const ENOUGH: u64 = 2 << 30;
     let least = examination.question.least_free.unwrap_or(LEAST_FREE);
     let host = examination.host;
@@ -508,7 +508,7 @@ pub fn room(examination: &Examination) -> Finding {
 
 /// On the same file system rr links the recorded program into the trace. Otherwise the trace has only its path,
 /// unless RR_COPY_ALL_FILES is set.
-pub fn install_folder(examination: &Examination) -> Option<Finding> {
+pub fn install_folder(examination: &CheckContext) -> Option<Finding> {
     let host = examination.host;
     let given = examination.question.install_dir.clone();
     let folder = given.or_else(|| host.variable("PWD").map(PathBuf::from))?;

@@ -370,7 +370,7 @@ pub struct Recording {
 
 /// The subject of an examination.
 #[derive(Clone, Debug, Default)]
-pub struct Question {
+pub struct CheckRequest {
     /// The recorder, if it is not the one from the environment.
     pub rr: Option<String>,
     /// The installer's work folder.
@@ -382,7 +382,7 @@ pub struct Question {
     pub purpose: Option<Purpose>,
 }
 
-impl Question {
+impl CheckRequest {
     fn records(&self) -> bool {
         self.purpose != Some(Purpose::Replay)
     }
@@ -393,11 +393,11 @@ impl Question {
 }
 
 /// A host, with the facts that several probes need.
-struct Examination<'a> {
+struct CheckContext<'a> {
     host: &'a Host,
-    question: &'a Question,
+    question: &'a CheckRequest,
     recorder: Result<Recorder>,
-    /// Set if [`Examination::recorder`] uses software counters because nothing else works.
+    /// Set if [`CheckContext::recorder`] uses software counters because nothing else works.
     software: Option<Software>,
     delve: Result<Delve>,
     /// The version of the Go in PATH.
@@ -409,15 +409,15 @@ struct Examination<'a> {
 /// A check of one thing.
 #[derive(Clone, Copy)]
 enum Probe {
-    Always(fn(&Examination) -> Finding),
+    Always(fn(&CheckContext) -> Finding),
     /// A check that does not apply to every host.
-    Perhaps(fn(&Examination) -> Option<Finding>),
+    Perhaps(fn(&CheckContext) -> Option<Finding>),
 }
 
 use Probe::{Always, Perhaps};
 
 impl Probe {
-    fn look(self, examination: &Examination) -> Option<Finding> {
+    fn look(self, examination: &CheckContext) -> Option<Finding> {
         match self {
             Always(look) => Some(look(examination)),
             Perhaps(look) => look(examination),
@@ -451,8 +451,8 @@ const PROBES: [(Concerns, Probe); 22] = [
 ];
 
 /// Runs the probes for a question. With `smoke`, it also records and replays a tiny program.
-pub fn examine(host: &Host, question: &Question, smoke: bool) -> Vec<Finding> {
-    let examination = Examination::of(host, question);
+pub fn examine(host: &Host, question: &CheckRequest, smoke: bool) -> Vec<Finding> {
+    let examination = CheckContext::of(host, question);
     let mut findings = examination.look();
     findings.extend(question.programs.iter().map(|program| software::program(&examination, program)));
     if smoke {
@@ -466,9 +466,9 @@ pub fn examine(host: &Host, question: &Question, smoke: bool) -> Vec<Finding> {
 ///
 /// # Errors
 /// No recorder, or one that does not behave like rr.
-pub fn recording(host: &Host, question: &Question) -> Result<Recording> {
-    let question = Question { purpose: Some(Purpose::Record), ..question.clone() };
-    let examination = Examination::of(host, &question);
+pub fn recording(host: &Host, question: &CheckRequest) -> Result<Recording> {
+    let question = CheckRequest { purpose: Some(Purpose::Record), ..question.clone() };
+    let examination = CheckContext::of(host, &question);
     let findings = examination.look();
     Ok(Recording { recorder: examination.recorder?, software: examination.software, findings })
 }
@@ -483,8 +483,8 @@ pub fn install_delve_for(host: &Host, rr: &Recorder) -> String {
     distribution::install_delve(programs::delve_for(programs::go(host), Some(rr)))
 }
 
-impl<'a> Examination<'a> {
-    fn of(host: &'a Host, question: &'a Question) -> Self {
+impl<'a> CheckContext<'a> {
+    fn of(host: &'a Host, question: &'a CheckRequest) -> Self {
         let mut examination = Self {
             recorder: recorder(host, question.rr.as_deref()),
             software: None,

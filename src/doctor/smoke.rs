@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use super::{Examination, Finding, Recorder};
+use super::{CheckContext, Finding, Recorder};
 use crate::sys::process::Answer;
 
 /// The variables that rr needs. The trace stores a copy of the environment, so no others are passed.
@@ -13,7 +13,7 @@ const ENVIRONMENT: [&str; 8] =
 /// The name of the finding.
 pub const SMOKE_TEST: &str = "smoke test";
 
-pub fn test(examination: &Examination) -> Finding {
+pub fn test(examination: &CheckContext) -> Finding {
     let finding = Finding::new(SMOKE_TEST, "`rr record true`, `rr replay`", "a recording that replays to the end");
     let Ok(rr) = &examination.recorder else { return finding.skipped("there is no rr") };
     let Some(program) = examination.host.program("true") else {
@@ -34,7 +34,7 @@ pub fn test(examination: &Examination) -> Finding {
 }
 
 /// The arguments that a patched installer passes to rr, unless RR_PATCH_RECORD sets others.
-fn arguments(examination: &Examination, rr: &Recorder) -> Vec<String> {
+fn arguments(examination: &CheckContext, rr: &Recorder) -> Vec<String> {
     if !rr.arguments.is_empty() {
         return rr.arguments.clone();
     }
@@ -43,7 +43,7 @@ fn arguments(examination: &Examination, rr: &Recorder) -> Vec<String> {
 }
 
 fn record_and_replay(
-    examination: &Examination,
+    examination: &CheckContext,
     rr: &Recorder,
     arguments: &[String],
     program: &str,

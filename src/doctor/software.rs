@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::distribution::{RR_PACKAGES, install_delve};
 use super::programs::{delve_for, go_of};
-use super::{Delve, Examination, Finding, Program, Recorder, Version, delve_takes_go, delve_takes_rr};
+use super::{CheckContext, Delve, Finding, Program, Recorder, Version, delve_takes_go, delve_takes_rr};
 use super::{oldest_delve_for, recorder};
 use crate::error::{Error, Shown};
 
@@ -18,7 +18,7 @@ fn said(error: &anyhow::Error) -> String {
 }
 
 /// How the recorder was selected, and where it was searched.
-fn looked_for(examination: &Examination) -> String {
+fn looked_for(examination: &CheckContext) -> String {
     match (&examination.question.rr, examination.host.variable("RR_PATCH_RECORD")) {
         (Some(program), _) => format!("--rr {program}"),
         (None, Some(told)) if told.trim() != "off" => "RR_PATCH_RECORD, PATH".into(),
@@ -26,13 +26,13 @@ fn looked_for(examination: &Examination) -> String {
     }
 }
 
-fn install_rr(examination: &Examination, finding: Finding) -> Finding {
+fn install_rr(examination: &CheckContext, finding: Finding) -> Finding {
     let (commands, note) = examination.distribution.install_rr();
     let finding = finding.fix(commands);
     note.into_iter().fold(finding, Finding::advise).advise(RR_PACKAGES)
 }
 
-pub fn rr(examination: &Examination) -> Finding {
+pub fn rr(examination: &CheckContext) -> Finding {
     let finding = Finding::new("rr", looked_for(examination), format!("{OLDEST_RR} or newer"));
     match &examination.recorder {
         Err(error) if examination.host.program("rr").is_some() => finding
@@ -60,13 +60,13 @@ pub fn rr(examination: &Examination) -> Finding {
 }
 
 /// Whether the environment turns recording off.
-fn records_nothing(examination: &Examination) -> bool {
+fn records_nothing(examination: &CheckContext) -> bool {
     examination.question.records()
         && examination.host.variable("RR_PATCH_RECORD").is_some_and(|told| told.trim() == "off")
 }
 
 /// The options that rr gets from a patched installer or from RR_PATCH_RECORD.
-fn options_passed(examination: &Examination, rr: &Recorder) -> Vec<String> {
+fn options_passed(examination: &CheckContext, rr: &Recorder) -> Vec<String> {
     if rr.arguments.is_empty() {
         let avx512 = examination.processor.has("cpuid_fault").then_some("--disable-avx-512");
         return ["--wait", "--bind-to-cpu"].into_iter().chain(avx512).map(str::to_owned).collect();
@@ -76,7 +76,7 @@ fn options_passed(examination: &Examination, rr: &Recorder) -> Vec<String> {
     long.map(|argument| argument.split('=').next().unwrap_or_default().to_owned()).collect()
 }
 
-pub fn options(examination: &Examination) -> Option<Finding> {
+pub fn options(examination: &CheckContext) -> Option<Finding> {
     let rr = examination.recorder.as_ref().ok()?;
     let passed = options_passed(examination, rr);
     let software = rr.counts_in_software();
@@ -105,7 +105,7 @@ pub fn options(examination: &Examination) -> Option<Finding> {
 }
 
 /// The version of this host's glibc; `None` if it has another C library.
-fn c_library_version(examination: &Examination) -> Option<Version> {
+fn c_library_version(examination: &CheckContext) -> Option<Version> {
     let host = examination.host;
     let answer = host.run(&host.program("ldd")?, &["--version"]).ok()?;
     let first = answer.stdout.lines().next()?;
@@ -114,7 +114,7 @@ fn c_library_version(examination: &Examination) -> Option<Version> {
 
 /// glibc 2.42 makes guard pages of stacks with an madvise at which rr 5.9.0 aborts (rr-debugger/rr#4036). rr's main
 /// branch supports it since August 2025.
-pub fn c_library(examination: &Examination) -> Option<Finding> {
+pub fn c_library(examination: &CheckContext) -> Option<Finding> {
     const BREAKS: Version = Version(2, 42, 0);
     let rr = examination.recorder.as_ref().ok()?;
     let version = c_library_version(examination)?;
@@ -130,7 +130,7 @@ pub fn c_library(examination: &Examination) -> Option<Finding> {
     )
 }
 
-impl Examination<'_> {
+impl CheckContext<'_> {
     /// The paths at which `go install` may have put a `dlv`.
     fn installed_delves(&self) -> impl Iterator<Item = PathBuf> {
         let folders = [("GOBIN", ""), ("GOPATH", "bin"), ("HOME", "go/bin")];
@@ -145,17 +145,17 @@ impl Examination<'_> {
 }
 
 /// A `dlv` that `go install` made, in a folder outside PATH.
-fn stray_delve(examination: &Examination) -> Option<PathBuf> {
+fn stray_delve(examination: &CheckContext) -> Option<PathBuf> {
     examination.installed_delves().find_map(|place| examination.host.program(place.to_str()?))
 }
 
 /// The newest Go version among the programs to debug, or that of this host, which would build them.
-fn go_in_use(examination: &Examination) -> Option<(Version, &'static str)> {
+fn go_in_use(examination: &CheckContext) -> Option<(Version, &'static str)> {
     let built = examination.question.programs.iter().filter_map(Program::go).max();
     built.map(|go| (go, "the controllers")).or_else(|| examination.go.map(|go| (go, "`go version`")))
 }
 
-fn install_delve_for(examination: &Examination, finding: Finding) -> Finding {
+fn install_delve_for(examination: &CheckContext, finding: Finding) -> Finding {
     let go = go_in_use(examination).map(|(go, _)| go);
     let version = delve_for(go, examination.recorder.as_ref().ok());
     let command = install_delve(version);
@@ -178,7 +178,7 @@ fn install_delve_for(examination: &Examination, finding: Finding) -> Finding {
     }
 }
 
-pub fn delve(examination: &Examination) -> Finding {
+pub fn delve(examination: &CheckContext) -> Finding {
     let host = examination.host;
     let finding = Finding::new("Delve", "PATH", "dlv");
     match &examination.delve {
@@ -198,7 +198,7 @@ pub fn delve(examination: &Examination) -> Finding {
 /// The rr and the Delve of Debian 13. This Delve is older than that rr and uses the old format.
 const DEBIAN_13: (Version, Version) = (Version(5, 9, 0), Version(1, 24, 0));
 
-pub fn delve_and_rr(examination: &Examination) -> Finding {
+pub fn delve_and_rr(examination: &CheckContext) -> Finding {
     let finding = Finding::new("Delve for this rr", "`dlv version`, `rr --version`", "a Delve that supports rr");
     let (Ok(delve), Ok(rr)) = (&examination.delve, &examination.recorder) else {
         let missing = if examination.delve.is_err() { "Delve" } else { "rr" };
@@ -221,7 +221,7 @@ pub fn delve_and_rr(examination: &Examination) -> Finding {
     }
 }
 
-pub fn delve_and_go(examination: &Examination) -> Finding {
+pub fn delve_and_go(examination: &CheckContext) -> Finding {
     let Some((go, looked)) = go_in_use(examination) else {
         let finding = Finding::new("Delve for this Go", "`go version`", "a Delve that supports it");
         return finding.skipped("no Go was found, and no controllers were named");
@@ -240,7 +240,7 @@ pub fn delve_and_go(examination: &Examination) -> Finding {
 
 /// Go 1.25 and newer write DWARF 5. Delve can read it if Delve itself was built with Go 1.25 or newer
 /// (go-delve/delve#3943).
-pub fn delve_and_dwarf(examination: &Examination) -> Option<Finding> {
+pub fn delve_and_dwarf(examination: &CheckContext) -> Option<Finding> {
     const SINCE: Version = Version(1, 25, 0);
     let (go, _) = go_in_use(examination)?;
     let delve: &Delve = examination.delve.as_ref().ok()?;
@@ -256,7 +256,7 @@ pub fn delve_and_dwarf(examination: &Examination) -> Option<Finding> {
 }
 
 /// Delve starts the `rr` in PATH, even if another rr made the recording.
-pub fn rr_for_delve(examination: &Examination) -> Option<Finding> {
+pub fn rr_for_delve(examination: &CheckContext) -> Option<Finding> {
     let rr = examination.recorder.as_ref().ok()?;
     let host = examination.host;
     let finding =
@@ -288,7 +288,7 @@ pub fn rr_for_delve(examination: &Examination) -> Option<Finding> {
 }
 
 /// Whether a program can be recorded here and debugged afterwards.
-pub fn program(examination: &Examination, program: &Program) -> Finding {
+pub fn program(examination: &CheckContext, program: &Program) -> Finding {
     let facts = &program.facts;
     let dynamic = facts.glibc.map_or(String::new(), |(major, minor)| format!(", glibc {major}.{minor}"));
     let finding = Finding::new(&program.name, program.file.shown(), format!("debug information{dynamic}"));

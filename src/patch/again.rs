@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::checkout::{Checkout, Commit, Content};
-use super::journal::{Journal, Lock, Seen, State, carries};
-use super::plan::{Plan, Recipe, Rewrite, changes};
-use super::transaction::{Carrying, Kept, carry_out};
+use super::journal::{Journal, JournalLock, Seen, State, carries};
+use super::plan::{PatchSource, Plan, Rewrite, changes};
+use super::transaction::{Carrying, KeptEdit, carry_out};
 use super::unified::PatchFile;
 use crate::error::Error;
 
@@ -18,8 +18,8 @@ use crate::error::Error;
 ///
 /// # Errors
 /// A file that was edited since it was patched.
-pub fn plan_from_originals(checkout: &Checkout, seen: &[Seen], recipe: &Recipe, three_way: bool) -> Result<Plan> {
-    if let Recipe::Classic(patches) = recipe {
+pub fn plan_from_originals(checkout: &Checkout, seen: &[Seen], recipe: &PatchSource, three_way: bool) -> Result<Plan> {
+    if let PatchSource::Classic(patches) = recipe {
         // A patch comes from anywhere: it gets to no file by way of a link, not even within the checkout.
         patches.iter().flat_map(PatchFile::paths).try_for_each(|path| checkout.refuse_links(path))?;
     }
@@ -33,15 +33,15 @@ pub fn plan_from_originals(checkout: &Checkout, seen: &[Seen], recipe: &Recipe, 
 }
 
 /// Takes the lock again after it was given up. Another rr-patch may hold it for a moment; a build holds it for long.
-pub fn lock_again(checkout: &Checkout) -> Result<Lock> {
+pub fn lock_again(checkout: &Checkout) -> Result<JournalLock> {
     const TRIES: u32 = 50;
     for _ in 1..TRIES {
-        if let Ok(lock) = Lock::take(checkout) {
+        if let Ok(lock) = JournalLock::take(checkout) {
             return Ok(lock);
         }
         thread::sleep(Duration::from_millis(100));
     }
-    Lock::take(checkout)
+    JournalLock::take(checkout)
 }
 
 /// # Errors
@@ -68,7 +68,7 @@ pub fn with_details(error: Error, why: &anyhow::Error) -> Error {
 
 /// Brings the originals back, durably: the new journal must not be written over originals that are not yet in
 /// place. Originals that were found in git get a journal of their own first.
-pub fn bring_back(checkout: &Checkout, journal: &Journal, found: bool, seen: &[Seen]) -> Result<Vec<Kept>> {
+pub fn bring_back(checkout: &Checkout, journal: &Journal, found: bool, seen: &[Seen]) -> Result<Vec<KeptEdit>> {
     if found {
         Journal::begin(checkout, journal.plan.clone(), journal.about.clone())?;
     }
@@ -128,7 +128,7 @@ pub fn without_the_earlier_patch(error: anyhow::Error) -> anyhow::Error {
 }
 
 /// Removes or keeps what an interrupted run left.
-pub fn clear(checkout: &Checkout, journal: Option<&Journal>) -> Result<Vec<Kept>> {
+pub fn clear(checkout: &Checkout, journal: Option<&Journal>) -> Result<Vec<KeptEdit>> {
     if journal.is_none_or(|journal| journal.about.commit.is_none()) {
         checkout.remove_abandoned_index_lock()?;
     }

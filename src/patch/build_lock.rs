@@ -57,14 +57,14 @@ pub struct Unfinished {
 
 /// The build lock, held while a build runs.
 #[derive(Debug)]
-pub struct Lock {
+pub struct BuildLock {
     file: File,
     path: PathBuf,
     holder: Holder,
     done: bool,
 }
 
-impl Lock {
+impl BuildLock {
     /// Takes the checkout's build lock. Returns the last build if it did not finish.
     ///
     /// # Errors
@@ -172,7 +172,7 @@ impl Lock {
     }
 }
 
-impl Drop for Lock {
+impl Drop for BuildLock {
     fn drop(&mut self) {
         if self.done {
             // If the removal fails, the next build treats this one as unfinished: more work, but correct.

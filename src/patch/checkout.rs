@@ -15,7 +15,7 @@ use git2::{ErrorCode, MergeFileInput, Oid, Repository, RepositoryOpenFlags, Repo
 use crate::error::{Error, Shown};
 
 pub use ancestors::Ancestors;
-pub use commit::{Change, Commit, TakenBack, Undone};
+pub use commit::{Commit, FileEdit, TakenBack, Undone};
 
 pub use crate::words::short;
 use odb::Objects;
@@ -294,7 +294,7 @@ pub struct Revision {
 
 /// A file of a revision: its blob id and its permission bits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
+pub struct TreeEntry {
     pub path: String,
     pub blob: String,
     pub mode: u32,
@@ -407,7 +407,7 @@ impl History {
     }
 
     /// The files among `paths` that a revision has.
-    pub fn entries(&self, revision: &Revision, paths: &[String]) -> Result<Vec<Entry>> {
+    pub fn entries(&self, revision: &Revision, paths: &[String]) -> Result<Vec<TreeEntry>> {
         let tree = self.objects.tree(self.objects.commit(Oid::from_str(&revision.commit)?)?.tree_id())?;
         let mut entries = Vec::new();
         for path in paths {
@@ -415,7 +415,7 @@ impl History {
             match found.map_err(|error| absent(path, &revision.name, error))? {
                 Some(entry) if entry.kind == Some(git2::ObjectType::Blob) && entry.mode != 0o120_000 => {
                     let mode = u32::try_from(entry.mode)? & 0o7777;
-                    entries.push(Entry { path: path.clone(), blob: entry.id.to_string(), mode });
+                    entries.push(TreeEntry { path: path.clone(), blob: entry.id.to_string(), mode });
                 }
                 Some(_) => {
                     return Err(Error::refused(format!("`{path}` is not a regular file in `{}`", revision.name)).into());
@@ -432,7 +432,7 @@ impl History {
     }
 
     /// Reads the content of an entry.
-    pub fn read(&self, entry: &Entry, revision: &Revision) -> Result<Content> {
+    pub fn read(&self, entry: &TreeEntry, revision: &Revision) -> Result<Content> {
         let bytes = self.objects.blob(Oid::from_str(&entry.blob)?);
         let bytes = bytes.map_err(|error| absent(&entry.path, &revision.name, error))?;
         Ok(Content { bytes, mode: entry.mode })

@@ -53,7 +53,7 @@ pub struct Match<'file> {
     /// The pattern's number in its query.
     pub pattern: usize,
     /// Captured nodes by capture name, in the order of the source, an outer one before those in it.
-    pub captures: Vec<(&'file str, Piece<'file>)>,
+    pub captures: Vec<(&'file str, SyntaxNode<'file>)>,
 }
 
 /// The uses of a name within its scope.
@@ -66,7 +66,7 @@ pub struct Uses {
 
 /// A node of the tree: a piece of the source that has a meaning of its own.
 #[derive(Clone, Copy)]
-pub struct Piece<'file> {
+pub struct SyntaxNode<'file> {
     node: Node<'file>,
     file: &'file GoFile,
 }
@@ -164,7 +164,7 @@ impl GoFile {
     pub fn matches<'file>(
         &'file self,
         pattern: &'file Pattern,
-        within: Piece<'file>,
+        within: SyntaxNode<'file>,
         touching: Range<usize>,
     ) -> Vec<Match<'file>> {
         let names = pattern.query.capture_names();
@@ -173,23 +173,26 @@ impl GoFile {
         let mut found = cursor.matches(&pattern.query, within.node, self.bytes.as_slice());
         let mut all = Vec::new();
         while let Some(one) = found.next() {
-            let captures =
-                one.captures().iter().map(|c| (names[c.index as usize], Piece { node: c.node, file: self })).collect();
+            let captures = one
+                .captures()
+                .iter()
+                .map(|c| (names[c.index as usize], SyntaxNode { node: c.node, file: self }))
+                .collect();
             all.push(Match { pattern: one.pattern_index, captures });
         }
         all
     }
 
     /// The whole of it.
-    pub fn root(&self) -> Piece<'_> {
-        Piece { node: self.tree.root_node(), file: self }
+    pub fn root(&self) -> SyntaxNode<'_> {
+        SyntaxNode { node: self.tree.root_node(), file: self }
     }
 
     /// The function or method of that name: `Name`, or `Type.Name` whatever the case of the type's
     /// first letter, since one type was exported once and is no longer.
-    pub fn function(&self, name: &str) -> Option<Piece<'_>> {
+    pub fn function(&self, name: &str) -> Option<SyntaxNode<'_>> {
         let (_, number) = self.functions.iter().find(|(found, _)| found.eq_ignore_ascii_case(name))?;
-        Some(Piece { node: self.root().node.child(*number)?, file: self })
+        Some(SyntaxNode { node: self.root().node.child(*number)?, file: self })
     }
 
     fn find_functions(&self) -> Vec<(String, u32)> {
@@ -266,7 +269,7 @@ impl Pattern {
     }
 }
 
-impl<'file> Piece<'file> {
+impl<'file> SyntaxNode<'file> {
     /// Calls `see` for each node of it before those within; those are left out where it says false.
     fn visit(self, see: &mut dyn FnMut(Self) -> bool) {
         let mut cursor = self.node.walk();
@@ -477,7 +480,7 @@ impl<'file> Piece<'file> {
         alone.then_some(first..after)
     }
 
-    /// As [`Piece::whole_lines`], and the comments that stand on the lines directly above.
+    /// As [`SyntaxNode::whole_lines`], and the comments that stand on the lines directly above.
     pub fn whole_lines_with_comments_above(&self) -> Option<Range<usize>> {
         let lines = self.whole_lines()?;
         let mut first = *self;
@@ -631,7 +634,7 @@ mod tests {
         let file = file(source);
         let start = source.find("t := ").unwrap();
         let node = file.tree.root_node().descendant_for_byte_range(start, start + 1).unwrap();
-        let uses = Piece { node, file: &file }.uses_in_scope();
+        let uses = SyntaxNode { node, file: &file }.uses_in_scope();
         let lines = |ranges: &[Range<usize>]| ranges.iter().map(|range| file.line_of(range.start)).collect::<Vec<_>>();
         assert_eq!((lines(&uses.places), lines(&uses.tests)), (vec![4, 5, 8, 11], vec![4, 8]));
     }

@@ -26,9 +26,9 @@ use crate::error::{Error, Shown};
 use crate::patch::build_lock::refuse_while_building;
 use crate::patch::checkout::{Checkout, Commit, Content, conflict_lines, merge};
 use crate::patch::hunks::line_now;
-use crate::patch::plan::{How, Plan, Rewrite};
+use crate::patch::plan::{AppliedWith, Plan, Rewrite};
 use crate::patch::rules::Site;
-use crate::patch::transaction::{self, Kept, folder_modes};
+use crate::patch::transaction::{self, KeptEdit, folder_modes};
 use crate::sys::write;
 
 /// The version of the journal format that this build writes, and the newest one that it reads.
@@ -38,7 +38,7 @@ const FORMAT: u32 = 1;
 #[derive(Debug)]
 pub struct Journal {
     pub plan: Plan,
-    pub about: About,
+    pub about: JournalHeader,
     /// The folders of the files, from the installer's root, with their modes before the apply; `None` for a folder
     /// that did not exist.
     pub folders: Vec<(String, Option<u32>)>,
@@ -49,13 +49,13 @@ pub struct Journal {
 
 /// The options of an apply, and the version of rr-patch that made it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct About {
+pub struct JournalHeader {
     /// The version of rr-patch.
     pub tool: String,
     /// The commit that was checked out.
     pub base: Option<String>,
     #[serde(flatten)]
-    pub how: How,
+    pub how: AppliedWith,
     /// The commit that apply made of the changes, if `--commit` was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<Commit>,
@@ -88,10 +88,10 @@ pub struct Seen<'journal> {
 struct Header {
     format: u32,
     #[serde(flatten)]
-    about: About,
+    about: JournalHeader,
     shape: String,
     sites: Vec<Site>,
-    files: Vec<Entry>,
+    files: Vec<FileEntry>,
     /// The boot id when the journal was written; journals of version 0.1 have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     boot: Option<String>,
@@ -107,7 +107,7 @@ struct Version {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Entry {
+struct FileEntry {
     path: String,
     before: Option<Blob>,
     after: Option<Blob>,
@@ -122,14 +122,14 @@ struct Blob {
 
 /// The checkout's lock: it prevents two rr-patch processes from writing at the same time.
 #[derive(Debug)]
-pub struct Lock {
+pub struct JournalLock {
     folder: PathBuf,
     _file: File,
 }
 
 /// Dropping the lock also removes a state folder that holds nothing else, so that a refusal or a revert leaves a tree
 /// without git unchanged.
-impl Drop for Lock {
+impl Drop for JournalLock {
     fn drop(&mut self) {
         let only_lock =
             |mut entries: fs::ReadDir| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK));
@@ -142,7 +142,7 @@ impl Drop for Lock {
     }
 }
 
-impl Lock {
+impl JournalLock {
     /// Takes the checkout's lock.
     ///
     /// # Errors
@@ -249,7 +249,7 @@ impl Journal {
     }
 
     /// A journal for changes that were recognised in the sources. Nothing is written before [`Journal::begin`].
-    pub fn found(checkout: &Checkout, plan: Plan, about: About) -> Self {
+    pub fn found(checkout: &Checkout, plan: Plan, about: JournalHeader) -> Self {
         let folders = folder_modes(checkout, &plan.rewrites);
         Self { plan, about, folders, path: Self::path_of(checkout), crash_after: None }
     }
@@ -260,7 +260,7 @@ impl Journal {
     }
 
     /// Writes a journal with the originals in `plan` durably.
-    pub fn begin(checkout: &Checkout, plan: Plan, about: About) -> Result<Self> {
+    pub fn begin(checkout: &Checkout, plan: Plan, about: JournalHeader) -> Result<Self> {
         let path = Self::path_of(checkout);
         let folders = folder_modes(checkout, &plan.rewrites);
         let others = Self::all(checkout)?;
@@ -322,7 +322,7 @@ impl Journal {
 
     /// Removes the temporary files of an interrupted run. Returns the versions that somebody had saved, which are
     /// kept.
-    pub fn sweep(&self, checkout: &Checkout) -> Result<Vec<Kept>> {
+    pub fn sweep(&self, checkout: &Checkout) -> Result<Vec<KeptEdit>> {
         let known = |rewrite: &Rewrite, bytes: &[u8]| {
             let mut versions = [&rewrite.before, &rewrite.after].into_iter().flatten();
             versions.any(|version| self.crash_after.is_some() && begins(version, bytes))
@@ -575,11 +575,11 @@ fn backup_name(checkout: &Checkout, path: &str, edited: Option<&Content>) -> Res
     Ok((name, false))
 }
 
-fn serialise(plan: &Plan, about: &About, folders: &[(String, Option<u32>)]) -> Result<Vec<u8>> {
+fn serialise(plan: &Plan, about: &JournalHeader, folders: &[(String, Option<u32>)]) -> Result<Vec<u8>> {
     let blob = |content: &Option<Content>| -> Result<Option<Blob>> {
         content.as_ref().map(|c| Ok(Blob { length: c.bytes.len(), mode: c.mode, hash: c.hash()? })).transpose()
     };
-    let entry = |r: &Rewrite| Ok(Entry { path: r.path.clone(), before: blob(&r.before)?, after: blob(&r.after)? });
+    let entry = |r: &Rewrite| Ok(FileEntry { path: r.path.clone(), before: blob(&r.before)?, after: blob(&r.after)? });
     let header = Header {
         format: FORMAT,
         about: about.clone(),
@@ -624,7 +624,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Journal> {
         Ok(Some(content))
     };
     let mut rewrites = Vec::new();
-    for Entry { path, before, after } in header.files {
+    for FileEntry { path, before, after } in header.files {
         if !is_plain(&path) {
             return Err(damaged(&format!("it has the invalid path `{}`", path.escape_debug())).into());
         }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::patch::checkout::{Change, Content};
+use crate::patch::checkout::{Content, FileEdit};
 use crate::patch::go::GoFile;
 use crate::patch::hunks::{Around, hunks, quoted};
 use crate::patch::rules::{self, Mark, OPTIONAL, Options, PROVIDERS, REQUIRED, Rules, Site};
@@ -32,7 +32,7 @@ pub struct Plan {
 
 /// The changes to apply.
 #[derive(Clone, Debug)]
-pub enum Recipe {
+pub enum PatchSource {
     Structural(Options),
     /// Classic patches, in the order in which they are applied.
     Classic(Vec<PatchFile>),
@@ -41,16 +41,18 @@ pub enum Recipe {
 /// The applied changes, as the journal records them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum How {
+pub enum AppliedWith {
     Classic { patches: Vec<Label> },
     Structural { options: Options },
 }
 
-impl Recipe {
-    pub fn how(&self) -> How {
+impl PatchSource {
+    pub fn how(&self) -> AppliedWith {
         match self {
-            Self::Structural(options) => How::Structural { options: options.clone() },
-            Self::Classic(patches) => How::Classic { patches: patches.iter().map(|one| one.label.clone()).collect() },
+            Self::Structural(options) => AppliedWith::Structural { options: options.clone() },
+            Self::Classic(patches) => {
+                AppliedWith::Classic { patches: patches.iter().map(|one| one.label.clone()).collect() }
+            }
         }
     }
 
@@ -227,7 +229,7 @@ fn still_go(path: &str, before: Option<&Content>, after: Option<&Content>) -> Re
 }
 
 /// The changes in the form that `Checkout::prepare_commit` takes.
-pub fn changes(plan: &Plan) -> Vec<Change<'_>> {
+pub fn changes(plan: &Plan) -> Vec<FileEdit<'_>> {
     plan.rewrites.iter().map(|r| (r.path.as_str(), r.before.as_ref(), r.after.as_ref())).collect()
 }
 

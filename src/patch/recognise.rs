@@ -17,8 +17,8 @@ use anyhow::Result;
 use crate::error::Error;
 use crate::patch::checkout::{Ancestors, Checkout, Content, merge, short};
 use crate::patch::go::GoFile;
-use crate::patch::journal::{About, Journal, Seen, State, carries};
-use crate::patch::plan::{How, Plan, structural};
+use crate::patch::journal::{Journal, JournalHeader, Seen, State, carries};
+use crate::patch::plan::{AppliedWith, Plan, structural};
 use crate::patch::rules::{self, MARKED, Mark, OPTIONAL, Options, PROVIDERS, REQUIRED, Rules, Site, source_paths};
 
 /// The most candidate sets of originals that are tried.
@@ -102,8 +102,8 @@ impl Recognised {
     /// The options with which this checkout was patched, if its sources or its journal name them.
     pub fn options(checkout: &Checkout) -> Option<Options> {
         let of_journal = || match Journal::all(checkout).ok()?.into_iter().next()?.about.how {
-            How::Structural { options } => Some(options),
-            How::Classic { .. } => None,
+            AppliedWith::Structural { options } => Some(options),
+            AppliedWith::Classic { .. } => None,
         };
         read_mark(checkout).and_then(|mark| mark.options).or_else(of_journal)
     }
@@ -150,7 +150,7 @@ fn is_in_place(journal: &Journal, seen: &[Seen]) -> bool {
 fn is_of_another(journal: &Journal, seen: &[Seen], mark: Option<&Mark>) -> bool {
     let added = seen.iter().find(|seen| seen.rewrite.path == MARKED);
     let same = |mark: &Mark| match (&journal.about.how, &mark.options) {
-        (How::Structural { options }, Some(found)) => journal.about.tool == mark.tool && options == found,
+        (AppliedWith::Structural { options }, Some(found)) => journal.about.tool == mark.tool && options == found,
         _ => false,
     };
     added.is_some_and(|added| added.state == State::Edited) && mark.is_some_and(|mark| !same(mark))
@@ -284,8 +284,8 @@ impl Search<'_> {
 
     fn applied(&self, ancestors: &Ancestors, commit: String, plan: Plan, merged: Vec<String>) -> Result<Applied> {
         let committed = self.is_in(ancestors)?;
-        let how = How::Structural { options: self.options.clone() };
-        let about = About { tool: self.mark.tool.clone(), base: Some(commit.clone()), how, commit: None };
+        let how = AppliedWith::Structural { options: self.options.clone() };
+        let about = JournalHeader { tool: self.mark.tool.clone(), base: Some(commit.clone()), how, commit: None };
         let journal = Journal::found(self.checkout, plan, about);
         Ok(Applied { journal, found: Some(Found { commit, merged, committed }) })
     }

@@ -42,7 +42,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::patch::edit::{Edit, splice};
-use crate::patch::go::{GoFile, Match, Pattern, Piece, holds as contains, like, occurrences};
+use crate::patch::go::{GoFile, Match, Pattern, SyntaxNode, holds as contains, like, occurrences};
 
 pub use digest::digest;
 pub use support::{MARKED, Mark};
@@ -249,7 +249,7 @@ impl Rules {
     /// The part of a function outside of which none of these patterns can fit: from the first to the
     /// last place that holds the longest word of a glob. Walking the tree takes far longer than that
     /// search, and in a long function most of it is spared.
-    fn places(&self, patterns: &[usize], function: Piece) -> Option<Range<usize>> {
+    fn places(&self, patterns: &[usize], function: SyntaxNode) -> Option<Range<usize>> {
         let (bytes, start) = (function.bytes(), function.range().start);
         let longest = |glob: &'_ str| glob.split('*').max_by_key(|part| part.len()).unwrap_or_default().to_owned();
         let mut touching: Option<Range<usize>> = None;
@@ -265,7 +265,7 @@ impl Rules {
 }
 
 /// One place where one pattern fits.
-struct Fit<'file> {
+struct RuleMatch<'file> {
     site: String,
     change: &'static str,
     with: Option<String>,
@@ -290,7 +290,7 @@ pub fn apply(rules: &Rules, sources: &[GoFile], options: &Options, mark: &Mark) 
     let fits = fits(rules, sources)?;
     let mut patched = Patched { files: Vec::new(), sites: Vec::new(), shape: shape(sources) };
     for file in sources {
-        let here: Vec<&Fit> = fits.iter().filter(|fit| fit.file.path() == file.path()).collect();
+        let here: Vec<&RuleMatch> = fits.iter().filter(|fit| fit.file.path() == file.path()).collect();
         if !here.is_empty() {
             rewrite(file, &here, &mut patched)?;
         }
@@ -313,7 +313,7 @@ pub fn unpatched(rules: &Rules, sources: &[GoFile]) -> Result<Vec<Site>> {
     }
     let present = |with: &String| fits.iter().any(|fit| fit.site == *with);
     let open = fits.iter().filter(|fit| fit.repeated.is_none() && fit.with.as_ref().is_none_or(present));
-    let site = |fit: &Fit| Site {
+    let site = |fit: &RuleMatch| Site {
         change: fit.change.into(),
         path: fit.file.path().into(),
         line: fit.one.captures[0].1.line(),
@@ -322,7 +322,7 @@ pub fn unpatched(rules: &Rules, sources: &[GoFile]) -> Result<Vec<Site>> {
 }
 
 /// Every place that changes.
-fn fits<'file>(rules: &'file Rules, sources: &'file [GoFile]) -> Result<Vec<Fit<'file>>> {
+fn fits<'file>(rules: &'file Rules, sources: &'file [GoFile]) -> Result<Vec<RuleMatch<'file>>> {
     let (mut fits, mut forbidden) = (Vec::new(), Vec::new());
     let mut places: HashMap<&str, usize> = HashMap::new();
     for file in sources {
@@ -360,7 +360,7 @@ fn fits<'file>(rules: &'file Rules, sources: &'file [GoFile]) -> Result<Vec<Fit<
 const MOST_PLACES: usize = 12;
 
 /// Makes the changes of one file.
-fn rewrite(file: &GoFile, fits: &[&Fit], patched: &mut Patched) -> Result<()> {
+fn rewrite(file: &GoFile, fits: &[&RuleMatch], patched: &mut Patched) -> Result<()> {
     let edits: Vec<Edit> = fits.iter().flat_map(|fit| fit.edits.iter().cloned()).collect();
     let (bytes, placed) =
         splice(file.bytes(), &edits).map_err(|error| error.detail(format!("in `{}`", file.path())))?;
@@ -429,7 +429,7 @@ fn sections(text: &str) -> HashMap<String, String> {
 }
 
 /// What a match would do; nothing if a name that its text needs is not there.
-fn fit<'file>(rules: &Rules, site: &str, file: &'file GoFile, one: Match<'file>) -> Result<Option<Fit<'file>>> {
+fn fit<'file>(rules: &Rules, site: &str, file: &'file GoFile, one: Match<'file>) -> Result<Option<RuleMatch<'file>>> {
     let with = rules.property(one.pattern, "with").map(str::to_owned);
     let change = rules.changes[one.pattern];
     let (mut edits, mut uses, mut dead, mut repeated) = (Vec::new(), Vec::new(), Vec::new(), None);
@@ -439,7 +439,7 @@ fn fit<'file>(rules: &Rules, site: &str, file: &'file GoFile, one: Match<'file>)
             Error::refused(format!("`{}:{}` shares a line with other code", file.path(), piece.line()))
                 .hint(format!("`gofmt -w {}` gives every statement its own", file.path()))
         };
-        let above = |piece: &Piece| {
+        let above = |piece: &SyntaxNode| {
             let lines = piece.whole_lines_with_comments_above().ok_or_else(crowded)?;
             Ok::<_, Error>(lines.start..lines.start)
         };
@@ -472,7 +472,7 @@ fn fit<'file>(rules: &Rules, site: &str, file: &'file GoFile, one: Match<'file>)
         }
         edits.push(Edit { range, text: laid_out(&text, act, &at, file) });
     }
-    Ok(Some(Fit { site: site.to_owned(), change, with, file, edits, uses, dead, repeated, one }))
+    Ok(Some(RuleMatch { site: site.to_owned(), change, with, file, edits, uses, dead, repeated, one }))
 }
 
 fn base(path: &str) -> &str {
@@ -485,7 +485,7 @@ fn fill(section: &str, one: &Match, awaited: Option<&str>) -> Option<String> {
     substitute(section, |name| match name {
         "receiver" => at.receiver_name(),
         "awaited" => awaited.map(str::to_owned),
-        _ => capture(one, name).map(Piece::text).or_else(|| at.parameter_name(name)),
+        _ => capture(one, name).map(SyntaxNode::text).or_else(|| at.parameter_name(name)),
     })
 }
 
@@ -504,7 +504,7 @@ fn substitute(text: &str, value: impl Fn(&str) -> Option<String>) -> Option<Stri
 }
 
 /// A section as lines of the file: its indentation, its line ends.
-fn laid_out(text: &str, act: &str, piece: &Piece, file: &GoFile) -> Vec<u8> {
+fn laid_out(text: &str, act: &str, piece: &SyntaxNode, file: &GoFile) -> Vec<u8> {
     let (indentation, line_end) = (piece.indentation(), file.line_end());
     let mut out = Vec::new();
     for (n, line) in text.split('\n').enumerate() {
@@ -527,25 +527,25 @@ fn blank_lead(text: &[u8]) -> usize {
     text.iter().take_while(|b| b.is_ascii_whitespace()).count()
 }
 
-fn capture<'a, 'file>(one: &'a Match<'file>, name: &str) -> Option<&'a Piece<'file>> {
+fn capture<'a, 'file>(one: &'a Match<'file>, name: &str) -> Option<&'a SyntaxNode<'file>> {
     one.captures.iter().find(|(found, _)| *found == name).map(|(_, piece)| piece)
 }
 
 /// A place that is not understood: where, what was looked for, what was found.
-struct Misfit {
+struct Mismatch {
     at: String,
     looked_for: String,
     found: String,
 }
 
 /// `places` is how many there are for each site, those counted that were not looked at.
-fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit], places: &HashMap<&str, usize>) -> Vec<Misfit> {
+fn misfits(rules: &Rules, sources: &[GoFile], fits: &[RuleMatch], places: &HashMap<&str, usize>) -> Vec<Mismatch> {
     let mut trouble = Vec::new();
     for number in 0..rules.changes.len() {
         let Some(site) = rules.property(number, "site") else { continue };
         let said = |key| rules.property(number, key).unwrap_or_default();
         let optional = said("times") == "0-1";
-        let here: Vec<&Fit> = fits.iter().filter(|fit| fit.site == site).collect();
+        let here: Vec<&RuleMatch> = fits.iter().filter(|fit| fit.site == site).collect();
         // The last of the files that exists: where a shape moved a function out, it is there.
         let file = rules
             .words(number, "file")
@@ -578,7 +578,7 @@ fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit], places: &HashMap<&st
                 }
             }
             (Some(_), count) => {
-                let line = |fit: &&Fit| {
+                let line = |fit: &&RuleMatch| {
                     let line = fit.one.captures[0].1.line();
                     format!("\n{}:{line}: `{}`", fit.file.path(), fit.file.line(line).trim())
                 };
@@ -586,7 +586,7 @@ fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit], places: &HashMap<&st
                 format!("{count} such places:{}{more}", here.iter().map(line).collect::<String>())
             }
         };
-        trouble.push(Misfit {
+        trouble.push(Mismatch {
             at: format!("{}:{}", file.path(), function.map_or(1, |function| function.line())),
             looked_for: looked_for(),
             found,
@@ -596,12 +596,12 @@ fn misfits(rules: &Rules, sources: &[GoFile], fits: &[Fit], places: &HashMap<&st
 }
 
 /// A use of a name whose value never comes that nothing is known of.
-fn leftover(fit: &Fit, looked_for: String) -> Option<Misfit> {
+fn leftover(fit: &RuleMatch, looked_for: String) -> Option<Mismatch> {
     let dead = outermost(fit.dead.clone());
     let left = fit.uses.iter().find(|range| around(&dead, range.start).is_none())?;
     let line = fit.file.line_of(left.start);
     let name = String::from_utf8_lossy(&fit.file.bytes()[left.clone()]);
-    Some(Misfit {
+    Some(Mismatch {
         at: format!("{}:{line}", fit.file.path()),
         looked_for: format!("{looked_for}, and no other use of `{name}`"),
         found: format!("`{}`", fit.file.line(line).trim()),
@@ -609,19 +609,19 @@ fn leftover(fit: &Fit, looked_for: String) -> Option<Misfit> {
 }
 
 /// Sources that are patched already: most changes only add lines, and would fit a second time.
-fn repetition(fit: &Fit, looked_for: String) -> Option<Misfit> {
+fn repetition(fit: &RuleMatch, looked_for: String) -> Option<Mismatch> {
     let text = fit.repeated.as_ref()?;
-    Some(Misfit {
+    Some(Mismatch {
         at: format!("{}:{}", fit.file.path(), fit.one.captures[0].1.line()),
         looked_for: format!("{looked_for}, not patched yet"),
         found: format!("`{text}` is there already"),
     })
 }
 
-fn missing_imports(fit: &Fit, imports: &str, looked_for: String) -> Vec<Misfit> {
+fn missing_imports(fit: &RuleMatch, imports: &str, looked_for: String) -> Vec<Mismatch> {
     let missing = imports.split(' ').filter(|path| !path.is_empty() && !fit.file.imports(path));
     missing
-        .map(|path| Misfit {
+        .map(|path| Mismatch {
             at: format!("{}:1", fit.file.path()),
             looked_for: format!("an import of `{path}` under its own name, for what follows {looked_for}"),
             found: "none".into(),
@@ -630,14 +630,14 @@ fn missing_imports(fit: &Fit, imports: &str, looked_for: String) -> Vec<Misfit> 
 }
 
 /// What must not be there once all changes are made, unless it is dead.
-fn left_behind(rules: &Rules, file: &GoFile, one: &Match, fits: &[Fit], dead: &Dead) -> Option<Misfit> {
+fn left_behind(rules: &Rules, file: &GoFile, one: &Match, fits: &[RuleMatch], dead: &Dead) -> Option<Mismatch> {
     let piece = capture(one, "found")?;
     let at = piece.range().start;
     let mut edits = fits.iter().filter(|fit| fit.file.path() == file.path()).flat_map(|fit| &fit.edits);
     if dead.holds(file, at) || edits.any(|edit| edit.range.contains(&at)) {
         return None;
     }
-    Some(Misfit {
+    Some(Mismatch {
         at: format!("{}:{}", file.path(), piece.line()),
         looked_for: format!(
             "no {} left in `{}`, as `{}` promises",
@@ -649,9 +649,9 @@ fn left_behind(rules: &Rules, file: &GoFile, one: &Match, fits: &[Fit], dead: &D
     })
 }
 
-fn not_understood(trouble: Vec<Misfit>, sources: &[GoFile]) -> Error {
+fn not_understood(trouble: Vec<Mismatch>, sources: &[GoFile]) -> Error {
     let mut error = Error::refused("this shape of the installer's sources is not understood");
-    for Misfit { at, looked_for, found } in trouble {
+    for Mismatch { at, looked_for, found } in trouble {
         error = error.detail(format!("`{at}`\nlooked for: {looked_for}\nfound: {found}"));
     }
     let has = |needle: &[u8]| sources.iter().any(|file| contains(file.bytes(), needle));

@@ -80,7 +80,7 @@ enum Old {
     /// There was no file.
     None,
     /// It has the stash name.
-    Aside,
+    Stash,
     /// It is gone: the file system could not give it a second name.
     Gone,
 }
@@ -384,7 +384,7 @@ impl<'folder> Put<'folder> {
                 Ok(true) => {
                     // This name now belongs to the old file, so drop must not remove it.
                     prepared.name.clear();
-                    Ok(Old::Aside)
+                    Ok(Old::Stash)
                 }
                 Ok(false) => replace(folder, name, &aside, prepared),
                 Err(error) => Err(error),
@@ -393,7 +393,7 @@ impl<'folder> Put<'folder> {
                 prepared.name.clear();
                 Old::None
             }),
-            (Some(_), None) => folder.rename_new(name, &aside).map(|()| Old::Aside),
+            (Some(_), None) => folder.rename_new(name, &aside).map(|()| Old::Stash),
             (None, None) => Ok(Old::None),
         };
         let path = folder.path.join(name);
@@ -406,7 +406,7 @@ impl<'folder> Put<'folder> {
 
     /// Compares the replaced file with what was read before.
     pub fn verdict(&self) -> Result<Verdict> {
-        let (Some(before), Old::Aside) = (self.before, self.old) else { return Ok(Verdict::Same) };
+        let (Some(before), Old::Stash) = (self.before, self.old) else { return Ok(Verdict::Same) };
         let aside = swap_name(self.name);
         let Ok(Some(Found { file, .. })) = self.folder.read(&aside) else { return Ok(Verdict::Saved) };
         // The check for writers comes before the read: in this order no write can be missed. A file system without
@@ -423,8 +423,8 @@ impl<'folder> Put<'folder> {
     pub fn finish(&self, verdict: Verdict) -> Result<Option<String>> {
         let aside = swap_name(self.name);
         match (self.old, verdict) {
-            (Old::Aside, Verdict::Same) => self.folder.unlink(&aside).map(|()| None),
-            (Old::Aside, _) => self.folder.keep(&aside, self.name).map(Some),
+            (Old::Stash, Verdict::Same) => self.folder.unlink(&aside).map(|()| None),
+            (Old::Stash, _) => self.folder.keep(&aside, self.name).map(Some),
             _ => Ok(None),
         }
     }
@@ -437,14 +437,14 @@ impl<'folder> Put<'folder> {
         let path = folder.path.join(name);
         let failed = || format!("cannot roll back `{}`", path.shown());
         let ours_is_aside = match old {
-            Old::Aside if after.is_none() => {
+            Old::Stash if after.is_none() => {
                 // Another program may have made a new file after ours was removed. Then ours is the older version.
                 return match folder.rename_new(&aside, name) {
                     Err(Errno::EXIST) => folder.keep(&aside, name).map(Some),
                     other => other.with_context(failed).map(|()| None),
                 };
             }
-            Old::Aside => match folder.exchange(&aside, name).with_context(failed)? {
+            Old::Stash => match folder.exchange(&aside, name).with_context(failed)? {
                 true => true,
                 false => {
                     renameat(&folder.fd, &aside, &folder.fd, *name).with_context(failed)?;
@@ -485,7 +485,7 @@ fn replace(folder: &Folder, name: &str, aside: &str, mut prepared: Prepared) -> 
         return Err(error);
     }
     prepared.name.clear();
-    Ok(if linked.is_ok() { Old::Aside } else { Old::Gone })
+    Ok(if linked.is_ok() { Old::Stash } else { Old::Gone })
 }
 
 /// The refusal of a file that another program changed.

@@ -21,7 +21,7 @@ use crate::patch::swap::{Folder, Found, Prepared, Put, Verdict, changed, refuse_
 
 /// A version that another program saved while rr-patch was writing. It is kept beside its file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Kept {
+pub struct KeptEdit {
     /// The file, from the installer's root.
     pub path: String,
     /// The path of the saved version.
@@ -67,7 +67,7 @@ type Folders = BTreeMap<PathBuf, Folder>;
 /// # Errors
 /// A file that differs from `before`, at the start or during the write; a file that another user owns; a write that
 /// fails. All files are then rolled back.
-pub fn carry_out(checkout: &Checkout, rewrites: &[Rewrite], how: Carrying) -> Result<Vec<Kept>, Failure> {
+pub fn carry_out(checkout: &Checkout, rewrites: &[Rewrite], how: Carrying) -> Result<Vec<KeptEdit>, Failure> {
     let mut places = Places::new(checkout);
     let places: Vec<(PathBuf, &str)> =
         rewrites.iter().map(|rewrite| places.of(&rewrite.path)).collect::<Result<_>>()?;
@@ -245,7 +245,7 @@ fn exchange(
     found: &[Option<Found>],
     folders: &Folders,
     durable: bool,
-) -> Result<Vec<Kept>, Failure> {
+) -> Result<Vec<KeptEdit>, Failure> {
     // Every step that can fail for lack of space or permission comes here, before anything is replaced.
     let mut prepared: Vec<Option<(&Folder, Option<Prepared>)>> = Vec::new();
     for ((rewrite, (below, name)), found) in rewrites.iter().zip(places).zip(found) {
@@ -276,7 +276,7 @@ fn exchange(
     for (ended, ((rewrite, put), verdict)) in done.iter().zip(verdicts).enumerate() {
         match put.finish(verdict) {
             Ok(None) => {}
-            Ok(Some(name)) => kept.push(Kept { path: rewrite.path.clone(), kept_as: beside(&rewrite.path, &name) }),
+            Ok(Some(name)) => kept.push(KeptEdit { path: rewrite.path.clone(), kept_as: beside(&rewrite.path, &name) }),
             // Once an old version is removed, only the journal holds it.
             Err(error) if ended == 0 => return Err(take_back(&done, error)),
             Err(error) => {
@@ -348,7 +348,11 @@ pub fn sync<'a>(checkout: &Checkout, files: impl Iterator<Item = &'a str>) -> Re
 
 /// Removes or keeps the temporary files of an interrupted run beside the files of `rewrites`: see [`Folder::sweep`].
 /// A file with the bytes of a version in `rewrites`, or with bytes that `known` accepts, is removed.
-pub fn sweep(checkout: &Checkout, rewrites: &[Rewrite], known: &dyn Fn(&Rewrite, &[u8]) -> bool) -> Result<Vec<Kept>> {
+pub fn sweep(
+    checkout: &Checkout,
+    rewrites: &[Rewrite],
+    known: &dyn Fn(&Rewrite, &[u8]) -> bool,
+) -> Result<Vec<KeptEdit>> {
     let mut places = Places::new(checkout);
     let mut swept = BTreeSet::new();
     let mut kept = Vec::new();
@@ -367,7 +371,7 @@ pub fn sweep(checkout: &Checkout, rewrites: &[Rewrite], known: &dyn Fn(&Rewrite,
             })
         };
         let edited = folder.sweep(&ours)?;
-        kept.extend(edited.into_iter().map(|(name, edited)| Kept { path: path(&name), kept_as: path(&edited) }));
+        kept.extend(edited.into_iter().map(|(name, edited)| KeptEdit { path: path(&name), kept_as: path(&edited) }));
     }
     Ok(kept)
 }

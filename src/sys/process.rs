@@ -1,6 +1,6 @@
 //! Runs child processes and reports how they ended. The only module that uses duct and handles signals.
 
-mod attended;
+mod supervised;
 mod search;
 
 use std::collections::BTreeMap;
@@ -24,8 +24,10 @@ use signal_hook::iterator::Signals;
 
 use crate::error::{Error, Shown};
 
-pub use attended::{Attended, Event, Relative, Streams, adopt, descendants, end_descendants, signal};
 pub use search::search_path;
+pub use supervised::{
+    Event, ProcessInfo, Streams, SupervisedChild, become_subreaper, descendants, end_descendants, signal,
+};
 
 /// Environment variables of a child, in addition to ours.
 pub type Environment = BTreeMap<String, String>;
@@ -39,11 +41,11 @@ const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 /// Guards the signals that we handle. signal-hook does not restore a signal's default action when the handler is
 /// removed; without this guard, Ctrl-C would have no effect after the last holder is dropped.
 #[derive(Debug)]
-struct OursToHandle(Arc<AtomicBool>);
+struct SignalGuard(Arc<AtomicBool>);
 
 static HOLDERS: AtomicUsize = AtomicUsize::new(0);
 
-impl OursToHandle {
+impl SignalGuard {
     fn take() -> Result<Self> {
         static GIVEN_BACK: OnceLock<Arc<AtomicBool>> = OnceLock::new();
         let given_back = match GIVEN_BACK.get() {
@@ -63,7 +65,7 @@ impl OursToHandle {
     }
 }
 
-impl Drop for OursToHandle {
+impl Drop for SignalGuard {
     fn drop(&mut self) {
         if HOLDERS.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.store(true, Ordering::SeqCst);
@@ -164,7 +166,7 @@ impl Child<'_> {
         started: impl FnOnce(i32) -> Result<()>,
         mut see: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<(End, Option<i32>)> {
-        let _ours = OursToHandle::take()?;
+        let _ours = SignalGuard::take()?;
         let mut signals = Signals::new(ENDING).context("cannot watch for signals")?;
         let expression = self.expression()?.before_spawn(|command| {
             command.process_group(0);
@@ -326,13 +328,13 @@ fn end_group(group: Pid) {
 #[derive(Debug)]
 pub struct Interrupt {
     received: Arc<AtomicUsize>,
-    _ours: OursToHandle,
+    _ours: SignalGuard,
 }
 
 impl Interrupt {
     /// From now on no signal ends us, however many arrive. For code that runs children, which must be ended first.
     pub fn hold() -> Result<Self> {
-        let (received, ours) = (Arc::new(AtomicUsize::new(0)), OursToHandle::take()?);
+        let (received, ours) = (Arc::new(AtomicUsize::new(0)), SignalGuard::take()?);
         for signal in ENDING {
             let number = signal.cast_unsigned() as usize;
             flag::register_usize(signal, Arc::clone(&received), number).context("cannot watch for signals")?;

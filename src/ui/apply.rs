@@ -5,14 +5,14 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::changes::{AppliedWith, Change, Places, by, root};
+use super::changes::{Change, Origin, Places, by, root};
 use super::document::Document;
 use crate::error::plain_name;
 use crate::patch::checkout::{Checkout, Commit, short};
-use crate::patch::journal::About;
+use crate::patch::journal::JournalHeader;
 use crate::patch::plan::{Plan, Rewrite};
 use crate::patch::recognise::Marked;
-use crate::patch::transaction::Kept;
+use crate::patch::transaction::KeptEdit;
 
 /// What `apply` did, or would do.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -27,12 +27,12 @@ pub struct Applied {
     changes: Vec<Change>,
     files: Vec<File>,
     #[serde(flatten)]
-    with: AppliedWith,
+    with: Origin,
     /// The commit of the changes.
     commit: Option<Commit>,
     /// Saves of other programs that came while rr-patch wrote.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    kept: Vec<Kept>,
+    kept: Vec<KeptEdit>,
     /// What to type next.
     next: Vec<String>,
     /// What only the text tells.
@@ -95,7 +95,7 @@ impl File {
 }
 
 impl Applied {
-    fn of(checkout: &Checkout, plan: &Plan, about: &About, outcome: Outcome, told: Told) -> Self {
+    fn of(checkout: &Checkout, plan: &Plan, about: &JournalHeader, outcome: Outcome, told: Told) -> Self {
         Self {
             outcome,
             root: root(checkout),
@@ -103,7 +103,7 @@ impl Applied {
             tool: about.tool.clone(),
             changes: Change::all(plan),
             files: File::all(plan),
-            with: AppliedWith::of(&about.how, plan),
+            with: Origin::of(&about.how, plan),
             commit: about.commit.clone(),
             kept: Vec::new(),
             next: Vec::new(),
@@ -112,12 +112,18 @@ impl Applied {
     }
 
     /// Of a whole plan.
-    pub fn plan(checkout: &Checkout, plan: &Plan, about: &About, outcome: Outcome, manner: Manner) -> Self {
+    pub fn plan(checkout: &Checkout, plan: &Plan, about: &JournalHeader, outcome: Outcome, manner: Manner) -> Self {
         Self::of(checkout, plan, about, outcome, Told::Plan { by: by(&about.how, plan), manner })
     }
 
     /// Applied before with these options; `edited` files are left as they are.
-    pub fn rest(checkout: &Checkout, plan: &Plan, about: &About, outcome: Outcome, edited: Vec<String>) -> Self {
+    pub fn rest(
+        checkout: &Checkout,
+        plan: &Plan,
+        about: &JournalHeader,
+        outcome: Outcome,
+        edited: Vec<String>,
+    ) -> Self {
         Self::of(checkout, plan, about, outcome, Told::Rest { edited })
     }
 
@@ -130,7 +136,7 @@ impl Applied {
             tool: marked.mark.tool.clone(),
             changes: Vec::new(),
             files: Vec::new(),
-            with: AppliedWith::given(&marked.mark.given),
+            with: Origin::given(&marked.mark.given),
             commit: None,
             kept: Vec::new(),
             next: Vec::new(),
@@ -138,7 +144,7 @@ impl Applied {
         }
     }
 
-    pub fn keeping(self, kept: Vec<Kept>) -> Self {
+    pub fn keeping(self, kept: Vec<KeptEdit>) -> Self {
         Self { kept, ..self }
     }
 
@@ -212,7 +218,7 @@ impl Applied {
 }
 
 /// Says where saved versions are that came while rr-patch wrote.
-pub struct Saves<'a>(pub &'a [Kept]);
+pub struct Saves<'a>(pub &'a [KeptEdit]);
 
 impl fmt::Display for Saves<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -221,6 +227,6 @@ impl fmt::Display for Saves<'_> {
 }
 
 /// The same of one, without its line end.
-pub fn save(Kept { path, kept_as }: &Kept) -> String {
+pub fn save(KeptEdit { path, kept_as }: &KeptEdit) -> String {
     format!("`{path}` was being saved by another program: that version is kept as `{kept_as}`")
 }

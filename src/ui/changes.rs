@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use crate::error::Shown;
 use crate::patch::checkout::Checkout;
-use crate::patch::journal::About;
-use crate::patch::plan::{How, Plan};
+use crate::patch::journal::JournalHeader;
+use crate::patch::plan::{AppliedWith, Plan};
 use crate::patch::rules::{CHANGES, Options};
 use crate::patch::unified::Label;
 
 /// How the changes came about.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
-pub struct AppliedWith {
+pub struct Origin {
     /// How the sources looked, in the rules' words; absent of a patch.
     #[serde(skip_serializing_if = "Option::is_none")]
     shape: Option<String>,
@@ -27,13 +27,13 @@ pub struct AppliedWith {
     patches: Option<Vec<Label>>,
 }
 
-impl AppliedWith {
-    pub fn of(how: &How, plan: &Plan) -> Self {
+impl Origin {
+    pub fn of(how: &AppliedWith, plan: &Plan) -> Self {
         match how {
-            How::Structural { options } => {
+            AppliedWith::Structural { options } => {
                 Self { shape: Some(plan.shape.clone()), options: Some(json!(options)), patches: None }
             }
-            How::Classic { patches } => Self { patches: Some(patches.clone()), ..Self::default() },
+            AppliedWith::Classic { patches } => Self { patches: Some(patches.clone()), ..Self::default() },
         }
     }
 
@@ -44,10 +44,10 @@ impl AppliedWith {
 }
 
 /// How a plan came about, in a few words.
-pub fn by(how: &How, plan: &Plan) -> String {
+pub fn by(how: &AppliedWith, plan: &Plan) -> String {
     match how {
-        How::Structural { .. } => format!("shape {}", plan.shape),
-        How::Classic { .. } => format!("with {}", plan.shape),
+        AppliedWith::Structural { .. } => format!("shape {}", plan.shape),
+        AppliedWith::Classic { .. } => format!("with {}", plan.shape),
     }
 }
 
@@ -135,13 +135,13 @@ pub fn options(options: &Options) -> String {
 }
 
 /// A commit's message: who made it, of what, and how to be rid of it.
-pub fn message(about: &About, plan: &Plan) -> String {
+pub fn message(about: &JournalHeader, plan: &Plan) -> String {
     let what = match &about.how {
-        How::Structural { options } => match self::options(options) {
+        AppliedWith::Structural { options } => match self::options(options) {
             given if given.is_empty() => "Options: the defaults".into(),
             given => format!("Options: {given}"),
         },
-        How::Classic { patches } => {
+        AppliedWith::Classic { patches } => {
             let line = |label: &Label| format!("Patch: {}, git blob {}", label.name, label.hash);
             patches.iter().map(line).collect::<Vec<_>>().join("\n")
         }

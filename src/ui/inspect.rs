@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::changes::options;
 use super::document::{Document, Report};
 use super::table::table;
-use crate::binary::{Content, Entry, Facts, Finding, Installer, Kind, Patch};
+use crate::binary::{Content, EmbeddedFile, Facts, Finding, Installer, Kind, Patch};
 use crate::error::{Shown, plain_name};
 use crate::patch::checkout::short;
 use crate::patch::rules::Options;
@@ -249,7 +249,7 @@ impl Program {
     /// An installer and what it embeds.
     pub fn all(name: &str, installer: &Installer) -> Vec<Self> {
         let itself = Self { name: name.to_owned(), built: true, facts: Some(installer.facts.clone()) };
-        let embedded = |entry: &Entry| Self {
+        let embedded = |entry: &EmbeddedFile| Self {
             name: entry.name.clone(),
             built: entry.controller(),
             facts: match &entry.content {

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::document::Document;
-use crate::delve::editor::{Change, Configuration, Editor, Moved};
-use crate::delve::{Opening, Ready};
+use crate::delve::editor::{Configuration, Editor, Moved, SettingsEdit};
+use crate::delve::{Ready, ReplayPlan};
 use crate::error::{Shown, plain_name};
 use crate::rr::trace::Trace;
 use crate::words::quoted;
@@ -38,7 +38,7 @@ pub struct Opened {
     pid: Option<i32>,
     /// The editor whose configuration was written, and what became of it.
     #[serde(skip)]
-    written: Option<(Editor, Change)>,
+    written: Option<(Editor, SettingsEdit)>,
     #[serde(skip)]
     told: Told,
 }
@@ -90,7 +90,7 @@ impl Opened {
     /// Before anything was started; Delve would `listen` there.
     pub fn new(
         trace: &Trace,
-        opening: &Opening,
+        opening: &ReplayPlan,
         moved: Option<&Moved>,
         configuration: Option<&Configuration>,
         listen: Option<&str>,
@@ -127,7 +127,7 @@ impl Opened {
     }
 
     /// With what became of the editor's configuration.
-    pub fn written(self, written: Option<(Editor, Change)>) -> Self {
+    pub fn written(self, written: Option<(Editor, SettingsEdit)>) -> Self {
         Self { written, ..self }
     }
 
@@ -160,9 +160,9 @@ impl Opened {
         };
         let path = plain_name(path);
         match change {
-            Change::Created => writeln!(f, "wrote `{path}`")?,
-            Change::Merged => writeln!(f, "merged into `{path}`: all else in it is as it was")?,
-            Change::None => writeln!(f, "`{path}` holds it already")?,
+            SettingsEdit::Created => writeln!(f, "wrote `{path}`")?,
+            SettingsEdit::Merged => writeln!(f, "merged into `{path}`: all else in it is as it was")?,
+            SettingsEdit::None => writeln!(f, "`{path}` holds it already")?,
         }
         writeln!(f, "  start:   {}", start(editor, name))?;
         let Some(Mapped { here, program }) = &self.moved else { return Ok(()) };

@@ -12,7 +12,7 @@ use crate::error::{Shown, plain_name};
 use crate::patch::checkout::{Checkout, Commit, TakenBack, Undone, short};
 use crate::patch::journal::Undo;
 use crate::patch::recognise::Found;
-use crate::patch::transaction::Kept;
+use crate::patch::transaction::KeptEdit;
 use crate::words::count;
 
 /// What `revert` took back.
@@ -51,7 +51,7 @@ pub struct Changes {
     commit_gone: Option<bool>,
     /// Saves of other programs that came while rr-patch wrote.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    kept: Vec<Kept>,
+    kept: Vec<KeptEdit>,
     /// The commit whose originals these are, where git had them, and whether it is one of the changes.
     #[serde(skip)]
     found: Option<(String, bool)>,
@@ -96,7 +96,7 @@ impl Reverted {
         checkout: &Checkout,
         undo: &Undo,
         found: Option<&Found>,
-        kept: Vec<Kept>,
+        kept: Vec<KeptEdit>,
         taken_back: Option<(Commit, TakenBack)>,
     ) -> Self {
         let mut files = Vec::new();

@@ -5,12 +5,12 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::changes::{self, AppliedWith, by, named, root, width};
+use super::changes::{self, Origin, by, named, root, width};
 use super::document::{Document, Report};
 use crate::error::plain_name;
 use crate::patch::checkout::{Checkout, Commit, Content, short};
-use crate::patch::journal::{About, Journal, Seen, State};
-use crate::patch::plan::{How, Plan};
+use crate::patch::journal::{Journal, JournalHeader, Seen, State};
+use crate::patch::plan::{AppliedWith, Plan};
 use crate::patch::recognise::{Found, Marked};
 use crate::patch::rules::{Options, Site};
 use crate::patch::unified::Label;
@@ -51,7 +51,7 @@ pub struct Known {
     /// Where git has the originals; nothing where a journal has them, or where they are not known.
     originals: Option<Originals>,
     #[serde(flatten)]
-    with: AppliedWith,
+    with: Origin,
     /// The recorder's command line, up to the program that it records.
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<Vec<String>>,
@@ -167,18 +167,18 @@ impl Status {
 
     /// What a journal knows; its originals may have been `found` in git.
     pub fn of(checkout: &Checkout, journal: &Journal, seen: &[Seen], found: Option<&Found>) -> Report<Self> {
-        let About { tool, base, how, commit } = &journal.about;
+        let JournalHeader { tool, base, how, commit } = &journal.about;
         let changes = Change::all(&journal.plan, seen);
         let state = whole(&changes);
         let lines = match how {
-            How::Structural { options } => recording(options),
-            How::Classic { patches } => patches.iter().fold(String::new(), |lines, Label { name, hash }| {
+            AppliedWith::Structural { options } => recording(options),
+            AppliedWith::Classic { patches } => patches.iter().fold(String::new(), |lines, Label { name, hash }| {
                 lines + &format!("patch:   {name}, git blob {}\n", short(hash))
             }),
         };
         let command = match how {
-            How::Structural { options } => Some(options.command()),
-            How::Classic { .. } => None,
+            AppliedWith::Structural { options } => Some(options.command()),
+            AppliedWith::Classic { .. } => None,
         };
         let known = Known {
             patched: seen.iter().all(|seen| seen.state == State::Patched),
@@ -190,7 +190,7 @@ impl Status {
             changes,
             files: seen.iter().map(File::of).collect(),
             originals: found.map(|found| Originals { commit: found.commit.clone(), merged: found.merged.clone() }),
-            with: AppliedWith::of(how, &journal.plan),
+            with: Origin::of(how, &journal.plan),
             command,
             told: Told::Journal {
                 by: by(how, &journal.plan),
@@ -216,7 +216,7 @@ impl Status {
             state: if open.is_empty() { Whole::Patched } else { Whole::Partly },
             root: root(checkout),
             tool: mark.tool.clone(),
-            with: AppliedWith::given(&mark.given),
+            with: Origin::given(&mark.given),
             command: mark.options.as_ref().map(Options::command),
             not_patched: Some(open.clone()),
             why: Some(why.clone()),

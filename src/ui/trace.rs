@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::document::Document;
 use crate::error::{Shown, plain_name};
-use crate::rr::trace::{self, Kept, Sidecar, State, Still, local, rfc3339};
+use crate::rr::trace::{self, Backing, FileStatus, Sidecar, State, local, rfc3339};
 use crate::words::{bytes, count, quoted, seconds};
 
 /// One trace, as a list has it.
@@ -133,13 +133,13 @@ struct Program {
     /// How it ended, where rr saw it end.
     end: Option<String>,
     /// How the trace keeps it; nothing where no file of the trace is the program.
-    kept: Option<Kept>,
+    kept: Option<Backing>,
     /// What a debugger would open.
     file: Option<String>,
     /// Whether that file is as it was recorded.
     same: Option<bool>,
     #[serde(skip)]
-    still: Option<Still>,
+    still: Option<FileStatus>,
     /// The arguments with odd bytes escaped.
     #[serde(skip)]
     shown_arguments: Option<Vec<String>>,
@@ -172,7 +172,7 @@ impl Program {
             end: program.end.map(|end| end.to_string()),
             kept: program.kept,
             file: program.file.as_deref().map(Path::in_json),
-            same: program.still.as_ref().map(|still| *still == Still::Same),
+            same: program.still.as_ref().map(|still| *still == FileStatus::Same),
             still: program.still,
             shown_arguments: program.arguments.as_ref().map(|arguments| all(arguments, Shown::in_json)),
         }
@@ -275,18 +275,18 @@ impl Trace {
         let file = program.file.as_deref().map(plain_name).unwrap_or_default();
         let complete = self.summary.state == State::Complete;
         match (program.kept, &program.still) {
-            (Some(Kept::Path), Some(Still::Missing)) => {
+            (Some(Backing::Path), Some(FileStatus::Missing)) => {
                 line(f, "kept", "only as a path, and there is nothing any more")?;
             }
-            (Some(Kept::Path), Some(Still::Changed(how))) => {
+            (Some(Backing::Path), Some(FileStatus::Changed(how))) => {
                 line(f, "kept", format!("only as a path, and what is there was changed: {how}"))?;
             }
-            (Some(Kept::Path), _) => line(f, "kept", "only as a path, where it still is as it was")?,
+            (Some(Backing::Path), _) => line(f, "kept", "only as a path, where it still is as it was")?,
             (Some(kept), still) => {
                 line(f, "kept", format!("as {}: `{file}`", kept.says()))?;
                 match still {
-                    Some(Still::Changed(how)) => line(f, "", format!("changed since: {how}"))?,
-                    Some(Still::Missing) => line(f, "", "which is gone")?,
+                    Some(FileStatus::Changed(how)) => line(f, "", format!("changed since: {how}"))?,
+                    Some(FileStatus::Missing) => line(f, "", "which is gone")?,
                     _ => {}
                 }
             }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{Way, refusal};
+use super::{LaunchMode, refusal};
 
 /// GoLand accepts any file name with this ending.
 pub fn path(folder: &Path, controller: &str) -> PathBuf {
@@ -12,8 +12,8 @@ pub fn path(folder: &Path, controller: &str) -> PathBuf {
 }
 
 /// The file of a configuration that connects to a Delve. It does not stop Delve when it disconnects.
-pub fn file(path: &Path, before: Option<&[u8]>, name: &str, way: &Way) -> Result<Vec<u8>> {
-    let Way::Attach { host, port } = way else {
+pub fn file(path: &Path, before: Option<&[u8]>, name: &str, way: &LaunchMode) -> Result<Vec<u8>> {
+    let LaunchMode::Attach { host, port } = way else {
         return Err(refusal(path, "", "a Delve to connect to", "a trace: GoLand opens one by Run | Debug Saved Trace"));
     };
     let name = escaped(name);
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn the_file_names_the_port_and_a_host_that_is_not_this_one() {
         let written = |host: &str| {
-            let way = Way::Attach { host: host.into(), port: 2345 };
+            let way = LaunchMode::Attach { host: host.into(), port: 2345 };
             String::from_utf8(file(Path::new("x"), None, "a & \"b\"", &way).unwrap()).unwrap()
         };
         assert!(written("127.0.0.1").contains("name=\"a &amp; &quot;b&quot;\" type=\"GoRemoteDebugConfigurationType\" factoryName=\"Go Remote\" port=\"2345\">"));
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_file_of_another_configuration_is_refused() {
-        let way = Way::Attach { host: "127.0.0.1".into(), port: 1 };
+        let way = LaunchMode::Attach { host: "127.0.0.1".into(), port: 1 };
         let other = b"<component><configuration name=\"x\" type=\"GoTestRunConfiguration\"/></component>";
         assert!(file(Path::new("x"), Some(other), "x", &way).is_err());
         let own = file(Path::new("x"), None, "x", &way).unwrap();

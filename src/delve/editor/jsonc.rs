@@ -19,7 +19,7 @@ pub enum Place {
 }
 
 /// A configuration: its members in order, and which of them is its name.
-pub struct Entry {
+pub struct Configured {
     pub label: &'static str,
     pub entries: Vec<(&'static str, Value)>,
 }
@@ -48,7 +48,7 @@ fn options() -> ParseOptions {
 }
 
 /// Adds the entry to the list in the file, or replaces the entry with the same name. All other bytes are unchanged.
-pub fn merge(path: &Path, before: Option<&[u8]>, place: Place, entry: &Entry) -> Result<Vec<u8>> {
+pub fn merge(path: &Path, before: Option<&[u8]>, place: Place, entry: &Configured) -> Result<Vec<u8>> {
     let fresh = match place {
         Place::Whole => "[]\n",
         Place::Under(_) => "{\n  \"version\": \"0.2.0\",\n  \"configurations\": []\n}\n",
@@ -177,8 +177,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn entry(trace: &str) -> Entry {
-        Entry {
+    fn entry(trace: &str) -> Configured {
+        Configured {
             label: "name",
             entries: vec![
                 ("name", json!("ours")),
@@ -190,7 +190,7 @@ mod tests {
         }
     }
 
-    fn merged(text: &str, entry: &Entry) -> Result<String> {
+    fn merged(text: &str, entry: &Configured) -> Result<String> {
         let bytes = merge(Path::new("launch.json"), Some(text.as_bytes()), Place::Under("configurations"), entry)?;
         Ok(String::from_utf8(bytes).unwrap())
     }
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn merging_takes_back_software_counters_that_we_set_and_no_other_flags() {
-        let hardware = Entry { label: "name", entries: vec![("name", json!("ours"))] };
+        let hardware = Configured { label: "name", entries: vec![("name", json!("ours"))] };
         let once = merged("{}", &entry("/traces/a")).unwrap();
         assert!(!merged(&once, &hardware).unwrap().contains(FLAGS));
         let own = once.replace("\"-W\"", "\"-W -q\"");

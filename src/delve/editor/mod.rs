@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Shown};
 use crate::sys::write::replace;
-use jsonc::{Entry, Place};
+use jsonc::{Configured, Place};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Editor {
@@ -35,7 +35,7 @@ pub enum Editor {
 
 /// How an editor opens the trace.
 #[derive(Clone, Debug)]
-pub enum Way {
+pub enum LaunchMode {
     /// The editor starts Delve itself, with these flags for `rr replay`.
     Replay { trace: PathBuf, rr_flags: Vec<String> },
     /// The editor connects to a listening Delve.
@@ -53,7 +53,7 @@ pub struct Moved {
 #[derive(Clone, Debug)]
 pub struct Session<'a> {
     pub controller: &'a str,
-    pub way: Way,
+    pub way: LaunchMode,
     pub moved: Option<Moved>,
 }
 
@@ -69,7 +69,7 @@ pub struct Configuration {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum SettingsEdit {
     Created,
     Merged,
     /// The file was already up to date.
@@ -81,15 +81,15 @@ impl Session<'_> {
     /// older one.
     fn name(&self) -> String {
         match self.way {
-            Way::Replay { .. } => format!("Replay {} (rr-patch)", self.controller),
-            Way::Attach { .. } => format!("Attach to the replay of {} (rr-patch)", self.controller),
+            LaunchMode::Replay { .. } => format!("Replay {} (rr-patch)", self.controller),
+            LaunchMode::Attach { .. } => format!("Attach to the replay of {} (rr-patch)", self.controller),
         }
     }
 
     /// The settings for Delve's debug adapter, in the order in which they are written.
     fn adapter(&self) -> Vec<(&'static str, Value)> {
         let mut entries = match &self.way {
-            Way::Replay { trace, rr_flags } => {
+            LaunchMode::Replay { trace, rr_flags } => {
                 let mut entries =
                     vec![("request", json!("launch")), ("mode", json!("replay")), ("traceDirPath", json!(trace))];
                 if !rr_flags.is_empty() {
@@ -97,7 +97,7 @@ impl Session<'_> {
                 }
                 entries
             }
-            Way::Attach { .. } => vec![("request", json!("attach")), ("mode", json!("remote"))],
+            LaunchMode::Attach { .. } => vec![("request", json!("attach")), ("mode", json!("remote"))],
         };
         // Without this, a client immediately runs the recording to its end.
         entries.push(("stopOnEntry", json!(true)));
@@ -107,24 +107,24 @@ impl Session<'_> {
         entries
     }
 
-    fn vscode(&self) -> Entry {
+    fn vscode(&self) -> Configured {
         let mut entries = vec![("name", json!(self.name())), ("type", json!("go"))];
-        if let Way::Attach { host, port } = &self.way {
+        if let LaunchMode::Attach { host, port } = &self.way {
             // The other adapter does not set breakpoints in a replay (golang/vscode-go#1243).
             entries.extend([("debugAdapter", json!("dlv-dap")), ("host", json!(host)), ("port", json!(port))]);
         }
         entries.extend(self.adapter());
-        Entry { label: "name", entries }
+        Configured { label: "name", entries }
     }
 
-    fn zed(&self) -> Entry {
+    fn zed(&self) -> Configured {
         let mut entries = vec![("label", json!(self.name())), ("adapter", json!("Delve"))];
-        if let Way::Attach { host, port } = &self.way {
+        if let LaunchMode::Attach { host, port } = &self.way {
             // With this, Zed does not start its own Delve.
             entries.push(("tcp_connection", json!({ "host": host, "port": port })));
         }
         entries.extend(self.adapter());
-        Entry { label: "label", entries }
+        Configured { label: "label", entries }
     }
 }
 
@@ -157,16 +157,16 @@ pub fn configure(editor: Editor, folder: &Path, session: &Session<'_>) -> Result
 
 impl Configuration {
     /// Writes the file, unless it is already up to date.
-    pub fn write(&self) -> Result<Change> {
+    pub fn write(&self) -> Result<SettingsEdit> {
         if self.before.as_ref() == Some(&self.after) {
-            return Ok(Change::None);
+            return Ok(SettingsEdit::None);
         }
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder).with_context(|| format!("cannot make `{}`", folder.shown()))?;
         }
         let mode = fs::metadata(&self.path).map_or(0o644, |seen| std::os::unix::fs::MetadataExt::mode(&seen) & 0o777);
         replace(&self.path, &self.after, mode)?;
-        Ok(if self.before.is_some() { Change::Merged } else { Change::Created })
+        Ok(if self.before.is_some() { SettingsEdit::Merged } else { SettingsEdit::Created })
     }
 }
 

@@ -52,7 +52,7 @@ pub struct TakenBack {
 }
 
 /// The path of a file, with its content before and after.
-pub type Change<'a> = (&'a str, Option<&'a Content>, Option<&'a Content>);
+pub type FileEdit<'a> = (&'a str, Option<&'a Content>, Option<&'a Content>);
 
 /// The state of HEAD.
 struct Head {
@@ -123,7 +123,7 @@ impl Checkout {
     /// libgit2 cannot read or that another program has locked.
     pub fn prepare_commit(
         &self,
-        changes: &[Change],
+        changes: &[FileEdit],
         message: &str,
         branch: Option<&str>,
         earlier: Option<&Commit>,
@@ -228,7 +228,7 @@ impl Checkout {
     ///
     /// # Errors
     /// A lock of another program, a full disk. HEAD, its reference and the index are then unchanged.
-    pub fn put_commit(&self, commit: &Commit, changes: &[Change]) -> Result<()> {
+    pub fn put_commit(&self, commit: &Commit, changes: &[FileEdit]) -> Result<()> {
         let failed = |error| {
             after_writing("the files are patched, but could not be committed", error)
                 .hint("`rr-patch apply --commit` tries again; `rr-patch revert` reverts it")
@@ -242,7 +242,7 @@ impl Checkout {
     }
 
     /// Moves HEAD's reference to a commit, and returns the updated index, still locked.
-    fn move_to(&self, commit: &Commit, changes: &[Change]) -> Result<LockedIndex> {
+    fn move_to(&self, commit: &Commit, changes: &[FileEdit]) -> Result<LockedIndex> {
         ffi::sync_git_writes();
         let objects = self.objects()?;
         let repository = objects.repository();
@@ -328,7 +328,7 @@ impl Checkout {
     ///
     /// # Errors
     /// An index that cannot be read, a lock of another program, a broken object.
-    pub fn check_undo(&self, commit: &Commit, changes: &[Change]) -> Result<()> {
+    pub fn check_undo(&self, commit: &Commit, changes: &[FileEdit]) -> Result<()> {
         let objects = self.objects()?;
         let repository = objects.repository();
         drop(LockedIndex::take(repository, &self.state_dir, &references(repository, commit))?);
@@ -352,7 +352,7 @@ impl Checkout {
 
     /// Undoes a commit if it is the last one on HEAD, and unstages what apply staged for it. If an earlier run was
     /// interrupted, only the remaining steps are done.
-    pub fn undo_commit(&self, commit: &Commit, changes: &[Change]) -> Result<TakenBack> {
+    pub fn undo_commit(&self, commit: &Commit, changes: &[FileEdit]) -> Result<TakenBack> {
         self.move_back(commit, changes).map_err(|error| {
             after_writing("the files are as before, but the commit could not be undone", error)
                 .hint("`rr-patch revert` tries again")
@@ -360,7 +360,7 @@ impl Checkout {
         })
     }
 
-    fn move_back(&self, commit: &Commit, changes: &[Change]) -> Result<TakenBack> {
+    fn move_back(&self, commit: &Commit, changes: &[FileEdit]) -> Result<TakenBack> {
         ffi::sync_git_writes();
         let objects = self.objects()?;
         let repository = objects.repository();

@@ -40,17 +40,17 @@ pub struct LockedIndex {
     copy: PathBuf,
     index: Index,
     changed: bool,
-    lock: Lock,
+    lock: IndexLock,
     references: Vec<PathBuf>,
 }
 
 /// An `index.lock` that this process made.
-struct Lock {
+struct IndexLock {
     path: PathBuf,
     marker: File,
 }
 
-impl Drop for Lock {
+impl Drop for IndexLock {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
@@ -63,7 +63,7 @@ impl LockedIndex {
     /// A lock of another program; an index that libgit2 cannot read.
     pub fn take(repository: &Repository, state_dir: &Path, references: &[PathBuf]) -> Result<Self> {
         let path = path_of(repository);
-        let lock = Lock::take(&path, state_dir, references)?;
+        let lock = IndexLock::take(&path, state_dir, references)?;
         let copy = state_dir.join(format!("{}index", write::TEMPORARY));
         for left in [copy.clone(), lock_of(&copy)] {
             write::remove(&left)?;
@@ -154,7 +154,7 @@ impl Drop for LockedIndex {
     }
 }
 
-impl Lock {
+impl IndexLock {
     fn take(index: &Path, state_dir: &Path, references: &[PathBuf]) -> Result<Self> {
         let (marker, name) = marker(state_dir)?;
         let path = lock_of(index);

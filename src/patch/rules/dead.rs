@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::Fit;
+use super::RuleMatch;
 use crate::patch::go::GoFile;
 
 /// What changes make unreachable: for each file, ranges of which none lies in another, in order.
 pub struct Dead<'file>(HashMap<&'file str, Vec<Range<usize>>>);
 
 impl<'file> Dead<'file> {
-    pub fn of(fits: &[Fit<'file>]) -> Self {
+    pub fn of(fits: &[RuleMatch<'file>]) -> Self {
         let mut all: HashMap<&str, Vec<Range<usize>>> = HashMap::new();
         for fit in fits {
             all.entry(fit.file.path()).or_default().extend(fit.dead.iter().cloned());

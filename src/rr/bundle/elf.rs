@@ -28,7 +28,7 @@ const LARGEST_NOTE: u64 = 4 << 20;
 
 /// Facts about a program from its own file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct About {
+pub struct ProgramFacts {
     /// Whether it has debug information for Delve.
     pub dwarf: bool,
     /// The paths of its sources, as the compiler wrote them.
@@ -74,7 +74,7 @@ impl Section {
 }
 
 /// Reads the facts from a 64-bit little-endian ELF file, the only kind that Go builds for rr's platforms.
-pub fn about(path: &Path) -> Result<About> {
+pub fn about(path: &Path) -> Result<ProgramFacts> {
     let reading = || format!("cannot read `{}`", path.shown());
     let cache = ReadCache::new(BufReader::new(File::open(path).with_context(reading)?));
     let elf = ElfFile64::<object::LittleEndian, _>::parse(&cache).with_context(reading)?;
@@ -88,7 +88,7 @@ pub fn about(path: &Path) -> Result<About> {
         };
         Some(Section { at: range.offset, size: range.compressed_size, zlib })
     };
-    let mut about = About { dwarf: section(".debug_info").is_some(), ..About::default() };
+    let mut about = ProgramFacts { dwarf: section(".debug_info").is_some(), ..ProgramFacts::default() };
     if let Some(note) = section(".go.buildinfo") {
         build_info(&note.read(path, LARGEST_NOTE).with_context(reading)?, &mut about);
     }
@@ -165,7 +165,7 @@ fn add_sources(unit: &[u8], names: &Names, sources: &mut BTreeSet<String>) -> Re
 }
 
 /// Reads the build information that the linker writes into every Go program since 1.18.
-fn build_info(note: &[u8], about: &mut About) {
+fn build_info(note: &[u8], about: &mut ProgramFacts) {
     let Some(GoInfo { go, package, settings, .. }) = GoInfo::parse(note) else { return };
     about.go = Some(go).filter(|go| !go.is_empty());
     about.package = package;
@@ -187,7 +187,7 @@ mod tests {
             note.extend(text.bytes());
         }
         let read = |note: &[u8]| {
-            let mut about = About::default();
+            let mut about = ProgramFacts::default();
             build_info(note, &mut about);
             about
         };

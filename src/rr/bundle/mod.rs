@@ -25,7 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use elf::{About, about};
+pub use elf::{ProgramFacts, about};
 pub use pack::{LEVELS, Packing, pack};
 pub use unpack::{Unpacked, Unpacking, target_name, unpack};
 
@@ -56,7 +56,7 @@ pub struct Head {
     pub entries: u64,
     pub bytes: u64,
     pub traces: Vec<Packed>,
-    pub sources: Sources,
+    pub sources: PackedSources,
     /// The git checkouts of the sources, from which missing files can be fetched.
     pub checkouts: Vec<Checkout>,
     pub warnings: Vec<String>,
@@ -90,7 +90,7 @@ pub struct Packed {
 
 /// The sources of all programs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Sources {
+pub struct PackedSources {
     pub packed: usize,
     /// Sources that were missing on the host that packed the bundle.
     pub missing: Vec<String>,

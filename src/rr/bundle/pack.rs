@@ -13,10 +13,10 @@ use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use zstd::zstd_safe::CParameter;
 
-use super::pipe::{Arriving, Behind, Piece};
+use super::pipe::{BackgroundWriter, Chunk, ChunkReader};
 use super::{
-    About, Checkout, HEAD, Head, MANIFEST, MANIFEST_SCHEMA, Manifest, Packed, SCHEMA, SOURCES, Sources, Sum, about,
-    pipe,
+    Checkout, HEAD, Head, MANIFEST, MANIFEST_SCHEMA, Manifest, Packed, PackedSources, ProgramFacts, SCHEMA, SOURCES,
+    Sum, about, pipe,
 };
 use crate::error::{Error, Shown};
 use crate::patch::checkout::origin;
@@ -45,7 +45,7 @@ pub struct Packing<'a> {
 }
 
 /// A file to pack.
-struct Entry {
+struct PackedFile {
     name: String,
     from: From,
     size: u64,
@@ -113,7 +113,7 @@ fn refuse_incomplete(trace: &Trace) -> Result<()> {
 }
 
 /// Collects all entries, in order.
-fn gather(traces: &[Trace]) -> Result<(Head, Vec<Entry>)> {
+fn gather(traces: &[Trace]) -> Result<(Head, Vec<PackedFile>)> {
     let mut head = Head {
         schema: SCHEMA.into(),
         tool: concat!("rr-patch ", env!("CARGO_PKG_VERSION")).into(),
@@ -163,10 +163,10 @@ fn describe(trace: &Trace, name: String, portable: &Portable) -> Result<(Packed,
     let program = trace.program()?;
     let in_trace = portable.program.as_ref().and_then(|name| portable.parts.iter().find(|part| part.name == *name));
     let file = in_trace.map(|part| part.from.clone()).or(program.file).filter(|file| file.is_file());
-    let About { dwarf, sources, go, package, revision, modified } = match &file {
+    let ProgramFacts { dwarf, sources, go, package, revision, modified } = match &file {
         // A program that is not a supported ELF file is packed anyway.
         Some(file) => about(file).unwrap_or_default(),
-        None => About::default(),
+        None => ProgramFacts::default(),
     };
     let sidecar = trace.sidecar.as_ref();
     let packed = Packed {
@@ -189,18 +189,18 @@ fn describe(trace: &Trace, name: String, portable: &Portable) -> Result<(Packed,
     Ok((packed, sources))
 }
 
-fn add_trace(trace: &Trace, folder: &str, portable: Portable, entries: &mut Vec<Entry>) {
+fn add_trace(trace: &Trace, folder: &str, portable: Portable, entries: &mut Vec<PackedFile>) {
     let ended = trace.ended.unwrap_or(trace.started);
     let size = portable.mmaps.len() as u64;
     let name = format!("{folder}/mmaps");
-    entries.push(Entry { name, from: From::Bytes(portable.mmaps), size, mode: 0o400, time: ended });
+    entries.push(PackedFile { name, from: From::Bytes(portable.mmaps), size, mode: 0o400, time: ended });
     for part in portable.parts {
         // The same modes as rr's. A mapped file gets the start time of the recording, so that the length of the
         // recording is known after unpacking.
         let mapped = part.name.starts_with("mmap_");
         let (mode, time) = if mapped { (0o700, trace.started) } else { (0o400, ended) };
         let name = format!("{folder}/{}", part.name);
-        entries.push(Entry { name, from: From::File(part.from), size: part.size, mode, time });
+        entries.push(PackedFile { name, from: From::File(part.from), size: part.size, mode, time });
     }
 }
 
@@ -211,8 +211,8 @@ fn is_source(path: &str) -> bool {
     !made && name.rsplit_once('.').is_some_and(|(_, ending)| ENDINGS.contains(&ending))
 }
 
-fn add_sources(wanted: BTreeSet<String>, began: SystemTime, entries: &mut Vec<Entry>) -> Sources {
-    let mut sources = Sources::default();
+fn add_sources(wanted: BTreeSet<String>, began: SystemTime, entries: &mut Vec<PackedFile>) -> PackedSources {
+    let mut sources = PackedSources::default();
     let mut places = BTreeSet::new();
     for path in wanted.into_iter().filter(|path| is_source(path)) {
         let Some(name) = place(&path) else {
@@ -226,7 +226,7 @@ fn add_sources(wanted: BTreeSet<String>, began: SystemTime, entries: &mut Vec<En
                 if places.insert(name.clone()) {
                     sources.packed += 1;
                     sources.newer += usize::from(time > began);
-                    entries.push(Entry { name, from: From::File(from), size: seen.len(), mode: 0o600, time });
+                    entries.push(PackedFile { name, from: From::File(from), size: seen.len(), mode: 0o600, time });
                 }
             }
             _ => sources.missing.push(path),
@@ -243,7 +243,7 @@ fn place(path: &str) -> Option<String> {
 }
 
 /// The git checkouts that contain the packed sources.
-fn checkouts(entries: &[Entry]) -> Vec<Checkout> {
+fn checkouts(entries: &[PackedFile]) -> Vec<Checkout> {
     let mut found: BTreeMap<PathBuf, Checkout> = BTreeMap::new();
     let mut outside: BTreeSet<PathBuf> = BTreeSet::new();
     for entry in entries.iter().filter(|entry| entry.name.starts_with("sources/")) {
@@ -268,11 +268,11 @@ fn checkouts(entries: &[Entry]) -> Vec<Checkout> {
 fn write(
     file: File,
     head: &Head,
-    entries: &[Entry],
+    entries: &[PackedFile],
     recipients: Vec<age::x25519::Recipient>,
     packing: Packing,
 ) -> Result<()> {
-    let out = Behind::new(file)?;
+    let out = BackgroundWriter::new(file)?;
     let out = if recipients.is_empty() {
         compress(out, head, entries, packing)?
     } else {
@@ -283,10 +283,10 @@ fn write(
     Ok(out.finish()?)
 }
 
-fn compress<W: Write>(out: W, head: &Head, entries: &[Entry], packing: Packing) -> Result<W> {
+fn compress<W: Write>(out: W, head: &Head, entries: &[PackedFile], packing: Packing) -> Result<W> {
     let Packing { level, progress, .. } = packing;
     let mut tar = tar::Builder::new(encoder(out, level)?);
-    let json = |name: &str, bytes: Vec<u8>| Entry {
+    let json = |name: &str, bytes: Vec<u8>| PackedFile {
         name: name.into(),
         size: bytes.len() as u64,
         from: From::Bytes(bytes),
@@ -349,7 +349,7 @@ fn encoder<W: Write>(out: W, level: i32) -> Result<zstd::Encoder<'static, W>> {
     Ok(encoder)
 }
 
-impl Entry {
+impl PackedFile {
     /// Opens the entry, limited to the announced size: the file may have grown.
     fn open(&self) -> Result<io::Take<Box<dyn Read + '_>>> {
         let from: Box<dyn Read> = match &self.from {
@@ -363,8 +363,8 @@ impl Entry {
 /// Appends an entry and returns its checksum.
 fn append(
     tar: &mut tar::Builder<impl Write>,
-    entry: &Entry,
-    from: &Receiver<Piece>,
+    entry: &PackedFile,
+    from: &Receiver<Chunk>,
     see: &mut dyn FnMut(u64) -> io::Result<()>,
 ) -> Result<Sum> {
     let mut header = tar::Header::new_gnu();
@@ -373,7 +373,7 @@ fn append(
     header.set_uid(0);
     header.set_gid(0);
     header.set_mtime(entry.time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs());
-    let mut arriving = Arriving::new(from, see);
+    let mut arriving = ChunkReader::new(from, see);
     tar.append_data(&mut header, &entry.name, &mut arriving)
         .with_context(|| format!("cannot pack `{}`", entry.name))?;
     let sum = arriving.sum().context("the reading thread has ended")??;

@@ -21,18 +21,18 @@ const WAITING: usize = 16;
 const SYNC_EVERY: usize = 32 << 20;
 
 /// An item from the reading thread: bytes of an entry, or at its end the checksum or an error.
-pub(super) enum Piece {
+pub(super) enum Chunk {
     Bytes(Vec<u8>),
     End(Result<Sum>),
 }
 
 /// The channel from the reading thread.
-pub(super) fn ahead() -> (SyncSender<Piece>, Receiver<Piece>) {
+pub(super) fn ahead() -> (SyncSender<Chunk>, Receiver<Chunk>) {
     sync_channel(WAITING)
 }
 
 /// Reads an entry to its end. Returns false if the receiver is gone.
-pub(super) fn read(from: Result<impl Read>, path: &str, to: &SyncSender<Piece>) -> bool {
+pub(super) fn read(from: Result<impl Read>, path: &str, to: &SyncSender<Chunk>) -> bool {
     let sum = from.and_then(|from| {
         let mut nothing = |_| Ok(());
         let mut hashing = Hashing::new(from, &mut nothing);
@@ -40,17 +40,17 @@ pub(super) fn read(from: Result<impl Read>, path: &str, to: &SyncSender<Piece>) 
             let mut piece = vec![0; PIECE];
             let read = hashing.read(&mut piece)?;
             piece.truncate(read);
-            if read == 0 || to.send(Piece::Bytes(piece)).is_err() {
+            if read == 0 || to.send(Chunk::Bytes(piece)).is_err() {
                 return Ok(hashing.sum(path));
             }
         }
     });
-    to.send(Piece::End(sum)).is_ok()
+    to.send(Chunk::End(sum)).is_ok()
 }
 
 /// Reads the bytes of one entry from the reading thread.
-pub(super) struct Arriving<'a> {
-    pub from: &'a Receiver<Piece>,
+pub(super) struct ChunkReader<'a> {
+    pub from: &'a Receiver<Chunk>,
     /// Called with the number of bytes that arrived. An error stops the reading.
     pub see: &'a mut dyn FnMut(u64) -> io::Result<()>,
     piece: Vec<u8>,
@@ -58,8 +58,8 @@ pub(super) struct Arriving<'a> {
     sum: Option<Result<Sum>>,
 }
 
-impl<'a> Arriving<'a> {
-    pub fn new(from: &'a Receiver<Piece>, see: &'a mut dyn FnMut(u64) -> io::Result<()>) -> Self {
+impl<'a> ChunkReader<'a> {
+    pub fn new(from: &'a Receiver<Chunk>, see: &'a mut dyn FnMut(u64) -> io::Result<()>) -> Self {
         Self { from, see, piece: Vec::new(), at: 0, sum: None }
     }
 
@@ -69,12 +69,12 @@ impl<'a> Arriving<'a> {
     }
 }
 
-impl Read for Arriving<'_> {
+impl Read for ChunkReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.piece.len() && self.sum.is_none() {
             match self.from.recv().map_err(io::Error::other)? {
-                Piece::Bytes(piece) => (self.piece, self.at) = (piece, 0),
-                Piece::End(sum) => self.sum = Some(sum),
+                Chunk::Bytes(piece) => (self.piece, self.at) = (piece, 0),
+                Chunk::End(sum) => self.sum = Some(sum),
             }
         }
         let there = &self.piece[self.at..];
@@ -87,13 +87,13 @@ impl Read for Arriving<'_> {
 }
 
 /// A writer that writes to a file in another thread.
-pub(super) struct Behind {
+pub(super) struct BackgroundWriter {
     piece: Vec<u8>,
     to: Option<SyncSender<Vec<u8>>>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
-impl Behind {
+impl BackgroundWriter {
     pub fn new(mut file: File) -> io::Result<Self> {
         let (to, from) = sync_channel::<Vec<u8>>(WAITING);
         let (begin, told) = sync_channel::<()>(1);
@@ -136,7 +136,7 @@ impl Behind {
     }
 }
 
-impl Write for Behind {
+impl Write for BackgroundWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = (PIECE - self.piece.len()).min(bytes.len());
         self.piece.extend_from_slice(&bytes[..room]);
@@ -146,7 +146,7 @@ impl Write for Behind {
         Ok(room)
     }
 
-    /// [`Behind::finish`] writes the remaining bytes.
+    /// [`BackgroundWriter::finish`] writes the remaining bytes.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn behind_writes_everything_in_order_and_tells_what_went_wrong() {
         let file = tempfile::tempfile().unwrap();
-        let mut behind = Behind::new(file.try_clone().unwrap()).unwrap();
+        let mut behind = BackgroundWriter::new(file.try_clone().unwrap()).unwrap();
         let bytes: Vec<u8> = (0..3 * PIECE + 17).map(|n| u8::try_from(n % 251).unwrap()).collect();
         bytes.chunks(1000).for_each(|chunk| behind.write_all(chunk).unwrap());
         behind.finish().unwrap();
@@ -169,7 +169,7 @@ mod tests {
 
         // /dev/full always reports a full disk.
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let mut behind = Behind::new(full).unwrap();
+        let mut behind = BackgroundWriter::new(full).unwrap();
         let written = (0..1000).try_for_each(|_| behind.write_all(&bytes)).and_then(|()| behind.finish());
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);
     }

@@ -12,7 +12,7 @@
 //! ```
 
 mod noted;
-mod patience;
+mod interrupt_policy;
 mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,9 +27,10 @@ use crate::binary::Facts;
 use crate::error::Shown;
 use crate::rr::trace::{Sidecar, Store, Trace, rfc3339, rfc3339_exact};
 use crate::sys::process::{
-    Attended, Child, End, Environment, Event, Streams, adopt, descendants, end_descendants, for_child, signal,
+    Child, End, Environment, Event, Streams, SupervisedChild, become_subreaper, descendants, end_descendants,
+    for_child, signal,
 };
-use patience::{Patience, Step};
+use interrupt_policy::{InterruptPolicy, Step};
 
 pub use noted::{commit, counts_in_software, flags, install_dir, remote};
 pub use room::{Free, Room};
@@ -119,7 +120,7 @@ impl Run<'_> {
     /// # Errors
     /// An installer that cannot be started; a trace folder that cannot be made or read.
     pub fn start(&self, say: &mut dyn FnMut(&str)) -> Result<Outcome> {
-        adopt()?;
+        become_subreaper()?;
         let began = Instant::now();
         let before = self.store.traces()?.into_iter().map(|trace| trace.path).collect();
         let mut environment = self.environment.clone();
@@ -128,12 +129,12 @@ impl Run<'_> {
         let folder = std::env::current_dir().context("there is no current folder")?;
         let child = Child { program, arguments: self.arguments, folder: &folder, environment: &environment };
         let streams = if self.quiet { Streams::OursWithoutOutput } else { Streams::Ours };
-        let mut attended = Attended::start(&child, streams)?;
+        let mut supervised = SupervisedChild::start(&child, streams)?;
         let mut watch = Watch { run: self, say, before, flags: BTreeMap::new(), asked: 0, stopped: None, lost: false };
-        let end = watch.until_the_end(&mut attended);
+        let end = watch.until_the_end(&mut supervised);
         // The installer has ended, so Ctrl-C may go to our original group again.
-        attended.unshield();
-        watch.close(&attended);
+        supervised.unshield();
+        watch.close(&supervised);
         let Watch { asked, stopped, lost, flags, before, say, .. } = watch;
         let traces = self.note(&before, &flags, say)?;
         Ok(Outcome { end, asked, stopped, traces, lost, took: began.elapsed() })
@@ -172,22 +173,22 @@ impl Run<'_> {
 
 impl Watch<'_> {
     /// Supervises the installer until it ends.
-    fn until_the_end(&mut self, attended: &mut Attended) -> End {
-        let mut patience = Patience::default();
+    fn until_the_end(&mut self, supervised: &mut SupervisedChild) -> End {
+        let mut patience = InterruptPolicy::default();
         let mut stopped_at = None::<Instant>;
         let mut now = None::<Instant>;
         let (mut looked, mut pause) = (None::<Instant>, Duration::ZERO);
         loop {
-            match attended.next(pause) {
+            match supervised.next(pause) {
                 Event::Ended(end) => return end,
-                Event::Said(_) | Event::Nothing => {}
+                Event::Output(_) | Event::Nothing => {}
                 Event::Signal { number, shared } => {
                     self.asked += 1;
                     match patience.step(Instant::now()) {
                         Step::Stop => {
                             stopped_at = Some(Instant::now());
                             self.stopped = Some(Stopped::Asked);
-                            self.stop(attended, shared, &End::Signal(number).to_string());
+                            self.stop(supervised, shared, &End::Signal(number).to_string());
                         }
                         Step::Tell => self.tell_what_is_lost(),
                         Step::Ignore => {}
@@ -207,7 +208,7 @@ impl Watch<'_> {
                     patience.step(Instant::now());
                     stopped_at = Some(Instant::now());
                     self.stopped = Some(Stopped::NoRoom(free));
-                    self.stop(attended, false, &self.run.room.describe(free));
+                    self.stop(supervised, false, &self.run.room.describe(free));
                 }
                 Free::Least(free) if now.is_none() && !self.recorders().is_empty() => {
                     let room = self.run.room.describe(free);
@@ -222,12 +223,12 @@ impl Watch<'_> {
             }
             looked = Some(Instant::now());
             self.look();
-            if attended.unshield_if_stopped() {
+            if supervised.unshield_if_stopped() {
                 (self.say)("the installer needs the terminal, and has it again");
             }
             if now.is_some_and(|since| since.elapsed() > GIVING_UP) && self.recorders().is_empty() {
                 (self.say)("the installer did not end by itself, and is killed");
-                signal(attended.pid(), KILL);
+                signal(supervised.pid(), KILL);
                 now = None;
             }
             if let Some(since) = &mut stopped_at
@@ -241,13 +242,13 @@ impl Watch<'_> {
 
     /// Asks the installer to stop, unless the terminal has already done so. It must get only one SIGINT: a second one
     /// ends it at once.
-    fn stop(&mut self, attended: &mut Attended, done: bool, why: &str) {
+    fn stop(&mut self, supervised: &mut SupervisedChild, done: bool, why: &str) {
         if !done {
-            signal(attended.pid(), INTERRUPT);
+            signal(supervised.pid(), INTERRUPT);
         }
-        let shielded = attended.shield();
+        let detached = supervised.detach_from_terminal();
         (self.say)(&format!("{why}: the installer stops its controllers, and rr closes their traces"));
-        match shielded {
+        match detached {
             true => (self.say)("this can take a minute; another request shows what an immediate end would lose"),
             false => (self.say)("this can take a minute: another Ctrl-C would end the installer at once"),
         }
@@ -329,14 +330,14 @@ impl Watch<'_> {
 
     /// Waits until no recorder is left, and returns true. Returns false on a stop request, after `within`, or, with
     /// `while_room`, if too little disk space is left.
-    fn wait_for_recorders(&mut self, attended: &Attended, within: Duration, while_room: bool) -> bool {
+    fn wait_for_recorders(&mut self, supervised: &SupervisedChild, within: Duration, while_room: bool) -> bool {
         let (began, mut said) = (Instant::now(), Instant::now());
         while !self.recorders().is_empty() {
             let room = || !while_room || !matches!(self.run.room.look(), Free::Least(_));
             if began.elapsed() > within || !room() {
                 return false;
             }
-            if let Event::Signal { .. } = attended.next(LOOK) {
+            if let Event::Signal { .. } = supervised.next(LOOK) {
                 self.asked += 1;
                 return false;
             }
@@ -351,17 +352,17 @@ impl Watch<'_> {
 
     /// Ends the recordings that the installer has left behind: each recorded program first, so that its recorder ends
     /// by itself.
-    fn close(&mut self, attended: &Attended) {
+    fn close(&mut self, supervised: &SupervisedChild) {
         let left: Vec<String> = self.recorders().iter().map(|recorder| name(&recorder.trace)).collect();
         if !left.is_empty() {
             (self.say)(&format!("the installer has ended and left recordings behind: {}", left.join(", ")));
             self.signal_recorded(TERMINATE);
-            if !self.wait_for_recorders(attended, SHUTDOWN, true) {
+            if !self.wait_for_recorders(supervised, SHUTDOWN, true) {
                 (self.say)("killing the controllers; rr closes their traces");
                 self.signal_recorded(KILL);
                 // From here on only the time limit ends the wait, because killing rr would lose the trace.
                 let began = Instant::now();
-                while began.elapsed() < CLOSING && !self.wait_for_recorders(attended, CLOSING, false) {
+                while began.elapsed() < CLOSING && !self.wait_for_recorders(supervised, CLOSING, false) {
                     (self.say)("rr is still closing a trace: waiting, because ending rr would lose it");
                 }
                 self.lost = !self.recorders().is_empty();

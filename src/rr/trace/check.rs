@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Kept, State, Still, Trace};
+use super::{Backing, FileStatus, State, Trace};
 use crate::error::Shown;
 
 /// The compatibility number of rr 5.6 and later.
@@ -67,17 +67,17 @@ impl Trace {
         for mapped in self.mapped()? {
             let name = mapped.original.shown();
             match (mapped.still(&self.path), mapped.kept) {
-                (Still::Same, _) => {}
-                (Still::Missing, Kept::Path) => {
+                (FileStatus::Same, _) => {}
+                (FileStatus::Missing, Backing::Path) => {
                     check.obstacles.push(format!("`{name}` is missing, and the trace has only its path"));
                 }
-                (Still::Missing, _) => {
+                (FileStatus::Missing, _) => {
                     check.obstacles.push(format!("`{}` is missing from its folder", mapped.backing.shown()));
                 }
-                (Still::Changed(how), Kept::Path | Kept::HardLink) => {
+                (FileStatus::Changed(how), Backing::Path | Backing::HardLink) => {
                     check.warnings.push(format!("`{name}` was changed since the recording: {how}"));
                 }
-                (Still::Changed(how), _) => {
+                (FileStatus::Changed(how), _) => {
                     check.warnings.push(format!("`{}` differs from what rr wrote: {how}", mapped.backing.shown()));
                 }
             }

@@ -54,7 +54,7 @@ pub struct Started {
 /// Where a replay finds the bytes of a mapped file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kept {
+pub enum Backing {
     /// A reflink in the trace.
     Clone,
     /// A copy in the trace.
@@ -69,7 +69,7 @@ pub enum Kept {
     Path,
 }
 
-impl Kept {
+impl Backing {
     /// Derives the kind from the name of a file in a trace folder.
     fn of(name: &str) -> Option<(Self, &str)> {
         let kinds = [
@@ -102,7 +102,7 @@ pub struct Mapped {
     pub original: PathBuf,
     /// The trace's own name for the file: the name of a file in its folder, or an absolute path.
     pub backing: PathBuf,
-    pub kept: Kept,
+    pub kept: Backing,
     pub size: u64,
     /// The values that rr compares before a replay; `None` in a packed trace.
     stat: Option<Stat>,
@@ -119,7 +119,7 @@ struct Stat {
 
 /// Whether a file that a replay needs is unchanged, by the same checks as rr's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Still {
+pub enum FileStatus {
     Same,
     /// Differs from the recorded file; with the difference, the expected value and the found one.
     Changed(String),
@@ -133,16 +133,16 @@ impl Mapped {
     }
 
     /// Does the same checks as rr before a replay: rr's own copies and reflinks only have to exist.
-    pub fn still(&self, trace: &Path) -> Still {
-        let Ok(found) = self.file(trace).metadata() else { return Still::Missing };
+    pub fn still(&self, trace: &Path) -> FileStatus {
+        let Ok(found) = self.file(trace).metadata() else { return FileStatus::Missing };
         match &self.stat {
-            Some(stat) if !matches!(self.kept, Kept::Clone | Kept::Copy) => self.compare(stat, &found),
-            _ if found.len() != self.size => Still::Changed(format!("size {} is {} now", self.size, found.len())),
-            _ => Still::Same,
+            Some(stat) if !matches!(self.kept, Backing::Clone | Backing::Copy) => self.compare(stat, &found),
+            _ if found.len() != self.size => FileStatus::Changed(format!("size {} is {} now", self.size, found.len())),
+            _ => FileStatus::Same,
         }
     }
 
-    fn compare(&self, stat: &Stat, found: &Metadata) -> Still {
+    fn compare(&self, stat: &Stat, found: &Metadata) -> FileStatus {
         let facts = [
             ("size", i128::from(self.size), i128::from(found.len())),
             ("mtime", i128::from(stat.mtime), i128::from(found.mtime())),
@@ -156,7 +156,7 @@ impl Mapped {
             .filter(|(_, then, now)| then != now)
             .map(|(what, then, now)| format!("{what} {then} is {now} now"))
             .collect();
-        if changed.is_empty() { Still::Same } else { Still::Changed(changed.join(", ")) }
+        if changed.is_empty() { FileStatus::Same } else { FileStatus::Changed(changed.join(", ")) }
     }
 }
 
@@ -306,14 +306,14 @@ fn file(fields: &Fields, original: PathBuf, backing: PathBuf) -> Result<Mapped> 
         gid: fields.u32(16),
         mtime: fields.i64(10),
     };
-    let kept = match backing.to_str().and_then(Kept::of) {
-        _ if backing.is_absolute() => Kept::Path,
+    let kept = match backing.to_str().and_then(Backing::of) {
+        _ if backing.is_absolute() => Backing::Path,
         Some((kept, _)) => kept,
         // rr never writes such a name, but a replay would look for it in the trace folder.
         None if backing.as_os_str().as_bytes().contains(&b'/') => {
             return Err(Error::failed(format!("the trace names `{}`, which is outside of it", backing.shown())).into());
         }
-        None => Kept::Copy,
+        None => Backing::Copy,
     };
     let size = u64::try_from(fields.i64(9))
         .with_context(|| format!("the trace gives `{}` a negative size", backing.shown()))?;
@@ -323,9 +323,9 @@ fn file(fields: &Fields, original: PathBuf, backing: PathBuf) -> Result<Mapped> 
 }
 
 /// Finds the file of a trace folder that holds a program with this name, by the file names alone.
-pub(super) fn by_name<'a>(names: impl Iterator<Item = &'a str>, program: &str) -> Option<(Kept, &'a str)> {
+pub(super) fn by_name<'a>(names: impl Iterator<Item = &'a str>, program: &str) -> Option<(Backing, &'a str)> {
     names
-        .filter_map(|name| Kept::of(name).map(|(kept, of)| (kept, of, name)))
+        .filter_map(|name| Backing::of(name).map(|(kept, of)| (kept, of, name)))
         .find_map(|(kept, of, name)| (of == program).then_some((kept, name)))
 }
 
@@ -335,10 +335,10 @@ mod tests {
 
     #[test]
     fn names_of_mapped_files_tell_how_they_are_kept() {
-        let of = |name| Kept::of(name);
-        assert_eq!(of("mmap_copy_3_cluster-api-provider-aws"), Some((Kept::Copy, "cluster-api-provider-aws")));
-        assert_eq!(of("mmap_hardlink_27_libc.so.6"), Some((Kept::HardLink, "libc.so.6")));
-        assert_eq!(of("mmap_pack_0_a_b"), Some((Kept::Pack, "a_b")));
+        let of = |name| Backing::of(name);
+        assert_eq!(of("mmap_copy_3_cluster-api-provider-aws"), Some((Backing::Copy, "cluster-api-provider-aws")));
+        assert_eq!(of("mmap_hardlink_27_libc.so.6"), Some((Backing::HardLink, "libc.so.6")));
+        assert_eq!(of("mmap_pack_0_a_b"), Some((Backing::Pack, "a_b")));
         assert_eq!((of("mmap_copy_x_a"), of("mmap_copy_3"), of("data")), (None, None, None));
     }
 }

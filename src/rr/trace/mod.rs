@@ -35,7 +35,7 @@ use rustix::fs::{FlockOperation, flock};
 
 pub use check::Check;
 use content::Mappings;
-pub use content::{Header, Kept, Mapped, Started, Still};
+pub use content::{Backing, FileStatus, Header, Mapped, Started};
 pub use portable::Portable;
 pub use sidecar::{SIDECAR, Sidecar};
 
@@ -138,11 +138,11 @@ pub struct Program {
     /// How it ended, if it ended during the recording.
     pub end: Option<End>,
     /// How the executable is stored; `None` if rr stored it in a stream, where debuggers cannot read it.
-    pub kept: Option<Kept>,
+    pub kept: Option<Backing>,
     /// The file for a debugger: in the trace, or the original.
     pub file: Option<PathBuf>,
     /// Whether that file is unchanged, by rr's checks.
-    pub still: Option<Still>,
+    pub still: Option<FileStatus>,
 }
 
 impl Store {
@@ -363,8 +363,8 @@ impl Trace {
             if empty { State::Junk } else { State::Complete }
         } else {
             match lock? {
-                Some(Lock::Held) => State::Recording,
-                Some(Lock::Empty) | None if young => State::Starting,
+                Some(TraceLock::Held) => State::Recording,
+                Some(TraceLock::Empty) | None if young => State::Starting,
                 _ if filled || mapped => State::Dead,
                 _ => State::Junk,
             }
@@ -511,7 +511,7 @@ pub fn local(time: SystemTime) -> String {
 }
 
 /// The state of the lock on `incomplete`.
-enum Lock {
+enum TraceLock {
     Held,
     Free,
     /// The file is empty: rr may be about to take the lock, so we must not take it.
@@ -519,17 +519,17 @@ enum Lock {
 }
 
 /// Checks whether rr holds the lock, which it keeps during the whole recording. `None` if the file does not exist.
-fn incomplete(trace: &Path, ours: bool) -> Result<Option<Lock>> {
+fn incomplete(trace: &Path, ours: bool) -> Result<Option<TraceLock>> {
     let Ok(seen) = trace.join("incomplete").symlink_metadata() else { return Ok(None) };
     // rr locks the file between making it and writing to it, and aborts if it cannot.
     if seen.is_file() && seen.len() == 0 {
-        return Ok(Some(Lock::Empty));
+        return Ok(Some(TraceLock::Empty));
     }
     // rr may have renamed it to `version`.
     let Ok(file) = content::open(trace, "incomplete") else {
         return if seen.is_file() { Ok(None) } else { content::open(trace, "incomplete").map(|_| None) };
     };
-    Ok(Some(if !ours && locked(&file) { Lock::Held } else { Lock::Free }))
+    Ok(Some(if !ours && locked(&file) { TraceLock::Held } else { TraceLock::Free }))
 }
 
 /// Uses a shared lock, so that two rr-patch processes do not mistake each other for rr. If locks are not supported,

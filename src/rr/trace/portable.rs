@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::content::{FILE, Kept, Mapped, Still, open, source, unreadable};
-use super::stream::{Blocks, Change, blocks, read};
+use super::content::{Backing, FILE, FileStatus, Mapped, open, source, unreadable};
+use super::stream::{Blocks, MessageEdit, blocks, read};
 use super::{SIDECAR, STREAMS, Trace};
 use crate::error::{Error, Shown};
 
@@ -54,11 +54,11 @@ impl Trace {
         for file in mapped {
             let from = file.file(&self.path);
             match file.still(&self.path) {
-                Still::Same => {}
-                Still::Changed(how) => {
+                FileStatus::Same => {}
+                FileStatus::Changed(how) => {
                     warnings.push(format!("`{}` was changed since the recording: {how}", file.original.shown()));
                 }
-                Still::Missing => {
+                FileStatus::Missing => {
                     return Err(Error::refused(format!("`{}` cannot be replayed any more", self.path.shown()))
                         .detail(format!("missing: `{}`, which is {}", from.shown(), file.kept.says()))
                         .hint("put the file back as it was, and pack again")
@@ -89,7 +89,7 @@ impl Trace {
 
 /// The name of a mapped file in a portable trace.
 fn new_name(file: &Mapped, number: &mut usize, taken: &mut BTreeSet<String>) -> String {
-    if let (Kept::Copy | Kept::Clone | Kept::Pack, Some(name)) = (file.kept, file.backing.to_str()) {
+    if let (Backing::Copy | Backing::Clone | Backing::Pack, Some(name)) = (file.kept, file.backing.to_str()) {
         return name.to_owned();
     }
     let base = file.original.file_name().unwrap_or_default().to_string_lossy();
@@ -107,7 +107,7 @@ fn rewritten(trace: &Path, names: &BTreeMap<PathBuf, String>) -> Result<Vec<u8>>
     let mut from = Blocks::new(BufReader::new(open(trace, "mmaps")?));
     let mut held = Vec::new();
     while let Some(message) = read(&mut from).with_context(|| unreadable(trace, "mmaps"))? {
-        let mut change = Change::of(&message)?;
+        let mut change = MessageEdit::of(&message)?;
         let fields = message.fields()?;
         if source(&fields) == FILE {
             let backing = PathBuf::from(fields.text(1)?);

@@ -160,7 +160,7 @@ impl<'a> Fields<'a> {
 }
 
 /// A message that is written again with other values.
-pub struct Change(message::Builder<HeapAllocator>);
+pub struct MessageEdit(message::Builder<HeapAllocator>);
 
 /// A struct with space for the fields of a mapping in rr 5.6, so that a write is never out of bounds.
 struct Written<'a>(StructBuilder<'a>);
@@ -178,7 +178,7 @@ impl<'a> FromPointerBuilder<'a> for Written<'a> {
     }
 }
 
-impl Change {
+impl MessageEdit {
     /// Copies a message about a mapping.
     pub fn of(mapping: &Message) -> Result<Self> {
         let mut builder = message::Builder::new_default();

@@ -2,7 +2,7 @@
 //! that it leaves behind are supervised too.
 //!
 //! A terminal sends Ctrl-C to every process of its foreground group, so a child in our group gets the signal without
-//! us. After [`Attended::shield`] only we get it.
+//! us. After [`SupervisedChild::shield`] only we get it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -39,14 +39,14 @@ pub enum Streams {
     /// To our own streams, but its stderr is captured and also shown.
     OursButErrors,
     /// Stdout and stderr are captured; stdin is empty.
-    Heard,
+    Captured,
 }
 
 /// An event of a supervised child.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A line of captured output, without its line end.
-    Said(String),
+    Output(String),
     /// A signal to us. `shared` means that the terminal has also sent it to the child.
     Signal { number: i32, shared: bool },
     /// The child has ended.
@@ -56,7 +56,7 @@ pub enum Event {
 }
 
 /// A running child.
-pub struct Attended {
+pub struct SupervisedChild {
     handle: Arc<duct::Handle>,
     events: Receiver<Event>,
     signals: Handle,
@@ -64,7 +64,7 @@ pub struct Attended {
     terminal: Option<Terminal>,
 }
 
-impl Attended {
+impl SupervisedChild {
     /// Starts a child. If we are in the foreground of a terminal, the child shares our process group. Otherwise it
     /// gets its own, and receives signals only from us.
     pub fn start(child: &Child<'_>, streams: Streams) -> Result<Self> {
@@ -72,7 +72,7 @@ impl Attended {
             SignalsInfo::<WithOrigin>::new([SIGINT, SIGTERM, SIGHUP]).context("cannot watch for signals")?;
         let closer = signals.handle();
         let terminal = match streams {
-            Streams::Heard => None,
+            Streams::Captured => None,
             _ => Terminal::foreground(),
         };
         let mut expression = child.plain_expression()?;
@@ -90,7 +90,7 @@ impl Attended {
                 let (reader, writer) = io::pipe().context("cannot make a pipe")?;
                 (expression.stderr_file(writer), Some(reader))
             }
-            Streams::Heard => {
+            Streams::Captured => {
                 let (reader, writer) = io::pipe().context("cannot make a pipe")?;
                 let second = writer.try_clone().context("cannot make a pipe")?;
                 (expression.stdin_null().stdout_file(writer).stderr_file(second), Some(reader))
@@ -131,14 +131,14 @@ impl Attended {
 
     /// Detaches the child from the terminal's Ctrl-C: from now on only we get it. Returns whether this worked; it is
     /// always true for a child with its own process group.
-    pub fn shield(&mut self) -> bool {
+    pub fn detach_from_terminal(&mut self) -> bool {
         let Some(terminal) = &mut self.terminal else { return true };
         // A shell continues a stopped job by its original process group, which we have left. Therefore SIGTSTP is
         // caught.
         self.signals.add_signal(SIGTSTP).is_ok() && terminal.take()
     }
 
-    /// Undoes [`Attended::shield`].
+    /// Undoes [`SupervisedChild::shield`].
     pub fn unshield(&mut self) {
         if let Some(terminal) = &mut self.terminal {
             terminal.give_back();
@@ -150,7 +150,7 @@ impl Attended {
     pub fn unshield_if_stopped(&mut self) -> bool {
         let pid = self.pid();
         let stopped = self.terminal.as_ref().is_some_and(|terminal| terminal.helper.is_some())
-            && Relative::read(pid).is_some_and(|relative| relative.state == 'T');
+            && ProcessInfo::read(pid).is_some_and(|relative| relative.state == 'T');
         if stopped {
             self.unshield();
             signal(pid, Signal::CONT.as_raw());
@@ -159,7 +159,7 @@ impl Attended {
     }
 }
 
-impl Drop for Attended {
+impl Drop for SupervisedChild {
     fn drop(&mut self) {
         self.signals.close();
         self.unshield();
@@ -176,7 +176,7 @@ fn hear(reader: impl Read + Send + 'static, show: bool, sender: Sender<Event>) {
                 let _ = io::stderr().write_all(&line);
             }
             let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
-            let _ = sender.send(Event::Said(text));
+            let _ = sender.send(Event::Output(text));
             line.clear();
         }
     });
@@ -244,20 +244,20 @@ impl Terminal {
 }
 
 /// Makes us the reaper of orphaned descendants. Without this, init would adopt them and nobody would end them.
-pub fn adopt() -> Result<()> {
+pub fn become_subreaper() -> Result<()> {
     set_child_subreaper(Some(getpid())).context("cannot become the parent of orphaned processes")
 }
 
 /// A descendant of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relative {
+pub struct ProcessInfo {
     pub pid: i32,
     pub parent: i32,
     pub name: String,
     state: char,
 }
 
-impl Relative {
+impl ProcessInfo {
     fn read(pid: i32) -> Option<Self> {
         // The name is in parentheses and may contain any byte, so search for the last parenthesis.
         let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
@@ -270,11 +270,11 @@ impl Relative {
 }
 
 /// All living descendants, each after its parent.
-pub fn descendants() -> Vec<Relative> {
+pub fn descendants() -> Vec<ProcessInfo> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let mut children: BTreeMap<i32, Vec<Relative>> = BTreeMap::new();
-    for relative in pids.filter_map(Relative::read).filter(|relative| !['Z', 'X'].contains(&relative.state)) {
+    let mut children: BTreeMap<i32, Vec<ProcessInfo>> = BTreeMap::new();
+    for relative in pids.filter_map(ProcessInfo::read).filter(|relative| !['Z', 'X'].contains(&relative.state)) {
         children.entry(relative.parent).or_default().push(relative);
     }
     let mut found = children.remove(&getpid().as_raw_nonzero().get()).unwrap_or_default();
@@ -295,7 +295,7 @@ pub fn signal(pid: i32, number: i32) {
 
 /// Ends all descendants: SIGTERM, then SIGKILL for those that still live after `within`. Returns those that had to be
 /// signalled; processes that were just exiting are not counted.
-pub fn end_descendants(within: Duration) -> Vec<Relative> {
+pub fn end_descendants(within: Duration) -> Vec<ProcessInfo> {
     let left = remaining_after(GOING);
     left.iter().for_each(|relative| signal(relative.pid, SIGTERM));
     let mut remaining = remaining_after(within);
@@ -308,7 +308,7 @@ pub fn end_descendants(within: Duration) -> Vec<Relative> {
 }
 
 /// The descendants that still live after `within`. Returns early if there are none.
-fn remaining_after(within: Duration) -> Vec<Relative> {
+fn remaining_after(within: Duration) -> Vec<ProcessInfo> {
     let began = Instant::now();
     loop {
         let remaining = descendants();

@@ -21,12 +21,12 @@ pub enum Step {
 }
 
 #[derive(Debug, Default)]
-pub struct Patience {
+pub struct InterruptPolicy {
     asked: bool,
     told: Option<Instant>,
 }
 
-impl Patience {
+impl InterruptPolicy {
     pub fn step(&mut self, now: Instant) -> Step {
         if !self.asked {
             self.asked = true;
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn only_a_third_request_that_had_time_to_read_the_answer_is_carried_out() {
-        let mut patience = Patience::default();
+        let mut patience = InterruptPolicy::default();
         let start = Instant::now();
         let steps = [0, 1, 2, 4, 60, 61, 63].map(|seconds| patience.step(start + Duration::from_secs(seconds)));
         let words = steps.map(|step| format!("{step:?}")).join(" ");
