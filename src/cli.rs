@@ -5,8 +5,8 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     apply::Apply, build::Build, check::Check, ci::Ci, ci::Step, completions::Completions, demo::Demo, diff::Diff,
-    doctor::Doctor, inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert, schema::PrintSchema,
-    status::Status, traces::Traces,
+    doctor::Doctor, explain::Explain, inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert,
+    rules::RulesCommand, schema::PrintSchema, status::Status, traces::Traces,
 };
 use crate::error::{Error, Exit};
 use crate::ui::document::{Format, Ui};
@@ -63,6 +63,8 @@ pub enum Command {
     Ci(Ci),
     /// Say which changes are in place, where, and what was edited since
     Status(Status),
+    /// Write the rules out as files to edit, or try a folder of them on its snippets
+    Rules(RulesCommand),
     /// List, show, remove, pack and unpack what rr has recorded
     Traces(Traces),
     /// Say whether this machine can record and replay, and what to type where it cannot
@@ -71,6 +73,8 @@ pub enum Command {
     Record(Record),
     /// Open a trace in Delve, and lead an editor there
     Replay(Replay),
+    /// Say why a recorded program ended as it did, and which lines of its code are to blame
+    Explain(Explain),
     /// Show the whole way on a small installer in a temporary folder
     Demo(Demo),
     /// Print the completions of a shell
@@ -83,7 +87,14 @@ pub enum Command {
 
 impl Cli {
     /// Runs the command, prints its result, and gives the exit code.
-    pub fn run(&self) -> Result<Exit> {
+    pub fn run(&self) -> Result<u8> {
+        match &self.command {
+            Command::Record(record) if record.program => record.run_program(self.format.format()),
+            _ => Ok(self.show()? as u8),
+        }
+    }
+
+    fn show(&self) -> Result<Exit> {
         let for_github = self.format == Output::Github;
         if for_github && !matches!(&self.command, Command::Ci(Ci { command: Step::Matrix(_) })) {
             let error = Error::usage("`--format github` is for `rr-patch ci matrix`");
@@ -107,10 +118,12 @@ impl Cli {
                 Step::Prow(prow) => ui.show(&prow.run()?),
             },
             Command::Status(status) => ui.show(&status.run()?),
+            Command::Rules(rules) => rules.run(ui),
             Command::Traces(traces) => traces.run(ui),
             Command::Doctor(doctor) => ui.show(&doctor.run()?),
             Command::Record(record) => ui.show(&record.run(format)?),
             Command::Replay(replay) => replay.run(ui),
+            Command::Explain(explain) => ui.show(&explain.run()?),
             Command::Demo(demo) => ui.show(&demo.run(format)?),
             Command::Completions(completions) => ui.show(&completions.run(&mut Self::command())),
             Command::Man(man) => ui.show(&man.run(Self::command())?),

@@ -15,6 +15,7 @@ pub mod commands;
 pub mod ui;
 pub mod ci;
 pub mod builder;
+pub mod cause;
 pub mod delve;
 pub mod rr;
 pub mod patch;

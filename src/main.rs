@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         Err(error) => return not_understood(&error),
     };
     match cli.run() {
-        Ok(code) => ExitCode::from(code as u8),
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             if cli.format.format() == Format::Json {
                 let _ = Ui { format: Format::Json }.print(&Failure::of(&error));

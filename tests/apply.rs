@@ -68,7 +68,9 @@ fn apply_patches_a_linked_worktree_and_leaves_the_main_one_alone() {
     assert!(tree.snapshot() == before);
     assert!(!tree.path(STATE).exists());
     assert!(tree.path(".git/worktrees/linked/rr-patch/checkout/journal").is_file());
-    assert!(fs::read_to_string(tree.beside("linked").join(SYSTEM)).unwrap().contains("process.AwaitAll()"));
+    assert!(
+        fs::read_to_string(tree.beside("linked").join(SYSTEM)).unwrap().contains("process.AwaitAll(&c.supervisor)")
+    );
 
     tree.rr_patch(&["status"]).exits(0).prints(&["is not patched"]);
     tree.rr_patch_in("../linked", &["status"]).exits(0).prints(&["patched: "]);
@@ -148,7 +150,7 @@ fn apply_follows_a_folder_link_that_stays_inside_the_checkout() {
     tree.link("pkg", "sources");
     let before = tree.snapshot();
     tree.rr_patch(&["apply"]).exits(0);
-    assert!(tree.text(&SYSTEM.replacen("pkg", "sources", 1)).contains("process.AwaitAll()"));
+    assert!(tree.text(&SYSTEM.replacen("pkg", "sources", 1)).contains("process.AwaitAll(&c.supervisor)"));
     tree.rr_patch(&["revert"]).exits(0);
     assert!(tree.snapshot() == before);
 }
@@ -709,7 +711,7 @@ fn apply_after_a_revert_that_kept_an_edit_has_both() {
     tree.rr_patch(&["revert"]).exits(0);
     tree.rr_patch(&["apply", "--controllers", "all"]).exits(0);
     let system = tree.text(SYSTEM);
-    assert!(system.contains("{} // local") && system.contains("process.AwaitAll()"));
+    assert!(system.contains("{} // local") && system.contains("process.AwaitAll(&c.supervisor)"));
 }
 
 #[test]

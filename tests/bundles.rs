@@ -447,7 +447,7 @@ fn hostile(good: &[Entry]) -> Vec<(&'static str, Vec<Entry>)> {
         ("does not belong in a bundle", head("/traces/0/name", json!("another-0"))),
         ("an invalid head", changed(HEAD, &|entry| entry.bytes = b"[]".to_vec())),
         ("needs `/etc/passwd` from outside", changed(&trace("mmaps"), &|entry| entry.bytes = mapping("/etc/passwd"))),
-        ("from outside the bundle", changed(&trace("mmaps"), &|entry| entry.bytes = mapping("../../../etc/passwd"))),
+        ("outside of it", changed(&trace("mmaps"), &|entry| entry.bytes = mapping("../../../etc/passwd"))),
         ("from outside", changed(&trace("mmaps"), &|entry| entry.bytes = mapping("mmap_pack_9_gone"))),
         ("which is damaged", changed(&trace("mmaps"), &|entry| entry.bytes = vec![9; 64])),
         ("which is junk", changed(&trace("tasks"), &|entry| entry.bytes.clear())),

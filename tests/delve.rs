@@ -12,10 +12,22 @@ const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
 /// Mounts the first argument there, and runs the others.
 const WITH_ANOTHER: &str = r#"mount --bind "$1" /proc/sys/kernel/perf_event_paranoid && shift && exec "$@""#;
 
-/// The release that is built; it takes programs of Go 1.25 to 1.27.
-pub const VERSION: &str = "1.27.1";
+/// The release that is built: 1.27.1 takes programs of Go 1.25 to 1.27, and 1.26.3 those of the Go 1.24 of Debian 13.
+pub fn version() -> &'static str {
+    if go_minor() < 25 { "1.26.3" } else { "1.27.1" }
+}
 
-/// A `dlv` of [`VERSION`], alone in its folder, which is kept below `target`. Nothing, with a word
+/// The minor version of the Go in PATH: 26 of Go 1.26.8.
+pub fn go_minor() -> u32 {
+    static MINOR: OnceLock<u32> = OnceLock::new();
+    *MINOR.get_or_init(|| {
+        let answer = command("go").env("GOTOOLCHAIN", "local").args(["env", "GOVERSION"]).output().unwrap();
+        let version = String::from_utf8(answer.stdout).unwrap();
+        version.split('.').nth(1).unwrap().trim().parse().unwrap()
+    })
+}
+
+/// A `dlv` of [`version`], alone in its folder, which is kept below `target`. Nothing, with a word
 /// why, where it cannot be built: there is no network, or Go is older than Delve needs.
 pub fn delve() -> Option<PathBuf> {
     static DELVE: OnceLock<Option<PathBuf>> = OnceLock::new();
@@ -23,13 +35,14 @@ pub fn delve() -> Option<PathBuf> {
 }
 
 fn build() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("delve-{VERSION}"));
+    let version = version();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("delve-{version}"));
     let program = folder.join("dlv");
     if program.is_file() {
         return Some(program);
     }
     let mut go = command("go");
-    go.args(["install", &format!("github.com/go-delve/delve/cmd/dlv@v{VERSION}")]).env("GOBIN", &folder);
+    go.args(["install", &format!("github.com/go-delve/delve/cmd/dlv@v{version}")]).env("GOBIN", &folder);
     // Where Go keeps its modules and its own settings, the proxy among them.
     if let Some(home) = std::env::var_os("HOME") {
         go.env("HOME", home);
@@ -37,11 +50,11 @@ fn build() -> Option<PathBuf> {
     match go.output() {
         Ok(output) if output.status.success() => Some(program),
         Ok(output) => {
-            skip(&["dlv"], &format!("Delve {VERSION} cannot be built: {}", String::from_utf8_lossy(&output.stderr)));
+            skip(&["dlv"], &format!("Delve {version} cannot be built: {}", String::from_utf8_lossy(&output.stderr)));
             None
         }
         Err(error) => {
-            skip(&["dlv"], &format!("Delve {VERSION} cannot be built: go: {error}"));
+            skip(&["dlv"], &format!("Delve {version} cannot be built: go: {error}"));
             None
         }
     }
@@ -79,5 +92,5 @@ pub fn where_it_replays(program: Command) -> Option<Command> {
 fn delve_is_built_at_its_version_from_its_go_module() {
     let Some(program) = delve() else { return };
     let output = command(program.to_str().unwrap()).arg("version").output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stdout).contains(&format!("Version: {VERSION}\n")));
+    assert!(String::from_utf8_lossy(&output.stdout).contains(&format!("Version: {}\n", version())));
 }

@@ -362,7 +362,7 @@ fn doctor_reads_the_version_of_a_real_delve_and_of_the_go_that_built_it() {
     let document = here(&path, &["--quick", "--format", "json"]).json();
     let delve = found(&document, "Delve");
     assert_eq!(delve["level"], "ok", "{delve}");
-    assert_eq!(delve["found"], format!("{}, {}", delve::VERSION, dlv.display()));
+    assert_eq!(delve["found"], format!("{}, {}", delve::version(), dlv.display()));
     assert_eq!(found(&document, "Delve for this Go")["level"], "ok");
     let built = found(&document, "Go of Delve");
     assert!(["ok", "trouble"].contains(&built["level"].as_str().unwrap()), "{built}");

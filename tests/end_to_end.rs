@@ -309,6 +309,19 @@ fn rr_patch_record_replaces_the_recorders_command_line() {
 }
 
 #[test]
+fn rr_patch_record_if_possible_records_or_starts_plainly_after_one_warning() {
+    let refused = ("RR_PATCH_RECORD", "if-possible rr record --no-such-option");
+    let ended = install(patched(), "azure", &[refused]).end().leaves_complete(0, &[]);
+    assert_eq!(
+        ended.log.matches("Nothing is recorded, since recording is not possible here").count(),
+        1,
+        "{}",
+        ended.log
+    );
+    install(patched(), "aws", &[("RR_PATCH_RECORD", "if-possible")]).end().leaves_complete(0, &[AWS]);
+}
+
+#[test]
 fn a_recorder_that_is_not_there_is_named_with_its_controller() {
     let ended = install(patched(), "aws", &[("RR_PATCH_RECORD", "no-such-rr record")]).end().leaves_complete(1, &[]);
     ended.logs(&["cannot record aws infrastructure provider: the recorder no-such-rr was not found"]);

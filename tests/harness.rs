@@ -353,9 +353,10 @@ pub fn command(program: &str) -> Command {
 }
 
 /// What a test may need that not every machine has: the names that [`skip`] and `RR_PATCH_REQUIRE` take.
-pub const NEEDS: [&str; 20] = [
+pub const NEEDS: [&str; 21] = [
     "act",
     "actionlint",
+    "ast-grep",        // the program, in PATH or named by AST_GREP
     "cc",              // the C compiler that Go asks for
     "checkers",        // the programs of tests/checkers, which go install builds
     "chown",           // files can be given to another user

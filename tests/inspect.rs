@@ -240,7 +240,7 @@ fn inspect_says_that_an_installer_does_not_record_or_only_in_part() {
         "`rr-patch apply`",
     ]);
     tree.rr_patch(&["apply"]).exits(0);
-    tree.edit("pkg/clusterapi/system.go", "process.AwaitAll()", "");
+    tree.edit("pkg/clusterapi/system.go", "process.AwaitAll(&c.supervisor)", "");
     let run = inspect(&installer_with(&tree, &[])).exits(4);
     run.prints(&["does not record", "carries only a part of rr-patch's change: it lacks AwaitAll\n"]);
 }
@@ -387,7 +387,8 @@ fn facts_of_a_damaged_program_are_an_error_or_no_debug_information_and_never_a_p
             }
         }
     }
-    assert!(seen > 20, "{seen}");
+    // Of 120 places; a program of Go 1.24 has 18 that matter, one of Go 1.26 has more.
+    assert!(seen > 10, "{seen}");
 }
 
 #[test]

@@ -459,8 +459,8 @@ fn apply_refuses_sources_that_carry_its_changes_without_a_journal() {
     tree.remove(ADDED);
     tree.remove(ADDED_UNIX);
     tree.refuses(&["apply"]).says(&[
-        "once, not patched yet\n    found: `process.AwaitAll()` is there already\n",
-        "found: `process.CancelRun()` is there already\n",
+        "once, not patched yet\n    found: `process.AwaitAll(&c.supervisor)` is there already\n",
+        "found: `c.supervisor.Cancel()` is there already\n",
         "found: `<-ch // However long",
         "hint: rr-patch's changes are in these files, but not in its journal",
     ]);
@@ -499,11 +499,13 @@ fn apply_refuses_a_controller_that_is_handed_over_in_another_way() {
 fn apply_refuses_a_package_that_is_imported_under_another_name() {
     not_understood(
         "installer",
-        PROCESS,
-        "\t\"github.com/sirupsen/logrus\"\n",
-        "\tlog \"github.com/sirupsen/logrus\"\n",
+        SYSTEM,
+        "\t\"github.com/openshift/installer/pkg/clusterapi/internal/process\"\n",
+        "\tproc \"github.com/openshift/installer/pkg/clusterapi/internal/process\"\n",
         &[
-            &format!("  `{PROCESS}:1`\n    looked for: an import of `github.com/sirupsen/logrus` under its own name"),
+            &format!(
+                "  `{SYSTEM}:1`\n    looked for: an import of `github.com/openshift/installer/pkg/clusterapi/internal/process` under its own name"
+            ),
             "    found: none\n",
         ],
     );

@@ -62,6 +62,7 @@ impl Desk {
         fs::create_dir_all(&trace).unwrap();
         let copied = format!("mmap_copy_3_{AWS}");
         fs::copy(file, trace.join(&copied)).unwrap();
+        of_a_current_go(&trace.join(&copied));
         streams::complete(&trace, Layout::Rr59, &[file.to_str().unwrap()], &[program(file, &copied)]);
         trace
     }
@@ -171,6 +172,17 @@ fn provider() -> PathBuf {
         }
     }
     panic!("the fixture's build made no {AWS}")
+}
+
+/// Makes a program one of a Go that the stand-in's Delve, 1.27.1, supports: Debian 13's Go 1.24 is too old for that.
+fn of_a_current_go(program: &Path) {
+    if delve::go_minor() < 25 {
+        let mut bytes = fs::read(program).unwrap();
+        let old = format!("go1.{}", delve::go_minor()).into_bytes();
+        let places: Vec<usize> = (0..bytes.len() - old.len()).filter(|&at| bytes[at..].starts_with(&old)).collect();
+        places.iter().for_each(|&at| bytes[at..at + old.len()].copy_from_slice(b"go1.26"));
+        fs::write(program, bytes).unwrap();
+    }
 }
 
 #[test]

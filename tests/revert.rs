@@ -123,12 +123,12 @@ fn revert_takes_a_change_that_was_undone_by_hand_for_no_conflict() {
 fn revert_refuses_a_file_edited_in_the_changed_lines_and_shows_them() {
     let tree = Tree::patched("installer");
     edit_changed_lines(&tree);
-    tree.edit(SYSTEM, "\t\t\tprocess.AwaitAll()\n", "\t\t\tprocess.AwaitAll() // local\n");
+    tree.edit(SYSTEM, "\t\t\tprocess.AwaitAll(&c.supervisor)\n", "\t\t\tprocess.AwaitAll(&c.supervisor) // local\n");
     let run = tree.refuses(&["revert"]).says(&[
         "error: edits made since apply touch the lines that it changed\n",
         &format!("  `{PROCESS}`\n    <<<<<<< edited since apply\n    \tps.Cmd.Cancel = ps.myOwn\n"),
         "    \tps.Cmd.Cancel = ps.myOwn\n    =======\n    >>>>>>> original\n",
-        &format!("  `{SYSTEM}`\n    <<<<<<< edited since apply\n    \t\t\tprocess.AwaitAll() // local\n"),
+        &format!("  `{SYSTEM}`\n    <<<<<<< edited since apply\n    \t\t\tprocess.AwaitAll(&c.supervisor) // local\n"),
         "hint: undo those edits, or `rr-patch revert --force`, which keeps the edited version beside the original\n",
     ]);
     assert!(!run.stderr.contains("import ("), "only the lines in question: {}", run.stderr);

@@ -137,7 +137,7 @@ fn setup_on_fedora_asks_dnf_for_all_that_is_missing_at_once_and_for_nothing_the_
     let machine = Machine::fedora();
     machine.has("id", "echo 0");
     machine.setup().exits(0).says(&[
-        "setup: missing: make; zip; a C compiler with the C library's headers; Go 1.24 or newer; Rust 1.89 or newer\n",
+        "setup: missing: make; zip; a C compiler with the C library's headers; Go 1.24 or newer; Rust 1.90 or newer\n",
         "setup: installing with dnf: make zip gcc glibc-devel golang cargo\n",
     ]);
     let calls = machine.calls("dnf");
@@ -154,8 +154,8 @@ fn setup_on_a_rhel_with_an_older_rust_says_so_and_installs_nothing() {
     machine.has("id", "echo 0");
     machine.offers("cargo", "1.84.1", &[]);
     let run = machine.setup().exits(3).says(&[
-        "no package of this system has Rust 1.89 or newer; they are: cargo 1.84.1\n",
-        "\n    # rustup.rs tells how to install Rust 1.89 or newer, as yourself\n    dnf install -y make zip",
+        "no package of this system has Rust 1.90 or newer; they are: cargo 1.84.1\n",
+        "\n    # rustup.rs tells how to install Rust 1.90 or newer, as yourself\n    dnf install -y make zip",
         "setup: nothing was installed",
     ]);
     assert!(!run.stderr.contains("golang cargo"), "{}", run.stderr);
@@ -189,7 +189,7 @@ fn setup_on_debian_12_prints_the_line_that_adds_the_suite_with_a_current_rust() 
     let machine = Machine::debian_12();
     machine.has("id", "echo 0");
     let run = machine.setup().exits(3).says(&[
-        "no package of this system has Rust 1.89 or newer; they are: cargo 0.66.0, cargo-web 1.85.0\n",
+        "no package of this system has Rust 1.90 or newer; they are: cargo 0.66.0, cargo-web 1.85.0\n",
         "the suite bookworm-security, which apt is not told of here, has cargo-web 1.96.0\n",
         "\n    echo 'deb http://mirror.example/debian-security bookworm-security main' | \
          tee /etc/apt/sources.list.d/bookworm-security.list\n    apt-get update && apt-get install -y --no-install-recommends make zip gcc \

@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::panic::catch_unwind;
+use std::path::Path;
 
-use crate::harness::{ADDED, ADDED_UNIX, PROCESS, PROCESS_UNIX, Run, SHAPES, SYSTEM, Tree};
+use crate::end_to_end::real_rr;
+use crate::harness::{ADDED, ADDED_UNIX, PROCESS, PROCESS_UNIX, Run, SHAPES, SYSTEM, Tree, skip};
 
 /// Runs `check` on every shape, and names those for which it fails.
 #[track_caller]
@@ -72,8 +74,8 @@ fn apply_lists_all_six_changes_with_lines_that_exist_on_every_shape() {
             ("group-signal", "syscall.Kill(-ps.Cmd.Process.Pid, syscall.SIGTERM)"),
             ("graceful-cancel", ".Cmd.Cancel = "),
             ("no-timeouts", ".logWhileWaiting("),
-            ("exit-log", ".exitReport()"),
-            ("rr-command", ".supervise()"),
+            ("exit-log", ".logExit()"),
+            ("rr-command", ".startSupervised()"),
             ("whole-trace", "\"RR_COPY_ALL_FILES=1\""),
         ];
         let changes = report["changes"].as_array().unwrap();
@@ -94,7 +96,9 @@ const WAIT: &str = " // However long it takes: the timer below starts when this 
 /// channel never delivers, or where `<-CH` stands above the `select` whose other case is `<-CH`.
 fn without_dead_cases(body: &str) -> (String, String) {
     let lines: Vec<&str> = body.lines().collect();
-    let timer = lines.iter().find_map(|line| Some(line.trim().split_once(" := Never(")?.0));
+    let timer = lines
+        .iter()
+        .find_map(|line| line.trim().split_once(" <-chan time.Time // Stays nil: ")?.0.strip_prefix("var "));
     let dead = |at: usize| match timer {
         Some(timer) => lines[at].trim() == format!("case <-{timer}:"),
         None => {
@@ -136,20 +140,20 @@ fn apply_keeps_the_contract_in_start_stop_and_teardown_of_every_shape() {
         let start = function(&process, "Start");
         let at = |text: &str| start.find(text).unwrap_or_else(|| panic!("Start lacks `{text}`:\n{start}"));
         assert!(at("exec.CommandContext(") < at(".Cmd.Cancel = "));
-        assert!(at(".Cmd.Cancel = ") < at(".supervise()"));
-        assert!(at(".supervise()") < at(".Cmd.Start()"));
-        assert!(at(".Cmd.Wait()") < at(".exitReport()"));
-        assert!(at(".exitReport()") < at(".exited = true\n\t}()"), "the exit is logged before anyone is told of it");
+        assert!(at(".Cmd.Cancel = ") < at(".startSupervised()"));
+        assert!(at(".startSupervised()") < at(".Cmd.Wait()"));
+        assert!(at(".Cmd.Wait()") < at(".logExit()"));
+        assert!(at(".logExit()") < at(".exited = true\n\t}()"), "the exit is logged before anyone is told of it");
         assert!(!without_dead_cases(function(&process, "Stop")).0.contains(".Process.Signal("));
 
         let teardown = function(&system, "Teardown");
-        assert!(teardown.find("process.AwaitAll()") < teardown.find(".wg.Wait()"));
-        assert_eq!(teardown.contains("process.CancelRun()"), teardown.contains(".Lock()"));
+        assert!(teardown.find("process.AwaitAll(&") < teardown.find(".wg.Wait()"));
+        assert_eq!(teardown.contains(".supervisor.Cancel()"), teardown.contains(".Lock()"));
         if let Some(lock) = teardown.find(".Lock()") {
-            assert!(teardown.find("process.CancelRun()").unwrap() < lock);
-            assert!(function(&system, "Run").contains("process.CancelRunWith("));
+            assert!(teardown.find(".supervisor.Cancel()").unwrap() < lock);
+            assert!(function(&system, "Run").contains(".supervisor.SetCancel("));
         }
-        assert!(function(&system, "runController").contains(".Record("));
+        assert!(function(&system, "runController").contains(".EnableRecording(&"));
         if shape == "p2" {
             assert!(
                 tree.text(PROCESS_UNIX).contains("func stopProcess(ps *State) error {\n\treturn ps.terminate()\n}")
@@ -171,9 +175,9 @@ fn apply_touches_no_line_that_it_need_not_on_every_shape() {
         let tree = Tree::patched(shape);
         // Lines added and removed. What goes makes way for the same statement in other words.
         let expected = match shape {
-            "p2" => [(PROCESS, 8, 3), (PROCESS_UNIX, 1, 1), (SYSTEM, 8, 0)].as_slice(),
-            "s1" | "s2" => &[(PROCESS, 9, 4), (SYSTEM, 6, 0)],
-            _ => &[(PROCESS, 9, 4), (SYSTEM, 8, 0)],
+            "p2" => [(PROCESS, 10, 4), (PROCESS_UNIX, 1, 1), (SYSTEM, 10, 0)].as_slice(),
+            "s1" | "s2" => &[(PROCESS, 11, 5), (SYSTEM, 8, 0)],
+            _ => &[(PROCESS, 11, 5), (SYSTEM, 10, 0)],
         };
         let expected: Vec<String> =
             expected.iter().map(|(path, added, removed)| format!("{added}\t{removed}\t{path}")).collect();
@@ -351,333 +355,39 @@ fn apply_keeps_comments_around_the_statements_that_it_looks_for() {
     }
 }
 
-/// A test of the added Go, to be run in the patched package.
-const GO_TEST: &str = r##"package process
-
-import (
-	"context"
-	"errors"
-	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"reflect"
-	"strings"
-	"sync"
-	"syscall"
-	"testing"
-	"time"
-
-	"github.com/sirupsen/logrus"
-)
-
-// onlyInPath makes a program of this name the only one in PATH and returns its path.
-func onlyInPath(t *testing.T, name string) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(file, []byte("#!/bin/sh\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("PATH", filepath.Dir(file))
-	return file
+/// Puts the tests that lie beside the added Go beside it in the tree.
+fn add_go_tests(tree: &Tree) {
+    for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/patches/support")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name.ends_with("_test.go") {
+            tree.write(&format!("pkg/clusterapi/internal/process/{name}"), fs::read(&path).unwrap());
+        }
+    }
 }
-
-// onCPU makes /proc/cpuinfo say that the CPU has these flags.
-func onCPU(t *testing.T, flags string) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "cpuinfo")
-	if err := os.WriteFile(file, []byte("processor\t: 0\nflags\t\t: fpu "+flags+" vme\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	old := cpuInfoPath
-	cpuInfoPath = file
-	t.Cleanup(func() { cpuInfoPath = old })
-}
-
-func TestAvx512(t *testing.T) {
-	rr := onlyInPath(t, "rr")
-	for flags, variable := range map[string]string{
-		"cpuid_fault":               "WANT_FAULTING",
-		"avx512f cpuid_fault sse":   "WANT_FAULTING",
-		"avx512f":                   "WANT_OTHER",
-		"cpuid_faulty xcpuid_fault": "WANT_OTHER",
-	} {
-		onCPU(t, flags)
-		// Twice: the first answer must not have changed what is baked in.
-		for range 2 {
-			got, err := recorderFor("aws infrastructure provider")
-			if want := rr + " " + os.Getenv(variable); err != nil || strings.Join(got, " ") != want {
-				t.Errorf("with %q: got %q, %v; want %q", flags, got, err, want)
-			}
-		}
-	}
-	cpuInfoPath = filepath.Join(t.TempDir(), "none")
-	got, err := recorderFor("aws infrastructure provider")
-	if want := rr + " " + os.Getenv("WANT_OTHER"); err != nil || strings.Join(got, " ") != want {
-		t.Errorf("without cpuinfo: got %q, %v; want %q", got, err, want)
-	}
-}
-
-func TestOverride(t *testing.T) {
-	rr := onlyInPath(t, "my-rr")
-	onCPU(t, "avx512f")
-	t.Setenv("RR_PATCH_RECORD", "  my-rr record -W  --disable-avx-512 ")
-	got, err := recorderFor("aws")
-	if want := []string{rr, "record", "-W", "--disable-avx-512"}; err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %q, %v; want %q", got, err, want)
-	}
-
-	t.Setenv("RR_PATCH_RECORD", "off")
-	if got, err := recorderFor("aws"); err != nil || len(got) != 0 {
-		t.Errorf("off: got %q, %v", got, err)
-	}
-
-	t.Setenv("RR_PATCH_RECORD", " ")
-	if got, err := recorderFor("aws"); err == nil || !strings.Contains(err.Error(), "the recorder rr was not found") {
-		t.Errorf("blank is not set: got %q, %v", got, err)
-	}
-}
-
-func TestNotFound(t *testing.T) {
-	onlyInPath(t, "something-else")
-	ps := &State{Path: "/bin/cluster-api-provider-aws"}
-	err := ps.Record("aws infrastructure provider", true)
-	if !errors.Is(err, exec.ErrNotFound) {
-		t.Fatalf("got %v", err)
-	}
-	for _, part := range []string{"recorder rr ", "aws infrastructure provider", "RR_PATCH_RECORD"} {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%q lacks %q", err, part)
-		}
-	}
-	t.Setenv("RR_PATCH_RECORD", "other-rr record")
-	if err := ps.Record("aws infrastructure provider", true); err == nil || !strings.Contains(err.Error(), "recorder other-rr ") {
-		t.Errorf("got %v", err)
-	}
-}
-
-// controllers are a core controller and three providers, by name and program.
-var controllers = []struct {
-	name, program string
-	provider      bool
-}{
-	{"Cluster API", "cluster-api", false},
-	{"aws infrastructure provider", "cluster-api-provider-aws", true},
-	{"azure infrastructure provider", "cluster-api-provider-azure", true},
-	{"azureaso infrastructure provider", "cluster-api-provider-azureaso", true},
-}
-
-func chosenBy(words ...string) []string {
-	defer func(old []string) { recordControllers = old }(recordControllers)
-	recordControllers = words
-	chosen := []string{}
-	for _, ct := range controllers {
-		if recordChosen(ct.name, ct.program, ct.provider) {
-			chosen = append(chosen, ct.program)
-		}
-	}
-	return chosen
-}
-
-func TestChosen(t *testing.T) {
-	const core, aws, azure, aso = "cluster-api", "cluster-api-provider-aws", "cluster-api-provider-azure", "cluster-api-provider-azureaso"
-	for _, test := range []struct{ words, want []string }{
-		{[]string{"providers"}, []string{aws, azure, aso}},
-		{[]string{"all"}, []string{core, aws, azure, aso}},
-		{[]string{"aws"}, []string{aws}},
-		{[]string{"azure"}, []string{azure}},
-		{[]string{"aws", "azureaso"}, []string{aws, aso}},
-		{[]string{"cluster-api"}, []string{core}},
-		{[]string{"cluster api"}, []string{core}},
-		{[]string{"Cluster API", "aws"}, []string{core, aws}},
-		{[]string{"cluster-api-provider-aws"}, []string{aws}},
-		{[]string{"aws infrastructure provider"}, []string{aws}},
-		{[]string{"gcp"}, []string{}},
-	} {
-		if got := chosenBy(test.words...); !reflect.DeepEqual(got, test.want) {
-			t.Errorf("%q: got %q, want %q", test.words, got, test.want)
-		}
-	}
-}
-
-// TestBaked is for the --controllers that apply was given.
-func TestBaked(t *testing.T) {
-	if got := strings.Join(chosenBy(recordControllers...), " "); got != os.Getenv("WANT_CHOSEN") {
-		t.Errorf("%q choose %q, want %q", recordControllers, got, os.Getenv("WANT_CHOSEN"))
-	}
-}
-
-func TestRecordAndSupervise(t *testing.T) {
-	rr := onlyInPath(t, "rr")
-	onCPU(t, "cpuid_fault")
-	recorded := &State{Path: "/bin/cluster-api-provider-aws", Args: []string{"-v=2"}, Env: []string{"A=b"}}
-	plain := &State{Path: "/bin/cluster-api", Args: []string{"-v=2"}, Env: []string{"A=b"}}
-	for _, err := range []error{recorded.Record("aws infrastructure provider", true), plain.Record("Cluster API", false)} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, ps := range []*State{recorded, plain} {
-		ps.Cmd = exec.Command(ps.Path, ps.Args...)
-		ps.supervise()
-	}
-	want := []string{rr, "record", "--wait", "--disable-avx-512", "--bind-to-cpu=0", "/bin/cluster-api-provider-aws", "-v=2"}
-	if recorded.Cmd.Path != rr || !reflect.DeepEqual(recorded.Cmd.Args, want) {
-		t.Errorf("got %q %q, want %q", recorded.Cmd.Path, recorded.Cmd.Args, want)
-	}
-	if want := []string{"A=b", "RR_COPY_ALL_FILES=1"}; !reflect.DeepEqual(recorded.Env, want) {
-		t.Errorf("got %q, want %q", recorded.Env, want)
-	}
-	if !reflect.DeepEqual(plain.Cmd.Args, []string{"/bin/cluster-api", "-v=2"}) || !reflect.DeepEqual(plain.Env, []string{"A=b"}) {
-		t.Errorf("not chosen, and yet %q %q", plain.Cmd.Args, plain.Env)
-	}
-
-	t.Setenv("RR_PATCH_RECORD", "off")
-	off := &State{Path: "/bin/cluster-api-provider-aws", Env: []string{"A=b"}}
-	if err := off.Record("aws infrastructure provider", true); err != nil || !reflect.DeepEqual(off.Env, []string{"A=b"}) {
-		t.Errorf("off, and yet %q, %v", off.Env, err)
-	}
-}
-
-// stubborn is a shell and a child of it, which write down every SIGTERM and live on.
-const stubborn = `
-sh -c 'trap "echo member >>log" TERM; echo >>ready; while :; do sleep 0.02; done' &
-trap 'echo leader >>log' TERM
-echo >>ready
-while :; do sleep 0.02; done`
-
-// eventually waits until the file has that many lines.
-func eventually(t *testing.T, file string, lines int) {
-	t.Helper()
-	for range 500 {
-		content, _ := os.ReadFile(file)
-		if strings.Count(string(content), "\n") >= lines {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatalf("%s did not get %d lines", file, lines)
-}
-
-func TestTerminate(t *testing.T) {
-	dir := t.TempDir()
-	ps := &State{Path: "/bin/sh", Cmd: exec.Command("/bin/sh", "-c", stubborn)}
-	ps.Cmd.Dir = dir
-	ps.Cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := ps.Cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer ps.Cmd.Wait()
-	defer syscall.Kill(-ps.Cmd.Process.Pid, syscall.SIGKILL)
-	eventually(t, filepath.Join(dir, "ready"), 2)
-
-	var all sync.WaitGroup
-	for range 4 {
-		all.Add(1)
-		go func() {
-			defer all.Done()
-			if err := ps.terminate(); err != nil {
-				t.Errorf("got %v", err)
-			}
-		}()
-	}
-	all.Wait()
-	if err := ps.terminate(); err != nil {
-		t.Errorf("got %v", err)
-	}
-	log := filepath.Join(dir, "log")
-	eventually(t, log, strings.Count(os.Getenv("WANT_SIGNALLED"), " ")+1)
-	// Long enough for a signal too many to be written down.
-	time.Sleep(300 * time.Millisecond)
-	content, _ := os.ReadFile(log)
-	got := map[string]int{}
-	for _, name := range strings.Fields(string(content)) {
-		got[name]++
-	}
-	want := map[string]int{}
-	for _, name := range strings.Fields(os.Getenv("WANT_SIGNALLED")) {
-		want[name] = 1
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("signalled %v, want %v", got, want)
-	}
-}
-
-func TestTerminateWhatIsGone(t *testing.T) {
-	ps := &State{Path: "/bin/true", Cmd: exec.Command("/bin/true")}
-	ps.Cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := ps.Cmd.Run(); err != nil {
-		t.Fatal(err)
-	}
-	if err := ps.terminate(); err != nil {
-		t.Errorf("got %v", err)
-	}
-}
-
-// TestCancelAndStop: both ask the process to end, and it hears of it once.
-func TestCancelAndStop(t *testing.T) {
-	dir := t.TempDir()
-	ps := &State{
-		Path: "/bin/sh",
-		Dir:  dir,
-		Args: []string{"-c", "trap 'echo >>log' TERM; echo >>ready; n=0; while [ $n -lt 25 ]; do sleep 0.02; n=$((n+1)); done; exit 0"},
-	}
-	if err := ps.Init("a shell"); err != nil {
-		t.Fatal(err)
-	}
-	// The limits that no longer are any.
-	ps.StartTimeout, ps.StopTimeout = time.Millisecond, time.Millisecond
-	ctx, cancel := context.WithCancel(context.Background())
-	if err := ps.Start(ctx, io.Discard, io.Discard); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, filepath.Join(dir, "ready"), 1)
-	cancel()
-	if err := ps.Stop(); err != nil {
-		t.Errorf("got %v", err)
-	}
-	if done, _ := ps.Exited(); !done {
-		t.Error("Stop returned before the process had ended")
-	}
-	if content, _ := os.ReadFile(filepath.Join(dir, "log")); string(content) != "\n" {
-		t.Errorf("signalled %d times", len(content))
-	}
-	if state := ps.Cmd.ProcessState; !state.Success() {
-		t.Errorf("ended with %s", state)
-	}
-}
-
-func TestExitReport(t *testing.T) {
-	for script, want := range map[string]struct {
-		level logrus.Level
-		text  string
-	}{
-		"exit 0":         {logrus.InfoLevel, "exit status 0"},
-		"exit 3":         {logrus.WarnLevel, "exit status 3"},
-		"kill -TERM $$":  {logrus.WarnLevel, "signal: terminated"},
-	} {
-		ps := &State{Path: "/bin/sh", Cmd: exec.Command("/bin/sh", "-c", script)}
-		ps.supervise()
-		ps.Cmd.Run()
-		level, text := ps.exitReport()
-		if level != want.level || !strings.HasPrefix(text, "sh (pid ") || !strings.Contains(text, ") ended with "+want.text+" after ") {
-			t.Errorf("%s: got %v, %q", script, level, text)
-		}
-	}
-}
-"##;
 
 /// Runs tests of the added Go in a checkout that was patched with these options.
 fn go_test(options: &[&str], tests: &str, expected: &[(&str, &str)]) -> Run {
     let tree = Tree::new("installer");
     tree.rr_patch(&[&["apply"], options].concat()).exits(0);
-    tree.write("pkg/clusterapi/internal/process/rr_patch_test.go", GO_TEST);
+    add_go_tests(&tree);
     tree.go(&["test", "-v", "-count=1", "-run", tests, "./pkg/clusterapi/internal/process"], expected)
 }
 
-const RECORD: &str = "record --wait --bind-to-cpu=0";
-const RECORD_WITHOUT_AVX512: &str = "record --wait --disable-avx-512 --bind-to-cpu=0";
+const RECORD: &str = "rr record --wait --bind-to-cpu=0";
+const RECORD_WITHOUT_AVX512: &str = "rr record --wait --disable-avx-512 --bind-to-cpu=0";
 const PROVIDERS: &str = "cluster-api-provider-aws cluster-api-provider-azure cluster-api-provider-azureaso";
+
+#[test]
+fn apply_adds_go_whose_own_tests_pass_on_every_shape() {
+    on_every_shape(|shape| {
+        let tree = Tree::patched(shape);
+        add_go_tests(&tree);
+        let run = tree.go(&["test", "-count=1", "./pkg/clusterapi/internal/process"], &[]);
+        assert_eq!(run.code, 0, "{shape}:\n{}{}", run.stdout, run.stderr);
+        assert_eq!(tree.unformatted(), "", "{shape}");
+    });
+}
 
 #[test]
 fn apply_adds_go_that_decides_what_is_recorded_and_signals_once() {
@@ -689,9 +399,46 @@ fn apply_adds_go_that_decides_what_is_recorded_and_signals_once() {
     ];
     let run = go_test(&[], ".", &expected).exits(0);
     run.prints(&[
-        "Recording aws infrastructure provider without --disable-avx-512: this CPU has no CPUID faulting",
-        "RR_PATCH_RECORD is off: aws runs without a recorder",
+        "--- PASS: TestIfPossible/no_ptrace",
+        "--- PASS: TestIfPossible/possible",
+        "--- SKIP: TestIfPossibleHere",
     ]);
+}
+
+/// Asks the added Go whether it can record with the rr that is here, where a container's filter forbids this system call.
+fn asked_here(rr: &Path, options: &[&str], denied: Option<&str>, possible: bool, reason: &str) {
+    let variable = format!("if-possible {} record {} --wait", rr.display(), options.join(" "));
+    let mut expected = vec![
+        ("RR_PATCH_RECORD", variable.as_str()),
+        ("WANT_POSSIBLE", if possible { "true" } else { "false" }),
+        ("WANT_REASON", reason),
+    ];
+    expected.extend(denied.map(|number| ("RR_PATCH_TEST_DENY", number)));
+    go_test(&[], "TestIfPossibleHere", &expected).exits(0).prints(&["--- PASS: TestIfPossibleHere"]);
+}
+
+const NOT_POSSIBLE: &str = "Nothing is recorded, since recording is not possible here: a trial recording by ";
+
+#[test]
+fn if_possible_records_where_a_real_rr_can_and_not_where_a_filter_forbids_ptrace_or_counters() {
+    let Some((rr, Some(options))) = real_rr() else {
+        skip(&["rr"], "no rr of this machine can record here");
+        return;
+    };
+    asked_here(&rr, options, None, true, "");
+    // ptrace, and perf_event_open without which rr has no counters.
+    for number in ["101", "298"] {
+        asked_here(&rr, options, Some(number), false, NOT_POSSIBLE);
+    }
+}
+
+#[test]
+fn if_possible_starts_plainly_where_a_real_rr_finds_no_counters() {
+    let Some((rr, None)) = real_rr() else {
+        skip(&["refusing-rr"], "no rr of this machine refuses to record here");
+        return;
+    };
+    asked_here(&rr, &[], None, false, NOT_POSSIBLE);
 }
 
 #[test]

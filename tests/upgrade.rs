@@ -6,12 +6,15 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use rr_patch::patch::checkout::Content;
+use rr_patch::patch::plan::structural;
+use rr_patch::patch::rules::{Mark, Options, Rules};
 use rr_patch::rr::trace::{Sidecar, Trace};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::end_to_end::patched;
-use crate::harness::{PROCESS, Run, STATE, SYSTEM, Snapshot, Tree, command, copy, fixtures, kill};
+use crate::harness::{PROCESS, Run, SHAPES, STATE, SYSTEM, Snapshot, Tree, command, copy, fixtures, kill};
 use crate::watched::Watched;
 use crate::{debugger, recorder};
 
@@ -139,6 +142,34 @@ fn sources_that_0_1_patched_are_known_without_its_journal() {
     fs::remove_dir_all(left.tree.path(".rr-patch")).unwrap();
     left.run(&["status"]).exits(0).prints(&["patched: `", "by:      rr-patch 0.1.0\n", "the originals are not known"]);
     left.run(&["revert"]).refuses().says(&["no commit is checked out, so git does not have the originals"]);
+}
+
+/// Before 0.2 the same changes were made under today's mark, by the rules and the Go of 0.1.
+#[test]
+fn sources_with_the_go_of_0_1_under_a_mark_are_known_without_a_journal() {
+    let earlier = Rules::earlier().unwrap();
+    for shape in SHAPES {
+        let tree = Tree::new(shape);
+        let before = tree.snapshot();
+        let options = Options { bind_to_cpu: Some(3), ..Options::default() };
+        let read = |path: &str| {
+            let bytes = fs::read(tree.path(path)).ok();
+            Ok(bytes.map(|bytes| Content { bytes, mode: 0o644 }))
+        };
+        let plan = structural(&read, &options, &Mark::new(&options), &earlier[0]).unwrap();
+        for rewrite in &plan.rewrites {
+            tree.write(&rewrite.path, &rewrite.after.as_ref().unwrap().bytes);
+        }
+        assert!(tree.text(SYSTEM).contains("process.AwaitAll()"));
+        let status = tree.rr_patch(&["status"]).exits(0);
+        assert!(status.stdout.starts_with("patched: `"), "{shape}: {}", status.stdout);
+        status.prints(&["known:   by its sources; `", "options: --bind-to-cpu 3\n"]);
+        let patched = tree.snapshot();
+        tree.rr_patch(&["apply", "--bind-to-cpu", "3"]).exits(0).prints(&["patched again `"]);
+        assert!(tree.snapshot() != patched && tree.text(SYSTEM).contains("process.AwaitAll(&"), "{shape}");
+        tree.rr_patch(&["revert"]).exits(0);
+        assert!(tree.snapshot() == before, "{shape}");
+    }
 }
 
 #[test]

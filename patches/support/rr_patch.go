@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -33,114 +33,106 @@ const (
 	// avx512Auto leaves avx512Option out on such a CPU.
 	avx512Auto = $avx512_auto
 
-	// recorderVariable holds a command line that replaces recordCommand, or "off".
+	// recorderVariable holds a command line that replaces recordCommand, or "off"; before a
+	// command line, or alone, "if-possible" starts plainly what cannot be recorded.
 	recorderVariable = "RR_PATCH_RECORD"
 
 	// waitNotice is the time between two log lines about a process that is waited for.
 	waitNotice = 10 * time.Second
+
+	// trialTimeout ends a trial recording that hangs. It takes a second where recording works.
+	trialTimeout = time.Minute
 )
 
-// cpuInfoPath is a variable so that a test can set it.
-var cpuInfoPath = "/proc/cpuinfo"
+// Supervisor keeps what the processes of one run have in common. Its zero value is ready for use.
+type Supervisor struct {
+	mu        sync.Mutex
+	cancel    context.CancelFunc
+	processes []*State
 
-// supervision is what is known of a process beyond its State.
+	trial    sync.Once
+	trialErr error
+}
+
+// supervision is what is known of a process beyond the other fields of its State.
 type supervision struct {
-	name     string
-	recorder []string
-	began    time.Time
+	supervisor *Supervisor
+	name       string
+	recorder   []string
+	began      time.Time
+
+	// ended is closed when the process was waited for, or could not be started.
+	ended chan struct{}
 
 	terminate    sync.Once
 	terminateErr error
 }
 
-var (
-	supervisedMu sync.Mutex
-	supervised   = map[*State]*supervision{}
-
-	cancelMu  sync.Mutex
-	cancelRun context.CancelFunc
-)
-
-// CancelRunWith remembers how to cancel the run that is starting its controllers.
-func CancelRunWith(cancel context.CancelFunc) {
-	cancelMu.Lock()
-	defer cancelMu.Unlock()
-	cancelRun = cancel
+// SetCancel remembers how to cancel the run that is starting its controllers.
+func (s *Supervisor) SetCancel(cancel context.CancelFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cancel = cancel
 }
 
-// CancelRun cancels a run that may still wait for a controller to become healthy. No timer
-// ends that wait, and the run holds the lock that its teardown needs.
-func CancelRun() {
-	cancelMu.Lock()
-	defer cancelMu.Unlock()
-	if cancelRun != nil {
-		cancelRun()
+// Cancel cancels a run that may still wait for a controller to become healthy. No timer ends
+// that wait, and the run holds the lock that its teardown needs.
+func (s *Supervisor) Cancel() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cancel != nil {
+		s.cancel()
 	}
 }
 
-// Never stands where time.After stood: nothing ever arrives on its channel, so no timer ends a
-// process or the wait for one.
-func Never(time.Duration) <-chan time.Time {
-	return nil
-}
-
-// AwaitAll returns when every process that was started has exited, those included whose start
-// failed and which nobody else waits for.
-func AwaitAll() {
-	for ps := oneRunning(); ps != nil; ps = oneRunning() {
+// AwaitAll returns when every process that was started has ended, those included whose start failed
+// and which nobody else waits for. It is no method, since the linker keeps exported methods that
+// nobody calls, and leaves it out of an installer whose Teardown does not wait.
+func AwaitAll(s *Supervisor) {
+	for ps := s.oneRunning(); ps != nil; ps = s.oneRunning() {
 		quiet := ps.logWhileWaiting("exit")
-		for running := true; running; {
-			time.Sleep(20 * time.Millisecond)
-			done, _ := ps.Exited()
-			running = !done
-		}
+		<-ps.supervision.ended
 		quiet()
 	}
 }
 
-// oneRunning returns a process that was started and has not exited.
-func oneRunning() *State {
-	supervisedMu.Lock()
-	defer supervisedMu.Unlock()
-	for ps, s := range supervised {
-		if s.began.IsZero() {
-			continue
-		}
-		if done, _ := ps.Exited(); !done {
-			return ps
+// oneRunning returns a process that has not ended, and forgets those that have.
+func (s *Supervisor) oneRunning() *State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.processes) > 0 {
+		select {
+		case <-s.processes[0].supervision.ended:
+			s.processes = s.processes[1:]
+		default:
+			return s.processes[0]
 		}
 	}
 	return nil
 }
 
-// exitedAsLogged is Exited without the error, which was logged where Wait returned.
-func (ps *State) exitedAsLogged() (bool, error) {
-	done, _ := ps.Exited()
-	return done, nil
-}
-
-// Record names the process in the log and, if the controller was chosen, makes Start run it
-// under the recorder.
-func (ps *State) Record(name string, provider bool) error {
-	s := ps.supervision()
-	s.name = name
-	if !recordChosen(name, path.Base(ps.Path), provider) {
+// EnableRecording names the process in the log and, if the controller was chosen, makes Start
+// run it under the recorder.
+func (ps *State) EnableRecording(supervisor *Supervisor, name string, provider bool) error {
+	ps.supervision.supervisor = supervisor
+	ps.supervision.name = name
+	if !isChosen(name, filepath.Base(ps.Path), provider) {
 		return nil
 	}
-	recorder, err := recorderFor(name)
+	recorder, err := supervisor.recorderFor(name)
 	if err != nil || len(recorder) == 0 {
 		return err
 	}
-	s.recorder = recorder
+	ps.supervision.recorder = recorder
 	// Teardown removes the folder that the programs ran from, and the next run writes over what
 	// a hard link in the trace would share with it. rr-patch: whole-trace
 	ps.Env = append(ps.Env, "RR_COPY_ALL_FILES=1")
 	return nil
 }
 
-// recordChosen tells whether --controllers named this controller: by its name, its provider's
-// name, or its program's name.
-func recordChosen(name, program string, provider bool) bool {
+// isChosen tells whether --controllers named this controller: by its name, its provider's name,
+// or its program's name.
+func isChosen(name, program string, provider bool) bool {
 	for _, chosen := range recordControllers {
 		switch {
 		case chosen == "all", chosen == "providers" && provider:
@@ -153,36 +145,60 @@ func recordChosen(name, program string, provider bool) bool {
 }
 
 // recorderFor returns the recorder's command line with its program looked up, or nothing where
-// the environment says that nothing is to be recorded.
-func recorderFor(name string) ([]string, error) {
-	command := recordCommand // rr-patch: rr-command
-	if override := strings.Fields(os.Getenv(recorderVariable)); len(override) > 0 {
-		if len(override) == 1 && override[0] == "off" {
-			logrus.Infof("%s is off: %s runs without a recorder", recorderVariable, name)
+// the process is to run plainly.
+func (s *Supervisor) recorderFor(name string) ([]string, error) {
+	given := strings.Fields(os.Getenv(recorderVariable))
+	ifPossible := len(given) > 0 && given[0] == "if-possible"
+	if ifPossible {
+		given = given[1:]
+	}
+	if len(given) == 1 && given[0] == "off" {
+		logrus.Infof("%s is off: %s runs without a recorder", recorderVariable, name)
+		return nil, nil
+	}
+	command := given
+	if len(command) == 0 {
+		command = bakedCommand(name, cpuidFaulting("/proc/cpuinfo")) // rr-patch: rr-command
+	}
+	recorder, err := lookUp(command)
+	if ifPossible {
+		s.trial.Do(func() {
+			if s.trialErr = err; err == nil {
+				s.trialErr = tryOut(recorder)
+			}
+			if s.trialErr != nil {
+				logrus.Warnf("Nothing is recorded, since recording is not possible here: %v", s.trialErr)
+			}
+		})
+		if s.trialErr != nil {
 			return nil, nil
 		}
-		command = override
-	} else if avx512Auto && !cpuidFaulting() {
-		command = make([]string, 0, len(recordCommand))
-		for _, arg := range recordCommand {
-			if arg != avx512Option {
-				command = append(command, arg)
-			}
-		}
-		logrus.Infof("Recording %s without %s: this CPU has no CPUID faulting, which that option needs", name, avx512Option)
 	}
-
-	program, err := exec.LookPath(command[0])
 	if err != nil {
-		return nil, fmt.Errorf("cannot record %s: the recorder %s was not found (install rr, or set %s to another recorder's command line or to off): %w",
-			name, command[0], recorderVariable, err)
+		return nil, fmt.Errorf("cannot record %s: %w (install rr, or set %s to another recorder's command line, to if-possible or to off)",
+			name, err, recorderVariable)
 	}
-	return append([]string{program}, command[1:]...), nil
+	return recorder, nil
+}
+
+// bakedCommand is recordCommand as far as a CPU can take it that has CPUID faulting or lacks it.
+func bakedCommand(name string, faulting bool) []string {
+	if !avx512Auto || faulting {
+		return recordCommand
+	}
+	command := make([]string, 0, len(recordCommand))
+	for _, arg := range recordCommand {
+		if arg != avx512Option {
+			command = append(command, arg)
+		}
+	}
+	logrus.Infof("Recording %s without %s: this CPU has no CPUID faulting, which that option needs", name, avx512Option)
+	return command
 }
 
 // cpuidFaulting tells whether the kernel found that this CPU can intercept CPUID.
-func cpuidFaulting() bool {
-	info, err := os.ReadFile(cpuInfoPath)
+func cpuidFaulting(cpuInfo string) bool {
+	info, err := os.ReadFile(cpuInfo)
 	if err != nil {
 		return false
 	}
@@ -194,34 +210,98 @@ func cpuidFaulting() bool {
 	return false
 }
 
-func (ps *State) supervision() *supervision {
-	supervisedMu.Lock()
-	defer supervisedMu.Unlock()
-	s, found := supervised[ps]
-	if !found {
-		s = &supervision{name: path.Base(ps.Path)}
-		supervised[ps] = s
+// lookUp returns the command line with the path of its program.
+func lookUp(command []string) ([]string, error) {
+	program, err := exec.LookPath(command[0])
+	if err != nil {
+		return nil, fmt.Errorf("the recorder %s was not found: %w", command[0], err)
 	}
-	return s
+	return append([]string{program}, command[1:]...), nil
 }
 
-// supervise puts the recorder before the command that is about to start, and counts the process
-// among those that AwaitAll waits for.
-func (ps *State) supervise() {
-	s := ps.supervision()
+// tryOut records a program that does nothing, into a folder that is removed afterwards.
+func tryOut(recorder []string) error {
+	traces, err := os.MkdirTemp("", "rr-patch-trial")
+	if err != nil {
+		return fmt.Errorf("no trial recording can be made: %w", err)
+	}
+	defer os.RemoveAll(traces)
+	nothing, err := exec.LookPath("true")
+	if err != nil {
+		return fmt.Errorf("no trial recording can be made: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), trialTimeout)
+	defer cancel()
+	trial := exec.CommandContext(ctx, recorder[0], append(append([]string{}, recorder[1:]...), nothing)...) //nolint:gosec
+	trial.Env = append(os.Environ(), "_RR_TRACE_DIR="+traces)
+	// What the recorder left behind may hold its output open.
+	trial.WaitDelay = time.Second
+	output, err := trial.CombinedOutput()
+	if ctx.Err() != nil {
+		return fmt.Errorf("a trial recording by %s hung for %s", recorder[0], trialTimeout)
+	}
+	if err != nil {
+		return fmt.Errorf("a trial recording by %s failed with %w: %s", recorder[0], err, reason(string(output)))
+	}
+	return nil
+}
+
+// reason is the line of a recorder's output that says why it failed: rr marks it, and others say
+// it last.
+func reason(output string) string {
+	last := "it printed nothing"
+	for _, line := range strings.Split(output, "\n") {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "[FATAL ") || strings.HasPrefix(line, "rr: ") {
+			return line
+		}
+		if line != "" {
+			last = line
+		}
+	}
+	return last
+}
+
+// startSupervised starts the command, under the recorder if recording was enabled.
+func (ps *State) startSupervised() error {
+	s := &ps.supervision
+	if s.name == "" {
+		s.name = filepath.Base(ps.Path)
+	}
 	if len(s.recorder) > 0 {
 		logrus.Infof("Recording %s with %s", s.name, strings.Join(s.recorder, " "))
 		ps.Cmd.Args = append(append([]string{}, s.recorder...), ps.Cmd.Args...)
 		ps.Cmd.Path = s.recorder[0]
 	}
-	supervisedMu.Lock()
-	defer supervisedMu.Unlock()
 	s.began = time.Now()
+	s.ended = make(chan struct{})
+	if s.supervisor != nil {
+		s.supervisor.mu.Lock()
+		s.supervisor.processes = append(s.supervisor.processes, ps)
+		s.supervisor.mu.Unlock()
+	}
+	if err := ps.Cmd.Start(); err != nil {
+		close(s.ended)
+		return err
+	}
+	return nil
+}
+
+// logExit logs the end of the process where Wait returned, and tells those who wait for it.
+func (ps *State) logExit() {
+	logrus.StandardLogger().Log(ps.exitReport())
+	close(ps.supervision.ended)
+}
+
+// exitedAsLogged is Exited for a caller that would log the error: logExit did that.
+func (ps *State) exitedAsLogged() (bool, error) {
+	done, _ := ps.Exited()
+	return done, nil
 }
 
 // terminate asks the process to end, once: controller-runtime exits at once on a second SIGTERM.
 func (ps *State) terminate() error {
-	s := ps.supervision()
+	s := &ps.supervision
 	s.terminate.Do(func() {
 		s.terminateErr = ps.signalTermination()
 	})
@@ -232,7 +312,10 @@ func (ps *State) terminate() error {
 // called.
 func (ps *State) logWhileWaiting(what string) func() {
 	done := make(chan struct{})
-	name := ps.supervision().name
+	name := ps.supervision.name
+	if name == "" {
+		name = filepath.Base(ps.Path)
+	}
 	go func() {
 		began := time.Now()
 		notice := time.NewTicker(waitNotice)
@@ -253,7 +336,7 @@ func (ps *State) logWhileWaiting(what string) func() {
 // exitReport tells how the process ended. Wait's error does not: it is "context canceled" after a
 // clean end that cancelling asked for.
 func (ps *State) exitReport() (logrus.Level, string) {
-	s := ps.supervision()
+	s := &ps.supervision
 	state := ps.Cmd.ProcessState
 	ran := time.Since(s.began).Round(time.Millisecond)
 	if state == nil {

@@ -17,13 +17,13 @@ const signalRecorderOnly = $signal_recorder_only
 // signalTermination sends SIGTERM to the process's group. One that is already gone is no error.
 func (ps *State) signalTermination() error {
 	if signalRecorderOnly {
-		if err := ps.Cmd.Process.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
+		if err := ps.Cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return err
 		}
 		return nil
 	}
 	// rr-patch: group-signal
-	if err := syscall.Kill(-ps.Cmd.Process.Pid, syscall.SIGTERM); !errors.Is(err, syscall.ESRCH) {
+	if err := syscall.Kill(-ps.Cmd.Process.Pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err
 	}
 	return nil

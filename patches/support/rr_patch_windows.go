@@ -11,7 +11,7 @@ import (
 
 // signalTermination ends the process: Windows has no SIGTERM, and no recorder either.
 func (ps *State) signalTermination() error {
-	if err := ps.Cmd.Process.Kill(); !errors.Is(err, os.ErrProcessDone) {
+	if err := ps.Cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	return nil

@@ -32,7 +32,7 @@ pub use elf::hex;
 pub use goinfo::GoInfo;
 pub use installer::{Content, EmbeddedFile, Installer, Scanned};
 pub use scan::{Patch, hash, hash_file};
-pub use verdict::{Finding, Kind, REBUILD};
+pub use verdict::{Finding, Kind, REBUILD, REBUILD_OTHER};
 
 /// The facts about one ELF file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

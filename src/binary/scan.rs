@@ -23,8 +23,13 @@ const PACKAGE: &[u8] = b"clusterapi/internal/process.";
 
 /// Functions of `patches/support` that are linked only if the patched sources call them. One each is called by Start,
 /// runController, Stop and Teardown. Their names are in Go's function table, which `-s -w` does not remove, each
-/// followed by a zero byte.
-const FUNCTIONS: [&str; 4] = ["(*State).supervise", "recorderFor", "(*State).terminate", "AwaitAll"];
+/// followed by a zero byte. Each has its current name and its name in version 0.1.
+const FUNCTIONS: [[&str; 2]; 4] = [
+    ["(*State).startSupervised", "(*State).supervise"],
+    ["(*Supervisor).recorderFor", "recorderFor"],
+    ["(*State).terminate", "(*State).terminate"],
+    ["AwaitAll", "AwaitAll"],
+];
 
 const CHUNK: usize = 1 << 20;
 
@@ -59,7 +64,7 @@ pub struct Scan {
 impl Scan {
     pub fn of(mut file: impl Read) -> io::Result<Self> {
         let (zip_end, package) = (Finder::new(ZIP_END), Finder::new(PACKAGE));
-        let mut found = [false; FUNCTIONS.len()];
+        let mut found = [None; FUNCTIONS.len()];
         let mut zip_ends = Vec::new();
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; OVERLAP + CHUNK];
@@ -74,9 +79,10 @@ impl Scan {
             zip_ends.extend(zip_end.find_iter(bytes).filter(|&at| at < until).map(|at| begins + at as u64));
             for at in package.find_iter(bytes).filter(|&at| at < until) {
                 let rest = &bytes[at + PACKAGE.len()..];
-                for (function, found) in FUNCTIONS.iter().zip(&mut found) {
-                    let named = rest.strip_prefix(function.as_bytes());
-                    *found |= named.is_some_and(|after| after.first() == Some(&0));
+                let is_named =
+                    |name: &&str| rest.strip_prefix(name.as_bytes()).is_some_and(|after| after.first() == Some(&0));
+                for (names, found) in FUNCTIONS.iter().zip(&mut found) {
+                    *found = found.or(names.iter().copied().find(is_named));
                 }
             }
             if last {
@@ -87,11 +93,8 @@ impl Scan {
             kept = bytes.len() - until;
             buffer.copy_within(until..until + kept, 0);
         }
-        let pick = |wanted: bool| FUNCTIONS.into_iter().zip(found).filter(move |(_, is)| *is == wanted);
-        let patch = Patch {
-            found: pick(true).map(|(name, _)| name).collect(),
-            missing: pick(false).map(|(name, _)| name).collect(),
-        };
+        let missing = FUNCTIONS.iter().zip(found).filter(|(_, found)| found.is_none()).map(|([today, _], _)| *today);
+        let patch = Patch { found: found.into_iter().flatten().collect(), missing: missing.collect() };
         Ok(Self { sha256: hex(&hasher.finalize()), size: begins, zip_ends, patch })
     }
 }

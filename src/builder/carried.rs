@@ -10,7 +10,7 @@ use crate::patch::hunks::Around;
 use crate::patch::journal::{JournalHeader, Seen, carries};
 use crate::patch::plan::{AppliedWith, Plan, Rewrite, diff};
 use crate::patch::recognise::{Applied, Found, Marked, Recognised};
-use crate::patch::rules::{Site, digest, source_paths};
+use crate::patch::rules::{Rules, Site, digest};
 
 /// What the checkout carries.
 #[derive(Default)]
@@ -64,10 +64,15 @@ pub fn patch(checkout: &Checkout) -> Result<Patch> {
     // Rules of another version are not known here.
     let ours = structural && journal.about.tool == env!("CARGO_PKG_VERSION");
     Ok(Patch {
-        rules: patch.rules.filter(|_| ours),
+        rules: rules_of(&patch.options).or(patch.rules.filter(|_| ours)),
         commit: commit_of(checkout, &journal.about, found.as_ref()),
         ..patch
     })
+}
+
+/// The digest of the folder of rules that the options name.
+fn rules_of(options: &Value) -> Option<String> {
+    Some(options.get("rules")?.as_str()?.trim_start_matches("sha256:").to_owned())
 }
 
 /// The commit of the changes that is checked out, or stands below what is.
@@ -87,12 +92,12 @@ fn of_marked(checkout: &Checkout, marked: &Marked, refusal: impl Fn(String) -> E
         return Err(marked.open.iter().map(place).fold(error, Error::detail).into());
     }
     let mut rewrites = Vec::new();
-    for path in source_paths() {
+    for path in Rules::built_in()?.source_paths() {
         let after = checkout.read(&path)?;
         rewrites.extend(after.map(|after| Rewrite { path, before: None, after: Some(after) }));
     }
     let plan = Plan { rewrites, sites: Vec::new(), shape: String::new() };
     let patch = Patch::of(checkout, &plan, marked.mark.given.clone())?;
     let ours = marked.mark.tool == env!("CARGO_PKG_VERSION");
-    Ok(Patch { rules: patch.rules.filter(|_| ours), ..patch })
+    Ok(Patch { rules: rules_of(&patch.options).or(patch.rules.filter(|_| ours)), ..patch })
 }

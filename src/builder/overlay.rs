@@ -30,7 +30,7 @@ use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
 use crate::patch::plan::{PatchSource, Plan};
 use crate::patch::recognise::Recognised;
-use crate::patch::rules::Options;
+use crate::patch::rules::{Options, Rules};
 use crate::provenance::{Kept, Overlaid, sources_of};
 use crate::sys::process::{Environment, for_child};
 
@@ -51,7 +51,7 @@ pub fn plan(checkout: &Checkout, options: &Options) -> Result<Plan> {
             .hint("`rr-patch revert` takes the changes back first")
             .into());
     }
-    PatchSource::Structural(options.clone()).plan(&|path| checkout.read(path), None)
+    PatchSource::Structural(options.clone(), Rules::built_in()?).plan(&|path| checkout.read(path), None)
 }
 
 /// Refuses a Go whose overlay is broken.

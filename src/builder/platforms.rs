@@ -123,7 +123,7 @@ impl Platforms {
         let mut declared = BTreeMap::new();
         let pattern = pattern(&COMPILED, DECLARED)?;
         for file in &files {
-            for found in file.matches(pattern, file.root(), 0..file.bytes().len()) {
+            for found in file.matches(pattern, file.root()) {
                 let text = |name| capture(&found, name).map(|piece| piece.text()).unwrap_or_default();
                 let folder = text("folder").trim_matches('"').to_owned();
                 if text("function").to_lowercase().contains("provider") && providers.contains(&folder) {
@@ -202,9 +202,9 @@ fn cases(
     static CASES: OnceLock<Pattern> = OnceLock::new();
     static INSIDES: OnceLock<Pattern> = OnceLock::new();
     let (case, inside) = (pattern(&CASES, CASE)?, pattern(&INSIDES, INSIDE)?);
-    for found in file.matches(case, file.root(), 0..file.bytes().len()) {
+    for found in file.matches(case, file.root()) {
         let (Some(body), Some(platforms)) = (capture(&found, "case"), capture(&found, "platforms")) else { continue };
-        let within = file.matches(inside, body, body.range());
+        let within = file.matches(inside, body);
         let ifs: Vec<Range<usize>> = within.iter().filter_map(|m| Some(capture(m, "if")?.range())).collect();
         let mut first: BTreeMap<String, String> = BTreeMap::new();
         let (mut required, mut instead) = (BTreeSet::new(), Vec::new());

@@ -18,7 +18,7 @@ use crate::builder::Platforms;
 use crate::error::Error;
 use crate::patch::checkout::{Content, History, Revision, TreeEntry};
 use crate::patch::plan::PatchSource;
-use crate::patch::rules::{Options, digest, source_paths};
+use crate::patch::rules::{Options, Rules, digest};
 use crate::words::count;
 
 /// All that there is to build, and what there is not, each with the reason.
@@ -102,8 +102,9 @@ impl Matrix {
                 .hint("`git for-each-ref` lists the names; a glob like `refs/heads/release-*` is matched whole")
                 .into());
         }
-        let (known, sets) = read(history, revisions, wanted);
-        let recipe = PatchSource::Structural(wanted.options.clone());
+        let rules = Rules::built_in()?;
+        let (known, sets) = read(history, revisions, &rules.source_paths(), wanted);
+        let recipe = PatchSource::Structural(wanted.options.clone(), rules);
         let shapes = plan(&sets, &recipe);
         Ok(Self::assemble(&known, &shapes, wanted))
     }
@@ -263,8 +264,7 @@ impl fmt::Display for Matrix {
 type Sources = BTreeMap<String, Content>;
 
 /// Reads every revision, and every set of sources once.
-fn read(history: &History, revisions: Vec<Revision>, wanted: &Wanted) -> (Vec<Known>, Vec<Sources>) {
-    let paths = source_paths();
+fn read(history: &History, revisions: Vec<Revision>, paths: &[String], wanted: &Wanted) -> (Vec<Known>, Vec<Sources>) {
     let sums: Vec<String> = SUMS
         .iter()
         .map(|path| (*path).to_owned())
@@ -277,7 +277,7 @@ fn read(history: &History, revisions: Vec<Revision>, wanted: &Wanted) -> (Vec<Kn
     let mut platforms: BTreeMap<String, Result<Vec<String>, String>> = BTreeMap::new();
     let known = revisions.into_iter().map(|revision| {
         let mut of = || -> Result<usize> {
-            let entries = history.entries(&revision, &paths)?;
+            let entries = history.entries(&revision, paths)?;
             if let Some(number) = numbers.get(&entries) {
                 return Ok(*number);
             }

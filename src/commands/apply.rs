@@ -53,7 +53,7 @@ impl Apply {
         checkout.refuse_operation_under_way()?;
         let lock = if self.dry_run { None } else { Some(JournalLock::take(&checkout)?) };
         let mut locked = Locked { checkout: &checkout, lock };
-        let (journal, found) = match Recognised::find(&checkout)? {
+        let (journal, found) = match Recognised::find_with(&checkout, recipe.rules())? {
             None => (None, None),
             Some(Recognised::Applied(applied)) => (Some(applied.journal), applied.found),
             Some(Recognised::Marked(marked)) => return self.on_marked(&checkout, &recipe, &marked),
@@ -234,7 +234,7 @@ impl Apply {
     fn on_marked(&self, checkout: &Checkout, recipe: &PatchSource, marked: &Marked) -> Result<Report<Applied>> {
         let root = checkout.root().shown();
         let asked_for = match recipe {
-            PatchSource::Structural(options) => marked.is(options),
+            PatchSource::Structural(options, _) => marked.is(options),
             PatchSource::Classic(_) => false,
         };
         if asked_for && marked.open.is_empty() && !self.commit {

@@ -12,7 +12,6 @@ use super::{Changes, Where};
 use crate::error::Error;
 use crate::patch::checkout::{Content, History, Revision, TreeEntry};
 use crate::patch::plan::PatchSource;
-use crate::patch::rules::source_paths;
 use crate::patch::unified::PatchFile;
 use crate::sys::process::Interrupt;
 use crate::ui::check::{Checked, Outcome, report};
@@ -62,7 +61,7 @@ impl Check {
                 .into());
         }
         let paths = match &recipe {
-            PatchSource::Structural(_) => source_paths(),
+            PatchSource::Structural(_, rules) => rules.source_paths(),
             PatchSource::Classic(patches) => patches.iter().flat_map(PatchFile::paths).map(str::to_owned).collect(),
         };
         let mut sets: BTreeMap<Vec<TreeEntry>, usize> = BTreeMap::new();
@@ -130,7 +129,7 @@ fn plan_all(sources: &[Result<SourceSet>], recipe: &PatchSource, interrupt: &Int
 }
 
 fn plan(set: &SourceSet, recipe: &PatchSource) -> Outcome {
-    let structural = matches!(recipe, PatchSource::Structural(_));
+    let structural = matches!(recipe, PatchSource::Structural(..));
     match recipe.plan(&|path| Ok(set.get(path).cloned()), None) {
         Ok(plan) => Outcome::Fits { shape: if structural { plan.shape } else { "-".into() } },
         // Not before it was tried: a patch may do without any file that is there.

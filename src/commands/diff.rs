@@ -54,7 +54,7 @@ impl Diff {
         }
         let checkout = self.place.checkout()?;
         let recipe = self.changes.recipe()?;
-        let journal = match Recognised::find(&checkout)? {
+        let journal = match Recognised::find_with(&checkout, recipe.rules())? {
             None => None,
             Some(Recognised::Applied(applied)) => Some(applied.journal),
             Some(Recognised::Marked(marked)) => {

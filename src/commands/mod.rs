@@ -8,11 +8,13 @@ pub mod completions;
 pub mod demo;
 pub mod diff;
 pub mod doctor;
+pub mod explain;
 pub mod inspect;
 pub mod man;
 pub mod replay;
 pub mod record;
 pub mod revert;
+pub mod rules;
 pub mod schema;
 pub mod status;
 pub mod traces;
@@ -20,6 +22,7 @@ pub mod traces;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -27,7 +30,7 @@ use clap::{Args, ValueEnum};
 use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
 use crate::patch::plan::PatchSource;
-use crate::patch::rules::{Avx512, Options, Signal, shipped_patch};
+use crate::patch::rules::{Avx512, CHANGES, Options, Rules, Signal, shipped_patch};
 use crate::patch::unified::{LIMIT, PatchFile};
 use crate::words::quoted;
 
@@ -119,7 +122,7 @@ impl Default for Recording {
 
 impl From<Options> for Recording {
     fn from(options: Options) -> Self {
-        let Options { controllers, rr, rr_args, bind_to_cpu, avx512, signal } = options;
+        let Options { controllers, rr, rr_args, bind_to_cpu, avx512, signal, rules: _ } = options;
         Self { controllers, rr, rr_arg: rr_args, bind_to_cpu: Cpu(bind_to_cpu), avx512, signal }
     }
 }
@@ -133,6 +136,7 @@ impl Recording {
             bind_to_cpu: self.bind_to_cpu.0,
             avx512: self.avx512,
             signal: self.signal,
+            rules: None,
         }
     }
 }
@@ -147,6 +151,9 @@ pub struct Changes {
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     pub mode: Mode,
 
+    #[command(flatten)]
+    pub folder: RulesOf,
+
     /// Apply this patch, and not the shipped one (repeatable: in this order; `-` is standard input)
     #[arg(long, value_name = "FILE")]
     pub patch: Vec<PathBuf>,
@@ -158,6 +165,25 @@ pub struct Changes {
     /// Where a patch does not fit, merge it, if the repository has what it was made from
     #[arg(long = "3way")]
     pub three_way: bool,
+}
+
+/// Which rules.
+#[derive(Args, Debug, Clone, Default)]
+pub struct RulesOf {
+    /// Use the rules of this folder in place of the built-in ones (`rr-patch rules export DIR` writes those)
+    #[arg(long, value_name = "DIR")]
+    pub rules: Option<PathBuf>,
+}
+
+impl RulesOf {
+    /// The rules of the folder, if one is named.
+    ///
+    /// # Errors
+    /// A folder without rules, a file in it that is no rule.
+    pub fn read(&self) -> Result<Option<Arc<Rules>>> {
+        let changes = CHANGES.map(|(name, _)| name);
+        self.rules.as_deref().map(|folder| Rules::read(folder, &changes).map(Arc::new)).transpose()
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -176,14 +202,21 @@ impl Changes {
     /// Options that contradict each other, a patch that cannot be read or is none.
     pub fn recipe(&self) -> Result<PatchSource> {
         let structural = self.mode == Mode::Structural || (self.mode == Mode::Auto && self.patch.is_empty());
-        let options = self.recording.options();
+        let mut options = self.recording.options();
         if structural {
             if !self.patch.is_empty() || self.three_way {
                 return Err(Error::usage("the structural changes take neither `--patch` nor `--3way`")
                     .hint("leave `--mode structural` out, or the patch")
                     .into());
             }
-            return Ok(PatchSource::Structural(options));
+            let rules = self.folder.read()?.map_or_else(Rules::built_in, Ok)?;
+            options.rules = rules.digest().map(str::to_owned);
+            return Ok(PatchSource::Structural(options, rules));
+        }
+        if self.folder.rules.is_some() {
+            return Err(Error::usage("`--rules` is for the structural changes, and not for a patch")
+                .hint("leave `--rules` out, or the patch")
+                .into());
         }
         if options != Options::default() {
             return Err(Error::usage("how to record cannot be chosen for a patch: it has a command line of its own")

@@ -1,5 +1,7 @@
 //! `rr-patch record`: run a patched installer, and stay until the traces of its controllers are closed.
 
+mod program;
+
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -19,7 +21,8 @@ use crate::patch::checkout::Checkout;
 use crate::patch::go::holds;
 use crate::patch::recognise::Recognised;
 use crate::rr::record::{
-    Free, Room, Run, Stopped, commit, counts_in_software, flags, folder_below, install_dir, make_latest, remote,
+    Free, Room, Run, Stopped, Subject, commit, counts_in_software, flags, folder_below, install_dir, make_latest,
+    remote,
 };
 use crate::rr::trace::{Sidecar, State, Store};
 use crate::sys::process::{Environment, Interrupt};
@@ -37,12 +40,21 @@ it would record nothing, this machine cannot record, or there is too little room
 4 the installer failed (its own status is in the message) or was stopped for want of room, or a
 trace is not complete, or there is none; 130 stopped by Ctrl-C or SIGTERM, and every trace is closed.";
 
+pub use program::RecordedProgram;
+
+const USAGE: &str = "rr-patch record [OPTIONS] [REPO|BINARY] -- <ARGS>...
+       rr-patch record [OPTIONS] --program -- <PROGRAM> [ARGS]...";
+
 #[derive(Args, Debug)]
-#[command(after_help = EXIT_CODES, override_usage = "rr-patch record [OPTIONS] [REPO|BINARY] -- <ARGS>...")]
+#[command(after_help = EXIT_CODES, override_usage = USAGE)]
 pub struct Record {
     /// The installer, or a folder of the checkout whose bin/openshift-install it is [default: the current folder]
     #[arg(value_name = "REPO|BINARY")]
     pub installer: Option<PathBuf>,
+
+    /// Record the program that stands after `--`, and no installer; the exit status is the program's
+    #[arg(long, conflicts_with = "unpatched")]
+    pub program: bool,
 
     /// Put the traces into this folder [default: a new one for this run below rr's own]
     #[arg(long, value_name = "DIR")]
@@ -112,7 +124,7 @@ impl Record {
         let own = Store::of(&|name| std::env::var_os(name));
         let store = Store::at(match &self.trace_dir {
             Some(folder) => std::path::absolute(folder).context("there is no current folder")?,
-            None => folder_below(&own, SystemTime::now()),
+            None => folder_below(&own, "install", SystemTime::now()),
         });
         let room = self.room(&host, &store)?;
         let (recorder, environment) =
@@ -144,6 +156,7 @@ impl Record {
             quiet: format == Format::Json,
             sidecar,
             room,
+            subject: Subject::Installer,
         };
         let outcome = run.start(&mut say)?;
         if self.trace_dir.is_none() {

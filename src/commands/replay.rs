@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
+use crate::cause::place::{Known, Place, trace_with};
+use crate::delve::client::Client;
 use crate::delve::editor::{self, Configuration, LaunchMode, Moved, Session, SettingsEdit, configure, moved};
 use crate::delve::{Listen, Ready, ReplayPlan, Served, prepare};
 use crate::doctor::Host;
@@ -55,6 +57,11 @@ pub struct Replay {
     #[arg(long, requires = "editor")]
     pub attach: bool,
 
+    /// Stand there: at an event, at the line that holds a text (part of it as it was written), at start, end or crash.
+    /// With a text and no trace, the newest run is looked through
+    #[arg(long, value_name = "EVENT|TEXT|start|end|crash", allow_hyphen_values = true)]
+    pub at: Option<Place>,
+
     /// Print the commands and the configuration; run and write nothing
     #[arg(long)]
     pub print: bool,
@@ -93,14 +100,18 @@ impl Replay {
             Some(folder) => Store::at(folder.clone()),
             None => Store::of(&|name| std::env::var_os(name)),
         };
-        let mut trace = self.trace(&store)?;
+        let mut trace = match &self.at {
+            Some(Place::Text(text)) if self.trace.is_empty() => trace_with(&store, &Host::here(), text, &mut say)?,
+            _ => self.trace(&store)?,
+        };
         trace.path = trace.path.canonicalize().with_context(|| format!("cannot read `{}`", trace.path.shown()))?;
         let opening = prepare(&Host::here(), &trace)?;
         for warning in &opening.warnings {
             say(&format!("warning: {warning}"));
         }
+        let at = self.at.as_ref().map(|place| place.find(&Host::here(), &trace, &mut say)).transpose()?;
         if self.terminal {
-            return self.on_the_terminal(&opening, &trace, ui);
+            return self.on_the_terminal(&opening, &trace, at.as_ref(), ui);
         }
         let listen = self.listen.unwrap_or_else(|| Listen::loopback(self.port));
         if !listen.is_loopback() {
@@ -117,7 +128,7 @@ impl Replay {
                 brought.then(|| Moved { here: sources, program: "/".into() })
             })
         });
-        let attach = self.attach || self.editor.is_none_or(|editor| editor == Editor::Goland);
+        let attach = self.attach || self.at.is_some() || self.editor.is_none_or(|editor| editor == Editor::Goland);
         let configuration = match self.editor {
             None => None,
             Some(editor) => {
@@ -137,7 +148,7 @@ impl Replay {
         // Said again, a name means the same only in the same store.
         let again = if self.trace_dir.is_some() { trace.path.to_string_lossy() } else { trace.name.as_str().into() };
         let talk =
-            ReplayReport { again: quoted(&again), trace: &trace, opening: &opening, moved, listen, configuration };
+            ReplayReport { again: quoted(&again), trace: &trace, opening: &opening, moved, listen, configuration, at };
         match (self.print, attach) {
             (true, _) => {
                 let listen = attach.then(|| listen.to_string());
@@ -181,7 +192,7 @@ impl Replay {
         }
     }
 
-    fn on_the_terminal(&self, opening: &ReplayPlan, trace: &Trace, ui: Ui) -> Result<Exit> {
+    fn on_the_terminal(&self, opening: &ReplayPlan, trace: &Trace, at: Option<&Known>, ui: Ui) -> Result<Exit> {
         if self.print {
             ui.print(&Opened::new(trace, opening, None, None, None))?;
             return Ok(Exit::Done);
@@ -191,7 +202,7 @@ impl Replay {
              `[rr PID EVENT]` stands before what the program printed when it was recorded",
             trace.name
         ));
-        opening.interact()?;
+        opening.interact(&at.map_or_else(Vec::new, Known::commands))?;
         Ok(Exit::Done)
     }
 
@@ -226,6 +237,8 @@ struct ReplayReport<'a> {
     moved: Option<Moved>,
     listen: Listen,
     configuration: Option<(Editor, Configuration)>,
+    /// Where Delve is to stand.
+    at: Option<Known>,
 }
 
 impl ReplayReport<'_> {
@@ -246,7 +259,11 @@ impl ReplayReport<'_> {
         let written = self.write()?;
         say(&format!("opening `{}` in Delve {}", self.trace.name, self.opening.delve.version));
         let mut ready = |ready: &Ready| {
-            let opened = self.opened(Some(&ready.address)).written(written);
+            let at = match &self.at {
+                None => None,
+                Some(known) => Some(known.stand(&mut Client::connect(&ready.address)?)?),
+            };
+            let opened = self.opened(Some(&ready.address)).written(written).standing(at.as_ref());
             Ok(ui.print(&opened.listening(ready, &self.again, self.tunnel()))?)
         };
         let served = self.opening.serve(&self.listen, &mut ready, &mut |line| say(&format!("delve: {line}")))?;

@@ -9,7 +9,11 @@ use serde::Serialize;
 
 use super::ci::{Made, Planned, RowBuilt};
 use super::completions::Script;
+use super::explain::Explained;
 use super::man::Manual;
+use super::record::RecordedProgram;
+use super::rules::{Exported, Tested};
+use super::traces::{Calls, LogLine, Writes};
 use crate::error::Error;
 use crate::ui::apply::Applied;
 use crate::ui::build::Built;
@@ -42,12 +46,19 @@ const DOCUMENTS: &[Entry] = &[
     entry::<Demonstrated>(),
     entry::<Patch>(),
     entry::<Examined>(),
+    entry::<Explained>(),
     entry::<Failure>(),
     entry::<Inspected>(),
+    entry::<LogLine>(),
     entry::<Manual>(),
     entry::<Recorded>(),
+    entry::<Calls>(),
+    entry::<Writes>(),
+    entry::<RecordedProgram>(),
     entry::<Opened>(),
     entry::<Reverted>(),
+    entry::<Exported>(),
+    entry::<Tested>(),
     entry::<Schemas>(),
     entry::<Status>(),
     entry::<Trace>(),

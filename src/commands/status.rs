@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::Where;
+use super::{RulesOf, Where};
 use crate::patch::recognise::{Applied, Recognised};
 use crate::ui;
 use crate::ui::document::Report;
@@ -12,12 +12,15 @@ use crate::ui::document::Report;
 pub struct Status {
     #[command(flatten)]
     pub place: Where,
+
+    #[command(flatten)]
+    pub folder: RulesOf,
 }
 
 impl Status {
     pub fn run(&self) -> Result<Report<ui::status::Status>> {
         let checkout = self.place.checkout()?;
-        Ok(match Recognised::find(&checkout)? {
+        Ok(match Recognised::find_with(&checkout, self.folder.read()?.as_ref())? {
             None => ui::status::Status::not_patched(&checkout),
             Some(Recognised::Applied(applied)) => {
                 let Applied { journal, found } = *applied;

@@ -1,5 +1,8 @@
 //! `rr-patch traces`: list, show, prune, pack and unpack what rr has recorded.
 
+mod log;
+mod visits;
+
 use std::io::{self, IsTerminal, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +19,9 @@ use crate::ui::document::{Report, Ui};
 use crate::ui::progress::Bytes;
 use crate::ui::traces::Pruned;
 use crate::words::quoted;
+
+pub use log::{LogLine, ShowLog};
+pub use visits::{Calls, ShowCalls, ShowWrites, Writes};
 
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = false)]
@@ -34,6 +40,12 @@ pub enum What {
     List,
     /// Say all that is known of one trace, and what to type next
     Show(Show),
+    /// Show what a recorded program wrote, each line with its event, time and level
+    Log(ShowLog),
+    /// Show who wrote some memory, the newest write first
+    Writes(ShowWrites),
+    /// Show every call of a function with its arguments and results
+    Calls(ShowCalls),
     /// Remove traces that cannot be replayed, or those that are named
     Prune(Prune),
     /// Pack complete traces, with all that a replay and a debugger need, into one file for another host
@@ -143,6 +155,9 @@ impl Traces {
             Some(What::Show(show)) => {
                 ui.show(&Report::done(ui::trace::Trace::of(&store.find(&show.trace)?, &self.option())))
             }
+            Some(What::Log(log)) => log.run(&store, ui).map(|()| Exit::Done),
+            Some(What::Writes(writes)) => ui.show(&writes.run(&store)?),
+            Some(What::Calls(calls)) => ui.show(&calls.run(&store)?),
             Some(What::Prune(prune)) => ui.show(&prune.run(&store)?),
             Some(What::Pack(pack)) => ui.show(&pack.run(&store)?),
             Some(What::Unpack(unpack)) => ui.show(&unpack.run(&store, &self.option())?),

@@ -9,15 +9,18 @@
 //! `pkg/proc/gdbserial/rr.go`). It listens before it has opened the trace. An open port is therefore not a sign of
 //! success; only a response is.
 
+pub mod at;
+pub mod client;
 pub mod editor;
 mod explain;
 mod port;
 mod rpc;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use signal::{INTERRUPT, TERMINATE};
 
 use crate::binary::Facts;
@@ -26,6 +29,7 @@ use crate::doctor::{
     recorder,
 };
 use crate::error::{Error, Shown};
+use crate::rr::replay::counters;
 use crate::rr::trace::{FileStatus, Trace};
 use crate::sys::process::{
     Child, End, Environment, Event, ProcessInfo, Streams, SupervisedChild, become_subreaper, end_descendants, for_child,
@@ -163,16 +167,10 @@ fn flags(host: &Host, trace: &Trace, rr: &Recorder) -> Result<Vec<String>> {
     let mut flags: Vec<String> =
         host.variable(FLAGS).map_or_else(Vec::new, |text| text.split_whitespace().map(str::to_owned).collect());
     let given = flags.iter().any(|flag| ["-W", "--software-counters"].contains(&flag.as_str()));
-    // If RR_PATCH_RECORD contains -W, assume that the trace was recorded with it.
-    let recorded_so = trace.software_counters().unwrap_or_else(|| rr.counts_in_software());
-    if recorded_so && !rr.software_counters {
-        return Err(Error::failed("this trace was recorded with software counters (`rr record -W`)")
-            .detail(format!("rr {} at `{}` has none, and cannot replay it", rr.said(), rr.path.shown()))
-            .hint("put the rr that recorded it first in PATH")
-            .into());
-    }
-    if recorded_so && !given {
-        flags.insert(0, "-W".into());
+    if let Some(option) = counters(trace, rr)?
+        && !given
+    {
+        flags.insert(0, option.into());
     }
     Ok(flags)
 }
@@ -340,12 +338,20 @@ impl ReplayPlan {
         }
     }
 
-    /// Runs Delve at this terminal.
+    /// Runs Delve at this terminal, with these as its first commands.
     ///
     /// # Errors
     /// The same as for [`ReplayPlan::serve`].
-    pub fn interact(&self) -> Result<()> {
+    pub fn interact(&self, first: &[String]) -> Result<()> {
         let mut arguments = self.arguments(None);
+        // Delve reads them once, when it has opened the trace.
+        let mut commands = tempfile::NamedTempFile::new().context("cannot make a file for Delve's first commands")?;
+        if !first.is_empty() {
+            commands
+                .write_all(format!("{}\n", first.join("\n")).as_bytes())
+                .context("cannot write Delve's first commands")?;
+            arguments.insert(1, format!("--init={}", for_child(commands.path())?));
+        }
         arguments.insert(1, ANY_STREAMS.to_owned());
         let supervised = self.start(&arguments, Streams::OursButErrors)?;
         let mut lines = Vec::new();

@@ -53,7 +53,7 @@ impl Request {
 }
 
 /// Replaces the address of all interfaces by that of this host.
-fn reachable(address: &str) -> io::Result<Vec<std::net::SocketAddr>> {
+pub(super) fn reachable(address: &str) -> io::Result<Vec<std::net::SocketAddr>> {
     let addresses = address.to_socket_addrs()?;
     let here = |mut address: std::net::SocketAddr| {
         if address.ip().is_unspecified() {

@@ -72,7 +72,10 @@ impl Recorder {
 
 /// The words of `RR_PATCH_RECORD`, split as a patched installer splits them.
 fn told(host: &Host) -> Vec<String> {
-    host.variable("RR_PATCH_RECORD").map_or_else(Vec::new, |text| text.split_whitespace().map(str::to_owned).collect())
+    let words = host.variable("RR_PATCH_RECORD").unwrap_or_default();
+    let words = words.split_whitespace().map(str::to_owned);
+    // Before a command line it means: or start the controllers plainly.
+    words.enumerate().filter(|(at, word)| *at > 0 || word != "if-possible").map(|(_, word)| word).collect()
 }
 
 /// The recorder that a patched installer would start here: `program`, or the one in `RR_PATCH_RECORD`, or the `rr` in

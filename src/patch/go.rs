@@ -1,18 +1,26 @@
-//! Go source as bytes with a tree: the only module that knows tree-sitter.
+//! Go source as bytes with a tree: the only module that knows tree-sitter. Rules are matched by ast-grep, which sees a
+//! file through [`GoSource`].
 //!
 //! tree-sitter reads CRLF and invalid UTF-8 without complaint, and its ranges are byte ranges, so
 //! nothing here ever needs the source as text.
 
+pub use grep::{GoLanguage, GoSource};
 pub use literal::{quote, strings};
+pub use query::{Match, Pattern};
 
 mod builtins;
+mod grep;
 mod literal;
+mod query;
 
 use std::ops::Range;
-use std::str;
+use std::sync::Arc;
 
 use anyhow::Result;
-use tree_sitter::{InputEdit, Node, Parser, Point, Query, QueryCursor, StreamingIterator, Tree};
+use ast_grep_core::AstGrep;
+use tree_sitter::{InputEdit, Node, Parser, Point, Tree};
+
+use grep::Bytes;
 
 use crate::error::Error;
 use crate::patch::edit::Edit;
@@ -20,8 +28,10 @@ use crate::patch::edit::Edit;
 /// A Go file: its path for messages, its bytes, its tree.
 pub struct GoFile {
     path: String,
-    bytes: Vec<u8>,
+    bytes: Arc<Vec<u8>>,
     tree: Tree,
+    /// The same bytes and the same tree, for ast-grep.
+    grep: AstGrep<GoSource>,
     /// Whether the tree is of these bytes and not of [`builtins::respelled`] ones.
     tree_of_bytes: bool,
     /// The names of all functions and methods, and the numbers of their nodes under the root.
@@ -40,20 +50,6 @@ impl Import {
     fn qualifier(&self) -> &str {
         self.name.as_deref().or(self.path.rsplit('/').next()).unwrap_or_default()
     }
-}
-
-/// A query over Go source: patterns with the `#set!` properties of each.
-pub struct Pattern {
-    query: Query,
-    properties: Vec<Vec<(String, String)>>,
-}
-
-/// One match of one pattern.
-pub struct Match<'file> {
-    /// The pattern's number in its query.
-    pub pattern: usize,
-    /// Captured nodes by capture name, in the order of the source, an outer one before those in it.
-    pub captures: Vec<(&'file str, SyntaxNode<'file>)>,
 }
 
 /// The uses of a name within its scope.
@@ -115,8 +111,10 @@ impl GoFile {
             tree = parser.parse(&other, None);
         }
         let tree = tree.ok_or_else(|| Error::failed(format!("`{path}` could not be parsed")))?;
+        let bytes = Arc::new(bytes);
+        let grep = AstGrep::doc(GoSource { bytes: Bytes(Arc::clone(&bytes)), tree: tree.clone() });
         let (functions, imports) = (Vec::new(), Vec::new());
-        let mut file = Self { path: path.to_owned(), bytes, tree, tree_of_bytes, functions, imports };
+        let mut file = Self { path: path.to_owned(), bytes, tree, grep, tree_of_bytes, functions, imports };
         file.functions = file.find_functions();
         file.imports = file.find_imports();
         match file.first_error() {
@@ -139,7 +137,8 @@ impl GoFile {
     }
 
     pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+        drop(self.grep);
+        Arc::unwrap_or_clone(self.bytes)
     }
 
     /// What ends most of the file's lines.
@@ -160,27 +159,29 @@ impl GoFile {
         String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned()
     }
 
-    /// All matches of `pattern` in a piece of the file that touch a range, in the order of the source.
-    pub fn matches<'file>(
-        &'file self,
-        pattern: &'file Pattern,
-        within: SyntaxNode<'file>,
-        touching: Range<usize>,
-    ) -> Vec<Match<'file>> {
-        let names = pattern.query.capture_names();
-        let mut cursor = QueryCursor::new();
-        cursor.set_byte_range(touching);
-        let mut found = cursor.matches(&pattern.query, within.node, self.bytes.as_slice());
-        let mut all = Vec::new();
-        while let Some(one) = found.next() {
-            let captures = one
-                .captures()
-                .iter()
-                .map(|c| (names[c.index as usize], SyntaxNode { node: c.node, file: self }))
-                .collect();
-            all.push(Match { pattern: one.pattern_index, captures });
-        }
-        all
+    /// The file as ast-grep takes it.
+    pub fn grep(&self) -> ast_grep_core::Node<'_, GoSource> {
+        self.grep.root()
+    }
+
+    /// A node that ast-grep found in this file.
+    pub fn piece<'file>(&'file self, node: &ast_grep_core::Node<'file, GoSource>) -> SyntaxNode<'file> {
+        SyntaxNode { node: node.get_inner_node().0, file: self }
+    }
+
+    /// The string literals that a function is called with, without their quotes, in the order of the source.
+    pub fn strings_given_to(&self, function: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        self.root().visit(&mut |piece| {
+            let called = piece.node.kind() == "call_expression"
+                && piece.field("function").is_some_and(|name| name.bytes() == function.as_bytes());
+            if let Some(arguments) = piece.field("arguments").filter(|_| called) {
+                let literals = arguments.named_children().filter(|one| one.node.kind() == "interpreted_string_literal");
+                found.extend(literals.map(|one| one.text().trim_matches('"').to_owned()));
+            }
+            true
+        });
+        found
     }
 
     /// The whole of it.
@@ -241,31 +242,6 @@ impl GoFile {
             first.is_none() && node.has_error()
         });
         first.or(Some((1, 1, "a syntax error".into())))
-    }
-}
-
-impl Pattern {
-    /// Compiles a query; `name` is for messages.
-    pub fn compile(name: &str, source: &str) -> Result<Self> {
-        let query = Query::new(&tree_sitter_go::LANGUAGE.into(), source)
-            .map_err(|error| Error::failed(format!("the query of `{name}` is not valid: {error}")))?;
-        let properties = (0..query.pattern_count())
-            .map(|n| {
-                let settings = query.property_settings(n).iter();
-                settings.map(|p| (p.key.to_string(), p.value.as_deref().unwrap_or_default().to_owned())).collect()
-            })
-            .collect();
-        Ok(Self { query, properties })
-    }
-
-    /// How many patterns the query holds.
-    pub fn count(&self) -> usize {
-        self.properties.len()
-    }
-
-    /// What `(#set! key value)` says in a pattern.
-    pub fn property(&self, pattern: usize, key: &str) -> Option<&str> {
-        self.properties[pattern].iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
     }
 }
 
@@ -330,23 +306,6 @@ impl<'file> SyntaxNode<'file> {
         })
     }
 
-    /// What the function that it lies in calls its receiver, or else its first parameter.
-    pub fn receiver_name(&self) -> Option<String> {
-        let function = self.function()?;
-        let list = function.field("receiver").or_else(|| function.field("parameters"))?;
-        let first = list.node.named_child(0).map(|node| Self { node, ..*self })?;
-        Some(first.field("name")?.text())
-    }
-
-    /// What the function that it lies in calls its parameter of type `*of_type`.
-    pub fn parameter_name(&self, of_type: &str) -> Option<String> {
-        let list = self.function()?.field("parameters")?;
-        let found = list
-            .named_children()
-            .find(|one| one.field("type").is_some_and(|field| field.text().strip_prefix('*') == Some(of_type)));
-        Some(found?.field("name")?.text())
-    }
-
     /// The function or method that it lies in.
     pub fn function(&self) -> Option<Self> {
         if self.is_function() {
@@ -400,16 +359,21 @@ impl<'file> SyntaxNode<'file> {
             })
     }
 
-    /// For a `case` with one other beside it, which receives from a channel that its function closes:
-    /// the `select`, and that channel.
-    pub fn only_other_case(&self) -> Option<(Self, String)> {
-        let select = *self.ancestors().first()?;
-        let cases = select.named_children().filter(|case| case.node.kind() != "comment");
-        let mut others = cases.filter(|case| case.node.id() != self.node.id());
-        let other = others.next()?;
-        let channel = other.field("communication")?.text().strip_prefix("<-")?.trim().to_owned();
-        let closed = holds(self.function()?.bytes(), format!("close({channel})").as_bytes());
-        (others.next().is_none() && closed).then_some((select, channel))
+    /// The statement or field that it is or lies in: what stands in a list of those, or at the top of the file.
+    pub fn statement(&self) -> Self {
+        let mut here = *self;
+        for around in self.ancestors() {
+            if matches!(around.node.kind(), "statement_list" | "block" | "field_declaration_list" | "source_file") {
+                break;
+            }
+            here = around;
+        }
+        here
+    }
+
+    /// The declaration at the top of the file that it is or lies in.
+    pub fn declaration(&self) -> Self {
+        self.ancestors().into_iter().rev().nth(1).unwrap_or(*self)
     }
 
     /// Where else this identifier's name stands within its scope: the `if` whose header declares it, or else
@@ -542,31 +506,6 @@ pub fn holds(bytes: &[u8], needle: &[u8]) -> bool {
     occurrences(bytes, needle).next().is_some()
 }
 
-/// Whether `text` is like `glob`, in which `*` stands for any bytes of a line, and at the end for all
-/// the rest.
-pub fn like(text: &[u8], glob: &[u8]) -> bool {
-    let mut parts = glob.split(|&byte| byte == b'*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    // The first place of each part leaves the most for those after it.
-    while let Some(part) = parts.next() {
-        let line = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
-        let at = match (parts.peek().is_none(), part) {
-            (true, b"") => return true,
-            (true, part) => return rest.len() >= part.len() && rest.len() - part.len() <= line && rest.ends_with(part),
-            (false, b"") => Some(0),
-            (false, part) => occurrences(&rest[..rest.len().min(line + part.len())], part).next(),
-        };
-        let Some(at) = at else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    false
-}
-
 /// Where `bytes` end, as tree-sitter counts: rows and columns from 0, columns in bytes.
 fn point(bytes: &[u8]) -> Point {
     let line = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |n| n + 1);
@@ -611,21 +550,6 @@ mod tests {
     fn imports_knows_a_renamed_one() {
         let file = file("package p\n\nimport (\n\t\"os\"\n\n\tl \"x/log\"\n)\n\nvar _ = os.Args\nvar e l.E\n");
         assert!(file.imports("os") && !file.imports("x/log"));
-    }
-
-    #[test]
-    fn like_keeps_a_star_within_its_line_but_for_the_last() {
-        assert!(like(b"err := ps.Cmd.Wait()", b"* := *.Cmd.Wait()"));
-        assert!(like(b"pr := &process.State{\n\tPath: x,\n}", b"* := &process.State{*"));
-        assert!(!like(b"x := f(\n\ty := ps.Cmd.Wait()", b"* := *.Cmd.Wait()"));
-        assert!(!like(b"ps.Cmd.Wait()", b"* := *.Cmd.Wait()"));
-    }
-
-    #[test]
-    fn like_takes_the_first_place_of_each_part_and_the_last_part_at_the_end() {
-        assert!(like(b"abab", b"*ab") && like(b"a.b.c", b"a*b*c") && like(b"xabyab", b"*ab*ab") && like(b"", b"*"));
-        assert!(!like(b"ab", b"a*ab") && !like(b"a\nb", b"a*b") && !like(b"abc", b"ab") && like(b"a\nb", b"a*"));
-        assert!(like(b"a", b"*a*") && !like(b"b\na", b"*a*"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use crate::error::Error;
 use crate::patch::checkout::{Content, FileEdit};
 use crate::patch::go::GoFile;
 use crate::patch::hunks::{Around, hunks, quoted};
-use crate::patch::rules::{self, Mark, OPTIONAL, Options, PROVIDERS, REQUIRED, Rules, Site};
+use crate::patch::rules::{self, Mark, Options, PROVIDERS, REQUIRED, Rules, Site};
 use crate::patch::unified::{Blobs, Label, PatchFile};
 
 /// The change of one file. Without `before` the file is added, without `after` it is removed.
@@ -33,7 +34,7 @@ pub struct Plan {
 /// The changes to apply.
 #[derive(Clone, Debug)]
 pub enum PatchSource {
-    Structural(Options),
+    Structural(Options, Arc<Rules>),
     /// Classic patches, in the order in which they are applied.
     Classic(Vec<PatchFile>),
 }
@@ -49,10 +50,18 @@ pub enum AppliedWith {
 impl PatchSource {
     pub fn how(&self) -> AppliedWith {
         match self {
-            Self::Structural(options) => AppliedWith::Structural { options: options.clone() },
+            Self::Structural(options, _) => AppliedWith::Structural { options: options.clone() },
             Self::Classic(patches) => {
                 AppliedWith::Classic { patches: patches.iter().map(|one| one.label.clone()).collect() }
             }
+        }
+    }
+
+    /// The rules that it follows.
+    pub fn rules(&self) -> Option<&Arc<Rules>> {
+        match self {
+            Self::Structural(_, rules) => Some(rules),
+            Self::Classic(_) => None,
         }
     }
 
@@ -60,10 +69,10 @@ impl PatchSource {
     /// merged.
     pub fn plan(&self, read: Source, blobs: Option<Blobs>) -> Result<Plan> {
         match self {
-            Self::Structural(options) => structural(read, options, &Mark::new(options)),
+            Self::Structural(options, rules) => structural(read, options, &Mark::new(options), rules),
             Self::Classic(patches) => classic(patches, read, blobs).map_err(|error| match error.downcast::<Error>() {
                 // This costs as much as applying, but it runs only when the patch does not fit.
-                Ok(error) if Self::Structural(Options::default()).plan(read, None).is_ok() => {
+                Ok(error) if fits_structurally(read) => {
                     error.hint("the structural changes fit these sources: run `rr-patch apply` without a patch").into()
                 }
                 Ok(error) => error.into(),
@@ -71,6 +80,12 @@ impl PatchSource {
             }),
         }
     }
+}
+
+/// Whether the changes that rr-patch carries fit.
+fn fits_structurally(read: Source) -> bool {
+    let options = Options::default();
+    Rules::built_in().is_ok_and(|rules| structural(read, &options, &Mark::new(&options), &rules).is_ok())
 }
 
 /// Reads a file of one version of the sources; `None` if there is no such file.
@@ -81,12 +96,12 @@ pub type Source<'a> = &'a dyn Fn(&str) -> Result<Option<Content>>;
 /// # Errors
 /// A missing file, Go with syntax errors, code that no rule matches, an existing file in the place of an added one, a
 /// controller that the installer does not have.
-pub fn structural(read: Source, options: &Options, mark: &Mark) -> Result<Plan> {
-    let contents = read_sources(read)?;
+pub fn structural(read: Source, options: &Options, mark: &Mark, rules: &Rules) -> Result<Plan> {
+    let contents = read_sources(read, rules)?;
     let files: Vec<GoFile> =
         contents.iter().map(|(path, content)| GoFile::parse(path, content.bytes.clone())).collect::<Result<_>>()?;
     check_controllers(read, options)?;
-    let patched = rules::apply(Rules::get()?, &files, options, mark)?;
+    let patched = rules::apply(rules, &files, options, mark)?;
 
     let mut rewrites = Vec::new();
     for (path, bytes) in patched.files {
@@ -104,9 +119,9 @@ pub fn structural(read: Source, options: &Options, mark: &Mark) -> Result<Plan> 
 }
 
 /// The files that the rules change.
-fn read_sources(read: Source) -> Result<Vec<(&'static str, Content)>> {
+fn read_sources<'a>(read: Source, rules: &'a Rules) -> Result<Vec<(&'a str, Content)>> {
     let mut contents = Vec::new();
-    for path in REQUIRED.into_iter().chain(OPTIONAL) {
+    for path in rules.files() {
         match read(path)? {
             Some(content) => contents.push((path, content)),
             None if REQUIRED.contains(&path) => {
@@ -129,7 +144,7 @@ fn check_controllers(read: Source, options: &Options) -> Result<()> {
     }
     let path = PROVIDERS;
     let Some(Ok(providers)) = read(path)?.map(|content| GoFile::parse(path, content.bytes)) else { return Ok(()) };
-    let names = rules::provider_names(&providers)?;
+    let names = rules::provider_names(&providers);
     if names.is_empty() {
         return Ok(());
     }

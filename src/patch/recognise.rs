@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -19,7 +20,7 @@ use crate::patch::checkout::{Ancestors, Checkout, Content, merge, short};
 use crate::patch::go::GoFile;
 use crate::patch::journal::{Journal, JournalHeader, Seen, State, carries};
 use crate::patch::plan::{AppliedWith, Plan, structural};
-use crate::patch::rules::{self, MARKED, Mark, OPTIONAL, Options, PROVIDERS, REQUIRED, Rules, Site, source_paths};
+use crate::patch::rules::{self, MARKED, Mark, Options, Rules, Site};
 
 /// The most candidate sets of originals that are tried.
 const SETS: usize = 64;
@@ -55,6 +56,8 @@ pub struct Found {
 #[derive(Debug)]
 pub struct Marked {
     pub mark: Mark,
+    /// Whether the added file is the one that this build adds, or that of a folder of rules.
+    pub current: bool,
     /// Places that apply would still change. If there are any, the tree is only partly patched.
     pub open: Vec<Site>,
     /// Why the originals are not known, and how to make them available.
@@ -70,6 +73,14 @@ impl Recognised {
     /// # Errors
     /// An unusable journal, a file that cannot be read.
     pub fn find(checkout: &Checkout) -> Result<Option<Self>> {
+        Self::find_with(checkout, None)
+    }
+
+    /// The same, where it may have been patched by `given` rules.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn find_with(checkout: &Checkout, given: Option<&Arc<Rules>>) -> Result<Option<Self>> {
         let mark = read_mark(checkout);
         let (mut newest, mut of_another) = (None, None);
         for journal in Journal::all(checkout)? {
@@ -80,11 +91,13 @@ impl Recognised {
                     continue;
                 }
                 let edited = seen.iter().any(|seen| seen.state == State::Edited);
-                return Ok(Some(match mark.filter(|_| edited).map(|mark| by_sources(checkout, mark)).transpose()? {
-                    // For example a rebased commit: its originals give the current files without any edits.
-                    Some(Self::Applied(applied)) if applied.is_exact() => Self::Applied(applied),
-                    _ => journal.into(),
-                }));
+                return Ok(Some(
+                    match mark.filter(|_| edited).map(|mark| by_sources(checkout, mark, given)).transpose()? {
+                        // For example a rebased commit: its originals give the current files without any edits.
+                        Some(Self::Applied(applied)) if applied.is_exact() => Self::Applied(applied),
+                        _ => journal.into(),
+                    },
+                ));
             }
             if journal.is_newest(checkout) {
                 newest = Some(journal);
@@ -92,7 +105,7 @@ impl Recognised {
         }
         // Saving an older version of a file may bring back the options of another apply. They count only if the
         // sources confirm them.
-        Ok(match (mark.map(|mark| by_sources(checkout, mark)).transpose()?, of_another) {
+        Ok(match (mark.map(|mark| by_sources(checkout, mark, given)).transpose()?, of_another) {
             (Some(Self::Marked(_)), Some(journal)) => Some(journal.into()),
             (Some(found), _) => Some(found),
             (None, journal) => journal.or(newest).map(Self::from),
@@ -132,7 +145,7 @@ impl Marked {
 
     /// Whether this build makes the same changes with these options.
     pub fn is(&self, options: &Options) -> bool {
-        self.mark.tool == env!("CARGO_PKG_VERSION") && self.mark.options.as_ref() == Some(options)
+        self.current && self.mark.tool == env!("CARGO_PKG_VERSION") && self.mark.options.as_ref() == Some(options)
     }
 }
 
@@ -168,16 +181,28 @@ fn read_mark(checkout: &Checkout) -> Option<Mark> {
     Mark::read(&fs::read(checkout.locate(MARKED)).ok()?, |path| fs::read(checkout.locate(path)).ok())
 }
 
-fn by_sources(checkout: &Checkout, mark: Mark) -> Result<Recognised> {
+fn by_sources(checkout: &Checkout, mark: Mark, given: Option<&Arc<Rules>>) -> Result<Recognised> {
+    let rules = match mark.options.as_ref().and_then(|options| options.rules.as_deref()) {
+        None => Some(made_by(checkout, &mark)?),
+        Some(digest) => given.filter(|given| given.digest() == Some(digest)).cloned(),
+    };
     let mut now = BTreeMap::new();
-    for path in source_paths() {
+    for path in rules
+        .as_ref()
+        .map_or_else(|| Rules::built_in().map(|rules| rules.source_paths()), |rules| Ok(rules.source_paths()))?
+    {
         if let Some(content) = checkout.read(&path)? {
             now.insert(path, content);
         }
     }
-    let found = match &mark.options {
-        Some(options) => Search { checkout, mark: &mark, options, now: &now }.run()?,
-        None => Err(Unknown {
+    let found = match (&mark.options, &rules) {
+        (Some(options), Some(rules)) => Search { checkout, mark: &mark, options, rules, now: &now }.run()?,
+        (Some(options), None) => Err(Unknown {
+            why: vec![format!("it was made by rules of a folder, {}", options.rules.as_deref().unwrap_or_default())],
+            needs: vec!["name that folder: `rr-patch status --rules DIR`".into()],
+            nearest: None,
+        }),
+        (None, _) => Err(Unknown {
             why: vec![format!("this rr-patch, {}, does not support its options", env!("CARGO_PKG_VERSION"))],
             needs: vec![format!("use rr-patch {}, which made it, to revert it", mark.tool)],
             nearest: None,
@@ -186,19 +211,31 @@ fn by_sources(checkout: &Checkout, mark: Mark) -> Result<Recognised> {
     Ok(match found {
         Ok(applied) => Recognised::Applied(Box::new(applied)),
         Err(Unknown { why, needs, nearest }) => {
-            // Another version may change other places.
+            // Another version, and other rules, may change other places.
             let same = mark.tool == env!("CARGO_PKG_VERSION");
-            let open = if same { open_places(&now)? } else { Vec::new() };
-            Recognised::Marked(Box::new(Marked { mark, open, why, needs, nearest }))
+            let current = rules.as_ref().is_some_and(|rules| rules.is_current());
+            let open = rules.filter(|_| same).map(|rules| open_places(&now, &rules)).transpose()?.unwrap_or_default();
+            Recognised::Marked(Box::new(Marked { mark, current, open, why, needs, nearest }))
         }
     })
 }
 
+/// The rules that patched a tree, by its added file; the current ones if no known rules made that file.
+fn made_by(checkout: &Checkout, mark: &Mark) -> Result<Arc<Rules>> {
+    let current = Rules::built_in()?;
+    let (Some(options), Some(marked)) = (&mark.options, checkout.read(MARKED)?) else { return Ok(current) };
+    if current.made(&marked.bytes, options, mark) {
+        return Ok(current);
+    }
+    let earlier = Rules::earlier()?;
+    Ok(earlier.into_iter().find(|rules| rules.made(&marked.bytes, options, mark)).unwrap_or(current))
+}
+
 /// The places that are not patched. Sources with syntax errors are left to the compiler.
-fn open_places(now: &Files) -> Result<Vec<Site>> {
-    let files = REQUIRED.into_iter().chain(OPTIONAL).filter_map(|path| Some((path, now.get(path)?)));
+fn open_places(now: &Files, rules: &Rules) -> Result<Vec<Site>> {
+    let files = rules.files().into_iter().filter_map(|path| Some((path, now.get(path)?)));
     let files: Vec<GoFile> = files.filter_map(|(path, now)| GoFile::parse(path, now.bytes.clone()).ok()).collect();
-    rules::unpatched(Rules::get()?, &files)
+    rules::unpatched(rules, &files)
 }
 
 type Files = BTreeMap<String, Content>;
@@ -208,6 +245,7 @@ struct Search<'a> {
     checkout: &'a Checkout,
     mark: &'a Mark,
     options: &'a Options,
+    rules: &'a Rules,
     now: &'a Files,
 }
 
@@ -296,7 +334,7 @@ impl Search<'_> {
         if ancestors.read(commit, MARKED)?.is_some() {
             return Ok(None);
         }
-        for path in source_paths() {
+        for path in self.rules.source_paths() {
             if let Some(stored) = ancestors.read(commit, &path)? {
                 let now = self.now.get(&path);
                 let bytes = as_checked_out(stored.bytes, now);
@@ -321,7 +359,7 @@ impl Search<'_> {
 
     /// Plans the changes to these sources, with the line ends and modes of the current files.
     fn plan(&self, sources: &Files) -> Result<Plan> {
-        let mut plan = structural(&|path| Ok(sources.get(path).cloned()), self.options, self.mark)?;
+        let mut plan = structural(&|path| Ok(sources.get(path).cloned()), self.options, self.mark, self.rules)?;
         for rewrite in plan.rewrites.iter_mut().filter(|rewrite| rewrite.before.is_none()) {
             let now = self.now.get(&rewrite.path);
             rewrite.after = rewrite.after.take().map(|after| Content {
@@ -336,11 +374,11 @@ impl Search<'_> {
     fn try_out(&self, originals: &Files) -> Result<Trial> {
         let plan = self.plan(originals)?;
         let (mut sources, mut merged, mut differs) = (originals.clone(), Vec::new(), Vec::new());
-        for path in source_paths() {
+        for path in self.rules.source_paths() {
             let now = self.now.get(&path);
             let Some(rewrite) = plan.rewrites.iter().find(|rewrite| rewrite.path == path) else {
                 // A file that the changes read but do not write.
-                if is_source(&path) {
+                if !self.rules.adds(&path) {
                     match now {
                         Some(now) => sources.insert(path, now.clone()),
                         None => sources.remove(&path),
@@ -436,11 +474,6 @@ impl Search<'_> {
         }
         Unknown { why, needs, nearest: None }
     }
-}
-
-/// Whether planning reads this file, as opposed to a file that the changes add.
-fn is_source(path: &str) -> bool {
-    REQUIRED.iter().chain(&OPTIONAL).chain([&PROVIDERS]).any(|source| *source == path)
 }
 
 /// Applies the line ends of `core.autocrlf`: with it git checks out other line ends than it stores.

@@ -1,60 +1,55 @@
 //! The structural rules: what they look for, what they put there, how often they must fit.
 //!
-//! A rule is a folder under `patches/rules/`, named after the change it makes. Its `match.scm` holds
-//! tree-sitter patterns; the capture names say what becomes of a node:
+//! A rule is a document of YAML in ast-grep's rule language, in a file under `rules/`; `patches/rules/README.md` shows
+//! one and explains the keys of `metadata`, which say what ast-grep does not. A rule with `fix` replaces what it
+//! matches, one with `metadata.add` puts lines before or after it, and one with `times: 0` names what must not be left
+//! once all changes are made. Metavariables of the pattern stand for the source's own names in both texts. A rule
+//! that fits nowhere, or twice, is a refusal, never silence.
 //!
-//! ```text
-//! @replace.NAME   the text of section NAME in replace.go takes its place
-//! @after.NAME     the section follows it on lines of its own, at its indentation
-//! @before.NAME    the section goes above it, and above the comments on it
-//! @never          a name whose value never comes: a `case` that receives from it is dead from then
-//!                 on, and an `if` that tests it and only calls (a log line); another use is not understood
-//! @outwait.NAME   the section goes above the `select` of this `case`, which is dead from then on;
-//!                 `$awaited` is the channel of its only other case, which something must close
-//! @found          (in a `forbid` pattern) what must not be left of the file once it is patched
-//! ```
-//!
-//! and `#set!` says what its text is `like` (`*` is any bytes of a line, at the end all the rest; several
-//! are parted by ` | `), and where and how often it must fit: `site` (its name), `file`, `in` (functions), `times` (`1`
-//! if not said, or `0-1`), `with` (only where that other site fits), `imports` (packages its text
-//! needs), `looked-for` and `near` (for the message when it does not fit). `$name` in a section is
-//! the text of the capture of that name, or what the function calls its parameter of type `*name`;
-//! `$receiver` is what it calls its receiver or first parameter. Zero fits or two are a refusal, never silence.
-//!
-//! The patterns are kept shallow, and what an expression says is left to `like`: tree-sitter takes a
-//! third of a millisecond to compile a shallow pattern, two for a deep one, and one more for the
-//! regular expressions of a dozen `#match?`.
+//! Only the function that a rule is `inside` of is searched: a whole file takes three times as long.
 //!
 //! What this cannot know is types: a rule goes by names and forms. `apply --verify` asks Go.
 
 #[cfg(test)]
 mod cost;
 mod dead;
+mod explain;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::fs;
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use ast_grep_core::matcher::MatcherExt as _;
+use ast_grep_core::meta_var::MetaVariable;
 use include_dir::{Dir, include_dir};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use crate::error::Error;
+use crate::binary::hex;
+use crate::error::{Error, Shown as _};
 use crate::patch::edit::{Edit, splice};
-use crate::patch::go::{GoFile, Match, Pattern, SyntaxNode, holds as contains, like, occurrences};
+use crate::patch::go::{GoFile, SyntaxNode, holds as contains};
 
 pub use digest::digest;
+pub use load::Rule;
 pub use support::{MARKED, Mark};
 
 mod digest;
+mod load;
+pub mod snippets;
 mod support;
 
-use dead::{Dead, around, outermost};
+use dead::Dead;
+use explain::{left_behind, misfits, not_understood};
+use load::{Place, Times};
 
 static PATCHES: Dir = include_dir!("$CARGO_MANIFEST_DIR/patches");
 
-/// The folder of the files that rules name by their last element, but for `system.go`.
+/// The folder of the files that are added.
 const PROCESS: &str = "pkg/clusterapi/internal/process/";
 
 /// The files without which there is nothing to patch.
@@ -70,11 +65,17 @@ pub fn shipped_patch() -> (&'static str, &'static [u8]) {
     (NAME, PATCHES.get_file(NAME).map_or(&[], |file| file.contents()))
 }
 
-/// All files of which a plan depends: what the rules are for, what they add, and what names the
-/// controllers.
-pub fn source_paths() -> Vec<String> {
-    let read = REQUIRED.into_iter().chain(OPTIONAL).chain([PROVIDERS]).map(str::to_owned);
-    read.chain(support::paths()).collect()
+/// What `rr-patch rules export` writes: the rules, their snippets, and what makes a project of ast-grep of them.
+pub fn exported() -> Vec<(&'static Path, &'static [u8])> {
+    let mut folders: Vec<&Dir> = ["rules", "tests"].into_iter().filter_map(|name| PATCHES.get_dir(name)).collect();
+    let mut files: Vec<_> = PATCHES.get_file("sgconfig.yml").into_iter().collect();
+    while let Some(folder) = folders.pop() {
+        files.extend(folder.files());
+        folders.extend(folder.dirs());
+    }
+    let mut files: Vec<_> = files.into_iter().map(|file| (file.path(), file.contents())).collect();
+    files.sort();
+    files
 }
 
 /// Where the installer lists its providers.
@@ -104,6 +105,9 @@ pub struct Options {
     pub bind_to_cpu: Option<u32>,
     pub avx512: Avx512,
     pub signal: Signal,
+    /// The digest of the folder of rules that was used in place of those that rr-patch carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<String>,
 }
 
 /// What becomes of `--disable-avx-512`.
@@ -137,6 +141,7 @@ impl Default for Options {
             bind_to_cpu: Some(0),
             avx512: Avx512::Auto,
             signal: Signal::Group,
+            rules: None,
         }
     }
 }
@@ -171,104 +176,237 @@ pub struct Patched {
     pub shape: String,
 }
 
-/// The rules that this build carries: one query, since compiling takes as long as all the rest.
+/// A set of rules: those that this build carries, or those of a folder.
+#[derive(Debug)]
 pub struct Rules {
-    pattern: Pattern,
-    /// The change that each of the query's patterns belongs to.
-    changes: Vec<&'static str>,
-    /// The sections of each change's replace.go.
-    sections: HashMap<&'static str, HashMap<String, String>>,
+    all: Vec<Rule>,
+    digest: Option<String>,
+    /// The folder below `patches/` that holds the files which come with the changes.
+    support: &'static str,
+}
+
+/// One match of one rule.
+struct Match<'file> {
+    rule: &'file Rule,
+    at: SyntaxNode<'file>,
+    /// What each metavariable stands for.
+    captures: HashMap<String, SyntaxNode<'file>>,
 }
 
 impl Rules {
-    /// The rules, compiled at the first call.
-    pub fn get() -> Result<&'static Self> {
-        static RULES: OnceLock<Rules> = OnceLock::new();
+    /// The rules that this build carries, read at the first call.
+    pub fn built_in() -> Result<Arc<Self>> {
+        static RULES: OnceLock<Arc<Rules>> = OnceLock::new();
         match RULES.get() {
-            Some(rules) => Ok(rules),
-            None => Self::load().map(|rules| RULES.get_or_init(|| rules)),
+            Some(rules) => Ok(Arc::clone(rules)),
+            None => Self::carried("rules", "support").map(|rules| Arc::clone(RULES.get_or_init(|| rules))),
         }
     }
 
-    fn load() -> Result<Self> {
-        let (mut query, mut changes, mut all) = (String::new(), Vec::new(), HashMap::new());
-        for (change, _) in CHANGES {
-            let text = |name: &str| {
-                let file = PATCHES.get_file(format!("rules/{change}/{name}"));
-                file.and_then(|file| file.contents_utf8()).unwrap_or_default()
-            };
-            let patterns = text("match.scm");
-            query.push_str(patterns);
-            changes.extend(patterns.lines().filter(|line| line.starts_with("((")).map(|_| change));
-            all.insert(change, sections(text("replace.go")));
+    /// The rules by which earlier versions made the changes that they left in a tree, the newest first.
+    pub fn earlier() -> Result<Vec<Arc<Self>>> {
+        const ALL: [(&str, &str); 1] = [("earlier/0.1/rules", "earlier/0.1/support")];
+        ALL.iter().map(|(rules, support)| Self::carried(rules, support)).collect()
+    }
+
+    fn carried(rules: &str, support: &'static str) -> Result<Arc<Self>> {
+        let files = PATCHES.get_dir(rules).into_iter().flat_map(Dir::files).filter(|file| is_rule(file.path()));
+        let text = |file: &include_dir::File| {
+            let path = Path::new("patches").join(file.path()).shown();
+            Some((path, file.contents_utf8()?.to_owned()))
+        };
+        let files: Vec<(String, String)> = files.filter_map(text).collect();
+        let rules = Self::load(&files, &CHANGES.map(|(name, _)| name), true)?;
+        Ok(Arc::new(Self { support, ..rules }))
+    }
+
+    /// Whether the file [`MARKED`] of a tree is the one that comes with these rules.
+    pub fn made(&self, marked: &[u8], options: &Options, mark: &Mark) -> bool {
+        let lines = |bytes: &[u8]| bytes.iter().copied().filter(|&byte| byte != b'\r').collect::<Vec<u8>>();
+        let added = support::render(self.support, options, mark, false);
+        added.iter().any(|(path, text)| path == MARKED && text.as_bytes() == lines(marked))
+    }
+
+    /// The rules of a folder: each `.yml` of the folder `rules` in it. `changes` are the names of the changes to which
+    /// they may belong.
+    ///
+    /// # Errors
+    /// A folder without rules, a document that is no rule.
+    pub fn read(folder: &Path, changes: &[&str]) -> Result<Self> {
+        let inside = folder.join("rules");
+        let entries = fs::read_dir(&inside).map_err(|error| {
+            Error::refused(format!("there are no rules in `{}`: {error}", folder.shown()))
+                .detail(format!("expected: files like `{}`", inside.join("no-timeouts.yml").shown()))
+                .hint("`rr-patch rules export DIR` writes those that rr-patch carries")
+        })?;
+        let mut paths: Vec<PathBuf> =
+            entries.flatten().map(|entry| entry.path()).filter(|path| is_rule(path)).collect();
+        paths.sort();
+        let mut files = Vec::new();
+        let mut digest = Sha256::new();
+        for path in paths {
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.shown()))?;
+            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+            for part in [name, text.as_bytes()] {
+                digest.update((part.len() as u64).to_be_bytes());
+                digest.update(part);
+            }
+            files.push((path.shown(), text));
         }
-        let pattern = Pattern::compile("patches/rules", &query)?;
-        if pattern.count() != changes.len() {
-            return Err(Error::failed(
-                "in patches/rules every pattern begins a line with `((`, and no other line does",
-            )
+        if files.is_empty() {
+            return Err(Error::refused(format!("there are no rules in `{}`", inside.shown()))
+                .hint("`rr-patch rules export DIR` writes those that rr-patch carries")
+                .into());
+        }
+        Ok(Self { digest: Some(format!("sha256:{}", hex(&digest.finalize()))), ..Self::parse(&files, changes)? })
+    }
+
+    /// The rules of some files, each a name and its text.
+    ///
+    /// # Errors
+    /// A document that is no rule: with its file, line and column.
+    pub fn parse(files: &[(String, String)], changes: &[&str]) -> Result<Self> {
+        Self::load(files, changes, false)
+    }
+
+    fn load(files: &[(String, String)], changes: &[&str], tried: bool) -> Result<Self> {
+        let mut rules = Vec::new();
+        for (name, text) in files {
+            rules.extend(load::rules(name, text, changes, tried)?);
+        }
+        load::refuse_duplicates(&rules)?;
+        if let Some(rule) =
+            rules.iter().find(|rule| rule.with.as_ref().is_some_and(|with| !rules.iter().any(|one| one.id == *with)))
+        {
+            let with = rule.with.as_deref().unwrap_or_default();
+            return Err(Error::refused(format!(
+                "the rule `{}` is `with` a rule `{with}`, which is not there",
+                rule.id
+            ))
             .into());
         }
-        Ok(Self { pattern, changes, sections: all })
+        rules.sort_by_key(|rule| changes.iter().position(|change| *change == rule.change));
+        Ok(Self { all: rules, digest: None, support: "support" })
     }
 
-    fn property(&self, pattern: usize, key: &str) -> Option<&str> {
-        self.pattern.property(pattern, key)
+    /// What tells a folder's rules from others: the SHA-256 of its files' names and bytes. Nothing for those that
+    /// rr-patch carries.
+    pub fn digest(&self) -> Option<&str> {
+        self.digest.as_deref()
     }
 
-    /// The words of a property that is a list.
-    fn words(&self, pattern: usize, key: &str) -> impl Iterator<Item = &str> {
-        self.property(pattern, key).unwrap_or_default().split(' ').filter(|word| !word.is_empty())
+    pub fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.all.iter()
     }
 
-    /// All matches of patterns for `file` in the functions that they name.
-    fn matches<'file>(&'file self, file: &'file GoFile) -> Vec<Match<'file>> {
-        let of_file = |pattern| self.words(pattern, "file").any(|name| name == base(file.path()));
-        let here: Vec<usize> = (0..self.changes.len()).filter(|&pattern| of_file(pattern)).collect();
-        let functions: BTreeSet<&str> = here.iter().flat_map(|&pattern| self.words(pattern, "in")).collect();
-        let mut all = Vec::new();
-        for name in functions {
-            let Some(function) = file.function(name) else { continue };
-            let of_function = |&pattern: &usize| self.words(pattern, "in").any(|word| word == name);
-            let wanted: Vec<usize> = here.iter().copied().filter(of_function).collect();
-            let Some(touching) = self.places(&wanted, function) else { continue };
-            let found = file.matches(&self.pattern, function, touching).into_iter();
-            let is_like = |one: &Match| {
-                let first = one.captures.first();
-                first.is_some_and(|(_, piece)| self.globs(one.pattern).any(|glob| like(piece.bytes(), glob.as_bytes())))
-            };
-            all.extend(found.filter(|one| wanted.contains(&one.pattern) && is_like(one)));
-        }
-        all
-    }
-
-    fn globs(&self, pattern: usize) -> impl Iterator<Item = &str> {
-        self.property(pattern, "like").unwrap_or_default().split(" | ")
-    }
-
-    /// The part of a function outside of which none of these patterns can fit: from the first to the
-    /// last place that holds the longest word of a glob. Walking the tree takes far longer than that
-    /// search, and in a long function most of it is spared.
-    fn places(&self, patterns: &[usize], function: SyntaxNode) -> Option<Range<usize>> {
-        let (bytes, start) = (function.bytes(), function.range().start);
-        let longest = |glob: &'_ str| glob.split('*').max_by_key(|part| part.len()).unwrap_or_default().to_owned();
-        let mut touching: Option<Range<usize>> = None;
-        for needle in patterns.iter().flat_map(|&pattern| self.globs(pattern)).map(longest) {
-            for at in occurrences(bytes, needle.as_bytes()) {
-                let place = start + at..start + at + needle.len();
-                let known = touching.get_or_insert(place.clone());
-                *known = known.start.min(place.start)..known.end.max(place.end);
+    /// The files that the rules are for, and what [`REQUIRED`] and [`OPTIONAL`] name.
+    pub fn files(&self) -> Vec<&str> {
+        let mut files: Vec<&str> = REQUIRED.into_iter().chain(OPTIONAL).collect();
+        for file in self.all.iter().flat_map(|rule| &rule.files) {
+            if !files.contains(&file.as_str()) {
+                files.push(file);
             }
         }
-        touching
+        files
+    }
+
+    /// All files on which a plan depends: what the rules are for, what names the controllers, what is added.
+    pub fn source_paths(&self) -> Vec<String> {
+        let read = self.files().into_iter().chain([PROVIDERS]).map(str::to_owned);
+        read.chain(support::paths()).collect()
+    }
+
+    /// Whether these are not the rules of an earlier version.
+    pub fn is_current(&self) -> bool {
+        self.support == "support"
+    }
+
+    /// Whether a file is added by the changes, and not read to plan them.
+    pub fn adds(&self, path: &str) -> bool {
+        support::paths().any(|added| added == path)
+    }
+
+    /// All matches in a file, in the order of the source.
+    fn matches<'file>(&'file self, file: &'file GoFile) -> Vec<Match<'file>> {
+        let here: Vec<&Rule> =
+            self.all.iter().filter(|rule| rule.files.iter().any(|path| path == file.path())).collect();
+        let whole: Vec<&Rule> = here.iter().copied().filter(|rule| rule.scope.is_none()).collect();
+        let mut all = search(file, &file.grep(), &whole);
+        for node in file.grep().children() {
+            let wanted = here
+                .iter()
+                .filter(|rule| rule.scope.as_ref().is_some_and(|scope| scope.match_node(node.clone()).is_some()));
+            let wanted: Vec<&Rule> = wanted.copied().collect();
+            if !wanted.is_empty() {
+                all.extend(search(file, &node, &wanted));
+            }
+        }
+        all.sort_by_key(|one| one.at.range().start);
+        all
     }
 }
 
-/// One place where one pattern fits.
+impl Rule {
+    /// Where it matches in a file: byte ranges, in the order of the source.
+    pub fn ranges(&self, file: &GoFile) -> Vec<Range<usize>> {
+        let functions = file.grep().children().filter(|node| self.is_inside(node)).collect::<Vec<_>>();
+        let nodes = if self.scope.is_none() { vec![file.grep()] } else { functions };
+        nodes.iter().flat_map(|node| search(file, node, &[self])).map(|one| one.at.range()).collect()
+    }
+
+    /// The last function of a file in which it looks; the whole file where it names none.
+    fn function<'file>(&self, file: &'file GoFile) -> Option<SyntaxNode<'file>> {
+        match self.scope {
+            None => Some(file.root()),
+            Some(_) => file.grep().children().filter(|node| self.is_inside(node)).last().map(|node| file.piece(&node)),
+        }
+    }
+
+    fn is_inside(&self, node: &ast_grep_core::Node<crate::patch::go::GoSource>) -> bool {
+        self.scope.as_ref().is_some_and(|scope| scope.match_node(node.clone()).is_some())
+    }
+
+    fn is_optional(&self) -> bool {
+        self.times == Times::AtMostOnce
+    }
+}
+
+impl std::fmt::Debug for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("Rule").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+fn is_rule(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "yml")
+}
+
+/// The matches of some rules within a node.
+fn search<'file>(
+    file: &'file GoFile,
+    within: &ast_grep_core::Node<'file, crate::patch::go::GoSource>,
+    rules: &[&'file Rule],
+) -> Vec<Match<'file>> {
+    let mut all = Vec::new();
+    if rules.is_empty() {
+        return all;
+    }
+    for node in within.dfs() {
+        for rule in rules {
+            let Some(found) = rule.core.match_node(node.clone()) else { continue };
+            let env = found.get_env();
+            let captures = env.get_matched_variables().filter_map(|variable| match variable {
+                MetaVariable::Capture(name, _) => Some((name.clone(), file.piece(env.get_match(&name)?))),
+                _ => None,
+            });
+            all.push(Match { rule, at: file.piece(found.get_node()), captures: captures.collect() });
+        }
+    }
+    all
+}
+
+/// One place where one rule fits.
 struct RuleMatch<'file> {
-    site: String,
-    change: &'static str,
-    with: Option<String>,
     file: &'file GoFile,
     edits: Vec<Edit>,
     /// Where else a name stands whose value never comes.
@@ -296,7 +434,7 @@ pub fn apply(rules: &Rules, sources: &[GoFile], options: &Options, mark: &Mark) 
         }
     }
     let windows = sources.iter().any(|file| file.path() == OPTIONAL[1]);
-    add_support(support::render(options, mark, windows), &mut patched);
+    add_support(support::render(rules.support, options, mark, windows), &mut patched);
     patched.sites.sort_by_key(|site| CHANGES.iter().position(|(name, _)| *name == site.change));
     Ok(patched)
 }
@@ -305,18 +443,16 @@ pub fn apply(rules: &Rules, sources: &[GoFile], options: &Options, mark: &Mark) 
 pub fn unpatched(rules: &Rules, sources: &[GoFile]) -> Result<Vec<Site>> {
     let mut fits = Vec::new();
     for file in sources {
-        for one in rules.matches(file) {
-            if let Some(site) = rules.property(one.pattern, "site") {
-                fits.extend(fit(rules, site, file, one)?);
-            }
+        for one in rules.matches(file).into_iter().filter(|one| one.rule.times != Times::Never) {
+            fits.extend(fit(file, one)?);
         }
     }
-    let present = |with: &String| fits.iter().any(|fit| fit.site == *with);
-    let open = fits.iter().filter(|fit| fit.repeated.is_none() && fit.with.as_ref().is_none_or(present));
+    let present = |with: &String| fits.iter().any(|fit| fit.rule().id == *with);
+    let open = fits.iter().filter(|fit| fit.repeated.is_none() && fit.rule().with.as_ref().is_none_or(present));
     let site = |fit: &RuleMatch| Site {
-        change: fit.change.into(),
+        change: fit.rule().change.clone(),
         path: fit.file.path().into(),
-        line: fit.one.captures[0].1.line(),
+        line: fit.one.at.line(),
     };
     Ok(open.map(site).collect())
 }
@@ -327,31 +463,30 @@ fn fits<'file>(rules: &'file Rules, sources: &'file [GoFile]) -> Result<Vec<Rule
     let mut places: HashMap<&str, usize> = HashMap::new();
     for file in sources {
         for one in rules.matches(file) {
-            match rules.property(one.pattern, "site") {
-                Some(site) => {
-                    let count = places.entry(site).or_default();
-                    *count += 1;
-                    if *count <= MOST_PLACES {
-                        fits.extend(fit(rules, site, file, one)?);
-                    }
-                }
-                None => forbidden.push((file, one)),
+            if one.rule.times == Times::Never {
+                forbidden.push((file, one));
+                continue;
+            }
+            let count = places.entry(&one.rule.id).or_default();
+            *count += 1;
+            if *count <= MOST_PLACES {
+                fits.extend(fit(file, one)?);
             }
         }
     }
-    // A signal inside a dead `case` is not a place of its own.
+    // A signal inside a dead `case` is not a place of its own, but what makes a case dead may lie in it.
     let dead = Dead::of(&fits);
-    fits.retain(|fit| !dead.holds(fit.file, fit.one.captures[0].1.range().start));
+    fits.retain(|fit| fit.rule().dead.is_some() || !dead.holds(fit.file, fit.one.at.range().start));
 
     let dead = Dead::of(&fits);
     let mut trouble = misfits(rules, sources, &fits, &places);
-    let left = forbidden.iter().filter_map(|(file, one)| left_behind(rules, file, one, &fits, &dead));
+    let left = forbidden.iter().filter_map(|(file, one)| left_behind(file, one, &fits, &dead));
     trouble.extend(left.take(MOST_PLACES));
     if !trouble.is_empty() {
         return Err(not_understood(trouble, sources).into());
     }
-    let present: Vec<String> = fits.iter().map(|fit| fit.site.clone()).collect();
-    fits.retain(|fit| fit.with.as_ref().is_none_or(|with| present.contains(with)));
+    let present: Vec<String> = fits.iter().map(|fit| fit.rule().id.clone()).collect();
+    fits.retain(|fit| fit.rule().with.as_ref().is_none_or(|with| present.contains(with)));
     Ok(fits)
 }
 
@@ -365,11 +500,11 @@ fn rewrite(file: &GoFile, fits: &[&RuleMatch], patched: &mut Patched) -> Result<
     let (bytes, placed) =
         splice(file.bytes(), &edits).map_err(|error| error.detail(format!("in `{}`", file.path())))?;
     let after = file.parse_edited(bytes, &edits)?;
-    let made = fits.iter().flat_map(|fit| fit.edits.iter().map(|edit| (fit.change, edit)));
+    let made = fits.iter().flat_map(|fit| fit.edits.iter().map(|edit| (&fit.rule().change, edit)));
     let mut sites: Vec<Site> = made
         .zip(placed)
         .map(|((change, edit), span)| Site {
-            change: change.into(),
+            change: change.clone(),
             path: file.path().into(),
             line: after.line_of(span.start + blank_lead(&edit.text)),
         })
@@ -396,97 +531,60 @@ fn add_support(files: Vec<(String, String)>, patched: &mut Patched) {
 }
 
 /// The names by which `--controllers` can choose, as far as `providers.go` tells them.
-pub fn provider_names(providers: &GoFile) -> Result<Vec<String>> {
-    let pattern = Pattern::compile(
-        "providers",
-        r#"((call_expression function: (_) @_f arguments: (argument_list (interpreted_string_literal) @name))
-            (#eq? @_f "infrastructureProvider"))"#,
-    )?;
-    let mut names: Vec<String> = providers
-        .matches(&pattern, providers.root(), 0..usize::MAX)
-        .iter()
-        .filter_map(|one| capture(one, "name").map(|piece| piece.text().trim_matches('"').to_owned()))
-        .collect();
+pub fn provider_names(providers: &GoFile) -> Vec<String> {
+    let mut names = providers.strings_given_to("infrastructureProvider");
     names.dedup();
-    Ok(names)
+    names
 }
 
-/// `// site: NAME` begins a section; the blank lines at its end are not part of it.
-fn sections(text: &str) -> HashMap<String, String> {
-    let mut sections: HashMap<String, String> = HashMap::new();
-    let mut name = None;
-    for line in text.lines() {
-        if let Some(next) = line.strip_prefix("// site: ") {
-            name = Some(next.trim().to_owned());
-        } else if let Some(name) = &name {
-            let section = sections.entry(name.clone()).or_default();
-            section.push_str(line);
-            section.push('\n');
-        }
+impl<'file> RuleMatch<'file> {
+    fn rule(&self) -> &'file Rule {
+        self.one.rule
     }
-    sections.values_mut().for_each(|section| section.truncate(section.trim_end().len()));
-    sections
 }
 
 /// What a match would do; nothing if a name that its text needs is not there.
-fn fit<'file>(rules: &Rules, site: &str, file: &'file GoFile, one: Match<'file>) -> Result<Option<RuleMatch<'file>>> {
-    let with = rules.property(one.pattern, "with").map(str::to_owned);
-    let change = rules.changes[one.pattern];
+fn fit<'file>(file: &'file GoFile, one: Match<'file>) -> Result<Option<RuleMatch<'file>>> {
+    let rule = one.rule;
     let (mut edits, mut uses, mut dead, mut repeated) = (Vec::new(), Vec::new(), Vec::new(), None);
-    for (name, piece) in &one.captures {
-        let (act, section) = name.split_once('.').unwrap_or((name, ""));
+    if let Some(add) = &rule.add {
+        let at = one.at.statement();
         let crowded = || {
-            Error::refused(format!("`{}:{}` shares a line with other code", file.path(), piece.line()))
+            Error::refused(format!("`{}:{}` shares a line with other code", file.path(), one.at.line()))
                 .hint(format!("`gofmt -w {}` gives every statement its own", file.path()))
         };
-        let above = |piece: &SyntaxNode| {
-            let lines = piece.whole_lines_with_comments_above().ok_or_else(crowded)?;
-            Ok::<_, Error>(lines.start..lines.start)
+        let place = match add.place {
+            Place::After => at.whole_lines().map(|lines| lines.end),
+            Place::Before => at.whole_lines_with_comments_above().map(|lines| lines.start),
         };
-        let mut awaited = None;
-        let (at, range) = match act {
-            "replace" => (*piece, piece.range()),
-            "after" => (*piece, piece.whole_lines().map(|lines| lines.end..lines.end).ok_or_else(crowded)?),
-            "before" => (*piece, above(piece)?),
-            "outwait" => {
-                let Some((select, channel)) = piece.only_other_case() else { return Ok(None) };
-                dead.push(piece.range());
-                awaited = Some(channel);
-                (select, above(&select)?)
-            }
-            "never" => {
-                let found = piece.uses_in_scope();
-                dead.extend(found.tests);
-                uses = found.places;
-                continue;
-            }
-            _ => continue,
-        };
-        let text = rules.sections[change].get(section);
-        let text =
-            text.ok_or_else(|| Error::failed(format!("rule `{change}` has no section `{section}` in replace.go")))?;
-        let Some(text) = fill(text, &one, awaited.as_deref()) else { return Ok(None) };
+        let place = place.ok_or_else(crowded)?;
+        let Some(text) = fill(&add.text, &one) else { return Ok(None) };
         let first = text.trim_start().lines().next().unwrap_or_default();
-        if act != "replace" && at.function().is_some_and(|function| contains(function.bytes(), first.as_bytes())) {
+        if contains(at.declaration().bytes(), first.as_bytes()) {
             repeated = Some(first.to_owned());
         }
-        edits.push(Edit { range, text: laid_out(&text, act, &at, file) });
+        edits.push(Edit { range: place..place, text: laid_out(&text, true, &at, file) });
     }
-    Ok(Some(RuleMatch { site: site.to_owned(), change, with, file, edits, uses, dead, repeated, one }))
+    if let Some(fix) = &rule.fix {
+        let Some(text) = fill(fix, &one) else { return Ok(None) };
+        edits.push(Edit { range: one.at.range(), text: laid_out(&text, false, &one.at, file) });
+    }
+    dead.extend(rule.dead.as_ref().and_then(|name| one.captures.get(name)).map(SyntaxNode::range));
+    if let Some(name) = rule.never.as_ref().and_then(|never| one.captures.get(never)) {
+        let found = name.uses_in_scope();
+        dead.extend(found.tests);
+        uses = found.places;
+    }
+    Ok(Some(RuleMatch { file, edits, uses, dead, repeated, one }))
 }
 
 fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Puts names of the source in place of `$name`; nothing if one of them is not there.
-fn fill(section: &str, one: &Match, awaited: Option<&str>) -> Option<String> {
-    let at = one.captures.first().map(|(_, piece)| piece)?;
-    substitute(section, |name| match name {
-        "receiver" => at.receiver_name(),
-        "awaited" => awaited.map(str::to_owned),
-        _ => capture(one, name).map(SyntaxNode::text).or_else(|| at.parameter_name(name)),
-    })
+/// Puts names of the source in place of metavariables; nothing if one of them is not there.
+fn fill(text: &str, one: &Match) -> Option<String> {
+    substitute(text, |name| one.captures.get(name).map(SyntaxNode::text))
 }
 
 /// Puts values in place of `$name`, in one pass: a value may hold a dollar sign. Nothing if a name has
@@ -503,19 +601,19 @@ fn substitute(text: &str, value: impl Fn(&str) -> Option<String>) -> Option<Stri
     Some(out)
 }
 
-/// A section as lines of the file: its indentation, its line ends.
-fn laid_out(text: &str, act: &str, piece: &SyntaxNode, file: &GoFile) -> Vec<u8> {
+/// A text with the indentation and the line ends of the file; `lines` if it stands on lines of its own.
+fn laid_out(text: &str, lines: bool, piece: &SyntaxNode, file: &GoFile) -> Vec<u8> {
     let (indentation, line_end) = (piece.indentation(), file.line_end());
     let mut out = Vec::new();
     for (n, line) in text.split('\n').enumerate() {
-        if n > 0 && act == "replace" {
+        if n > 0 && !lines {
             out.extend_from_slice(line_end.as_bytes());
         }
-        if !line.is_empty() && (n > 0 || act != "replace") {
+        if !line.is_empty() && (n > 0 || lines) {
             out.extend_from_slice(&indentation);
         }
         out.extend_from_slice(line.as_bytes());
-        if act != "replace" {
+        if lines {
             out.extend_from_slice(line_end.as_bytes());
         }
     }
@@ -525,145 +623,6 @@ fn laid_out(text: &str, act: &str, piece: &SyntaxNode, file: &GoFile) -> Vec<u8>
 /// How many bytes of a text come before its first word.
 fn blank_lead(text: &[u8]) -> usize {
     text.iter().take_while(|b| b.is_ascii_whitespace()).count()
-}
-
-fn capture<'a, 'file>(one: &'a Match<'file>, name: &str) -> Option<&'a SyntaxNode<'file>> {
-    one.captures.iter().find(|(found, _)| *found == name).map(|(_, piece)| piece)
-}
-
-/// A place that is not understood: where, what was looked for, what was found.
-struct Mismatch {
-    at: String,
-    looked_for: String,
-    found: String,
-}
-
-/// `places` is how many there are for each site, those counted that were not looked at.
-fn misfits(rules: &Rules, sources: &[GoFile], fits: &[RuleMatch], places: &HashMap<&str, usize>) -> Vec<Mismatch> {
-    let mut trouble = Vec::new();
-    for number in 0..rules.changes.len() {
-        let Some(site) = rules.property(number, "site") else { continue };
-        let said = |key| rules.property(number, key).unwrap_or_default();
-        let optional = said("times") == "0-1";
-        let here: Vec<&RuleMatch> = fits.iter().filter(|fit| fit.site == site).collect();
-        // The last of the files that exists: where a shape moved a function out, it is there.
-        let file = rules
-            .words(number, "file")
-            .filter_map(|name| sources.iter().rfind(|file| base(file.path()) == name))
-            .last();
-        let Some(file) = file else { continue };
-        let function = rules.words(number, "in").filter_map(|name| file.function(name)).last();
-        let name = function.and_then(|function| function.function_name()).unwrap_or_else(|| said("in").to_owned());
-        let looked_for = || format!("{} in `{name}`{}", said("looked-for"), if optional { "" } else { ", once" });
-        let all = places.get(site).copied().unwrap_or_default();
-        let count = if all > MOST_PLACES { all } else { here.len() };
-        if count == 1 || (count == 0 && optional) {
-            trouble.extend(here.iter().filter_map(|fit| leftover(fit, looked_for())));
-            trouble.extend(here.iter().filter_map(|fit| repetition(fit, looked_for())));
-            trouble.extend(here.iter().flat_map(|fit| missing_imports(fit, said("imports"), looked_for())));
-            continue;
-        }
-        let found = match (&function, count) {
-            (None, _) => format!("no function `{name}`"),
-            (Some(function), 0) => {
-                let near = (function.line()..)
-                    .zip(function.bytes().split(|&byte| byte == b'\n'))
-                    .filter(|(_, line)| contains(line, said("near").as_bytes()))
-                    .map(|(number, line)| format!("\nline {number}: `{}`", String::from_utf8_lossy(line).trim()));
-                match near.take(6).collect::<String>() {
-                    lines if lines.is_empty() => {
-                        format!("nothing like it in lines {} to {}", function.line(), function.last_line())
-                    }
-                    lines => format!("in lines {} to {}, nearest to it:{lines}", function.line(), function.last_line()),
-                }
-            }
-            (Some(_), count) => {
-                let line = |fit: &&RuleMatch| {
-                    let line = fit.one.captures[0].1.line();
-                    format!("\n{}:{line}: `{}`", fit.file.path(), fit.file.line(line).trim())
-                };
-                let more = if all > MOST_PLACES { "\nand others" } else { "" };
-                format!("{count} such places:{}{more}", here.iter().map(line).collect::<String>())
-            }
-        };
-        trouble.push(Mismatch {
-            at: format!("{}:{}", file.path(), function.map_or(1, |function| function.line())),
-            looked_for: looked_for(),
-            found,
-        });
-    }
-    trouble
-}
-
-/// A use of a name whose value never comes that nothing is known of.
-fn leftover(fit: &RuleMatch, looked_for: String) -> Option<Mismatch> {
-    let dead = outermost(fit.dead.clone());
-    let left = fit.uses.iter().find(|range| around(&dead, range.start).is_none())?;
-    let line = fit.file.line_of(left.start);
-    let name = String::from_utf8_lossy(&fit.file.bytes()[left.clone()]);
-    Some(Mismatch {
-        at: format!("{}:{line}", fit.file.path()),
-        looked_for: format!("{looked_for}, and no other use of `{name}`"),
-        found: format!("`{}`", fit.file.line(line).trim()),
-    })
-}
-
-/// Sources that are patched already: most changes only add lines, and would fit a second time.
-fn repetition(fit: &RuleMatch, looked_for: String) -> Option<Mismatch> {
-    let text = fit.repeated.as_ref()?;
-    Some(Mismatch {
-        at: format!("{}:{}", fit.file.path(), fit.one.captures[0].1.line()),
-        looked_for: format!("{looked_for}, not patched yet"),
-        found: format!("`{text}` is there already"),
-    })
-}
-
-fn missing_imports(fit: &RuleMatch, imports: &str, looked_for: String) -> Vec<Mismatch> {
-    let missing = imports.split(' ').filter(|path| !path.is_empty() && !fit.file.imports(path));
-    missing
-        .map(|path| Mismatch {
-            at: format!("{}:1", fit.file.path()),
-            looked_for: format!("an import of `{path}` under its own name, for what follows {looked_for}"),
-            found: "none".into(),
-        })
-        .collect()
-}
-
-/// What must not be there once all changes are made, unless it is dead.
-fn left_behind(rules: &Rules, file: &GoFile, one: &Match, fits: &[RuleMatch], dead: &Dead) -> Option<Mismatch> {
-    let piece = capture(one, "found")?;
-    let at = piece.range().start;
-    let mut edits = fits.iter().filter(|fit| fit.file.path() == file.path()).flat_map(|fit| &fit.edits);
-    if dead.holds(file, at) || edits.any(|edit| edit.range.contains(&at)) {
-        return None;
-    }
-    Some(Mismatch {
-        at: format!("{}:{}", file.path(), piece.line()),
-        looked_for: format!(
-            "no {} left in `{}`, as `{}` promises",
-            rules.property(one.pattern, "forbid").unwrap_or_default(),
-            piece.function_name().unwrap_or_default(),
-            rules.changes[one.pattern]
-        ),
-        found: format!("`{}`", file.line(piece.line()).trim()),
-    })
-}
-
-fn not_understood(trouble: Vec<Mismatch>, sources: &[GoFile]) -> Error {
-    let mut error = Error::refused("this shape of the installer's sources is not understood");
-    for Mismatch { at, looked_for, found } in trouble {
-        error = error.detail(format!("`{at}`\nlooked for: {looked_for}\nfound: {found}"));
-    }
-    let has = |needle: &[u8]| sources.iter().any(|file| contains(file.bytes(), needle));
-    if has(b"CancelRunWith(") || has(b".logWhileWaiting(") {
-        error.hint("rr-patch's changes are in these files, but not in its journal: get the originals back with `git checkout -- pkg/clusterapi`")
-    } else if has(b"syscall.Kill(-") || has(b"\"record\",") {
-        error.hint(
-            "a hand-made rr patch seems to be in place: take it out first, `git apply -R docs/dev/rr-debugging.patch`",
-        )
-    } else {
-        error.hint("a newer release? see \"A new installer release\" in rr-patch's README for how to mend a rule")
-    }
 }
 
 /// By what the shapes differ: a function, what its text holds, and the name that the README gives

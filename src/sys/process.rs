@@ -160,6 +160,53 @@ impl Child<'_> {
         self.stream_of_group(|_| Ok(()), see)
     }
 
+    /// As [`Child::stream`], with the two streams apart.
+    pub fn stream_both(&self, mut see: impl FnMut(Stream, &[u8]) -> Result<()>) -> Result<(End, Option<i32>)> {
+        let _ours = SignalGuard::take()?;
+        let mut signals = Signals::new(ENDING).context("cannot watch for signals")?;
+        let (output, to_output) = io::pipe().context("cannot make a pipe")?;
+        let (error, to_error) = io::pipe().context("cannot make a pipe")?;
+        // The writing ends are ours for as long as the expression and the handle live.
+        let handle = {
+            let expression = self.plain_expression()?.stdin_null().stdout_file(to_output).stderr_file(to_error);
+            let grouped = expression.before_spawn(|command| {
+                command.process_group(0);
+                Ok(())
+            });
+            grouped.start().map_err(|error| self.named(error))?
+        };
+        let group = handle.pids().first().and_then(|&pid| Pid::from_raw(pid.cast_signed()));
+        let received = AtomicI32::new(0);
+        let closer = signals.handle();
+        let (sender, chunks) = std::sync::mpsc::sync_channel::<(Stream, Vec<u8>)>(64);
+        let seen = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for signal in signals.forever() {
+                    received.store(signal, Ordering::Relaxed);
+                    group.map(|group| kill_process_group(group, Signal::KILL));
+                }
+            });
+            for (stream, mut from) in [(Stream::Output, output), (Stream::Error, error)] {
+                let sender = sender.clone();
+                scope.spawn(move || {
+                    let _ = copy(&mut from, &mut |bytes: &[u8]| Ok(sender.send((stream, bytes.to_vec()))?));
+                });
+            }
+            drop(sender);
+            let waiter = scope.spawn(move || handle.wait().map(|output| output.status));
+            let seen = chunks.iter().try_for_each(|(stream, bytes)| see(stream, &bytes));
+            drop(chunks);
+            if let Some(group) = group.filter(|_| seen.is_err()) {
+                end_group(group);
+            }
+            closer.close();
+            let status = waiter.join().unwrap_or_else(|_| Err(io::Error::other("waiting for it failed")));
+            seen.and_then(|()| status.map_err(|error| self.named(error)))
+        });
+        let signal = received.load(Ordering::Relaxed);
+        Ok((End::of(seen?), (signal != 0).then_some(signal)))
+    }
+
     /// Like [`Child::stream`]; `started` is called with the id of the process group.
     pub fn stream_of_group(
         &self,
@@ -204,6 +251,16 @@ impl Child<'_> {
         let signal = received.load(Ordering::Relaxed);
         Ok((status.map_or(End::Signal(0), End::of), (signal != 0).then_some(signal)))
     }
+}
+
+/// One of a child's output streams.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    Output,
+    Error,
 }
 
 /// Keeps the absolute folders of a PATH, for our own searches and for children. `.`, an empty element and a relative
@@ -298,6 +355,21 @@ pub fn attend(program: &Path, arguments: &[&str], environment: &BTreeMap<String,
     let expression =
         duct::cmd(program, arguments).full_env(with_search_path(environment)).stdout_to_stderr().unchecked();
     Ok(End::of(expression.run()?.status))
+}
+
+/// Shows a text in the user's pager, `PAGER` or else `less`, on our terminal. Says whether there is one.
+pub fn page(text: &str) -> Result<bool> {
+    let told = env::var("PAGER").unwrap_or_else(|_| "less".into());
+    let words: Vec<&str> = told.split_whitespace().collect();
+    let Some((program, arguments)) = words.split_first() else { return Ok(false) };
+    let path = absolute_folders(search_path().map(OsStr::to_owned));
+    let program = if program.contains('/') { Some((*program).into()) } else { look_up(program, &path) };
+    let Some(program) = program else { return Ok(false) };
+    // As git has it: leave at once where all fits, keep colours, leave the text where it is.
+    let less = env::var("LESS").unwrap_or_else(|_| "FRX".into());
+    let shown = duct::cmd(program, arguments).env("LESS", less).stdin_bytes(text).unchecked().run();
+    shown.context("cannot run the pager that PAGER names")?;
+    Ok(true)
 }
 
 fn copy(reader: &mut impl Read, see: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<()> {

@@ -131,6 +131,7 @@ pub fn options(options: &Options) -> String {
     if options.signal != standard.signal {
         words.push(format!("--signal {}", value(json!(options.signal))));
     }
+    words.extend(options.rules.iter().map(|digest| format!("--rules {digest}")));
     words.join(" ")
 }
 

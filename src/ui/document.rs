@@ -68,6 +68,24 @@ impl Ui {
         Ok(report.exit)
     }
 
+    /// Writes documents of JSON, a line each, for results that may be long and are read as they come. A reader that has
+    /// gone away is no failure.
+    pub fn print_lines<T: Document>(&self, documents: impl Iterator<Item = T>) -> io::Result<()> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        let write = || -> io::Result<()> {
+            for document in documents {
+                let line = with_schema(&document)?.to_string();
+                out.write_all(escaped(&line).as_bytes())?;
+                out.write_all(b"\n")?;
+            }
+            out.flush()
+        };
+        match write() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
     /// Writes a document to standard output. In text, what a terminal would act on is escaped: names of files and
     /// folders, and what other programs say, are in it. A reader that has gone away is no failure.
     pub fn print<T: Document>(&self, document: &T) -> io::Result<()> {
@@ -86,16 +104,24 @@ impl Ui {
 
 /// A document as it is printed: `schema` first, a line for each value.
 fn json<T: Document>(document: &T) -> serde_json::Result<String> {
+    Ok(escaped(&format!("{:#}\n", with_schema(document)?)))
+}
+
+fn with_schema<T: Document>(document: &T) -> serde_json::Result<serde_json::Value> {
     let mut all = json!({ "schema": T::SCHEMA });
     if let (Some(all), serde_json::Value::Object(own)) = (all.as_object_mut(), serde_json::to_value(document)?) {
         all.extend(own);
     }
+    Ok(all)
+}
+
+fn escaped(json: &str) -> String {
     // Line ends stand between the values, never in them.
     let escape = |c: char| match is_active(c) && c != '\n' {
         true => format!("\\u{:04x}", u32::from(c)),
         false => c.into(),
     };
-    Ok(format!("{all:#}\n").chars().map(escape).collect())
+    json.chars().map(escape).collect()
 }
 
 /// Closes an object that lists its properties: it has no others.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::document::Document;
+use crate::delve::client::Stop;
 use crate::delve::editor::{Configuration, Editor, Moved, SettingsEdit};
 use crate::delve::{Ready, ReplayPlan};
 use crate::error::{Shown, plain_name};
@@ -36,6 +37,9 @@ pub struct Opened {
     /// Delve's process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<i32>,
+    /// Where the replay stands, if `--at` named a place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stands: Option<Stands>,
     /// The editor whose configuration was written, and what became of it.
     #[serde(skip)]
     written: Option<(Editor, SettingsEdit)>,
@@ -68,6 +72,16 @@ struct Recorder {
     version: String,
     /// What Delve tells it.
     flags: Vec<String>,
+}
+
+/// A moment of a recording.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct Stands {
+    /// rr's number of the event.
+    event: u64,
+    goroutine: i64,
+    /// The function of the goroutine's innermost frame; empty where Delve does not know it.
+    function: String,
 }
 
 /// A file of an editor.
@@ -116,6 +130,7 @@ impl Opened {
             address: None,
             port: None,
             pid: None,
+            stands: None,
             written: None,
             told: Told::Line,
         }
@@ -129,6 +144,13 @@ impl Opened {
     /// With what became of the editor's configuration.
     pub fn written(self, written: Option<(Editor, SettingsEdit)>) -> Self {
         Self { written, ..self }
+    }
+
+    /// With the place where the replay stands.
+    pub fn standing(self, stop: Option<&Stop>) -> Self {
+        let stands =
+            stop.map(|stop| Stands { event: stop.event, goroutine: stop.goroutine, function: stop.function.clone() });
+        Self { stands, ..self }
     }
 
     /// Delve listens. `again` is the trace as an argument, and `tunnel` the host that ssh leads to, if one is needed.
@@ -223,6 +245,10 @@ impl fmt::Display for Opened {
             }
             Told::Listening { ready, again, tunnel } => {
                 self.connect(f, ready, again, tunnel.as_deref())?;
+                if let Some(Stands { event, goroutine, function }) = &self.stands {
+                    let function = if function.is_empty() { "?" } else { function };
+                    writeln!(f, "  stands at event {event} in goroutine {goroutine}: {function}")?;
+                }
                 self.configured(f)
             }
         }

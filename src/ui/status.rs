@@ -206,7 +206,7 @@ impl Status {
 
     /// A tree whose originals are not known: what its sources say of it.
     pub fn marked(checkout: &Checkout, marked: &Marked) -> Report<Self> {
-        let Marked { mark, open, why, needs, nearest: _ } = marked;
+        let Marked { mark, open, why, needs, nearest: _, current: _ } = marked;
         let how = match &mark.options {
             Some(options) => recording(options),
             None => format!("options: {}\n", mark.given),

@@ -15,10 +15,12 @@ fn sources(change: impl Fn(String) -> String) -> Vec<GoFile> {
 
 /// How many nodes are looked at from parsing to the patched sources, or to a refusal.
 fn visits(change: impl Fn(String) -> String) -> usize {
+    // They are read once, and count for nothing.
+    let rules = Rules::built_in().unwrap();
     VISITS.set(0);
     let sources = sources(change);
     let options = Options::default();
-    let _ = apply(Rules::get().unwrap(), &sources, &options, &Mark::new(&options));
+    let _ = apply(&rules, &sources, &options, &Mark::new(&options));
     VISITS.get()
 }
 

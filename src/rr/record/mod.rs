@@ -43,6 +43,8 @@ const TERMINATE: i32 = 15;
 const LOOK: Duration = Duration::from_millis(200);
 /// The interval between checks of free space when little is left: 25 MB at 500 MB/s.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(50);
+/// How long rr may take to start the program that it records.
+const STARTING: Duration = Duration::from_secs(5);
 /// The interval between messages about what rr-patch is waiting for.
 const NOTICE: Duration = Duration::from_secs(10);
 /// How long a recorded controller may take to shut down, if the installer has ended without stopping it.
@@ -68,6 +70,26 @@ pub struct Run<'a> {
     pub sidecar: Sidecar,
     /// The free space that must remain on the disk of the traces.
     pub room: Room,
+    pub subject: Subject,
+}
+
+/// What runs, which decides who gets a signal that asks us to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// An installer that starts recorders. It is asked to stop, and asks its controllers.
+    Installer,
+    /// rr itself. It ignores SIGINT, and counts down at SIGTERM: only the program that it records gets a signal, the
+    /// one that we got.
+    Program,
+}
+
+impl Subject {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Installer => "the installer",
+            Self::Program => "the program",
+        }
+    }
 }
 
 /// The result of a run.
@@ -188,7 +210,7 @@ impl Watch<'_> {
                         Step::Stop => {
                             stopped_at = Some(Instant::now());
                             self.stopped = Some(Stopped::Asked);
-                            self.stop(supervised, shared, &End::Signal(number).to_string());
+                            self.stop(supervised, shared, number, &End::Signal(number).to_string());
                         }
                         Step::Tell => self.tell_what_is_lost(),
                         Step::Ignore => {}
@@ -208,7 +230,8 @@ impl Watch<'_> {
                     patience.step(Instant::now());
                     stopped_at = Some(Instant::now());
                     self.stopped = Some(Stopped::NoRoom(free));
-                    self.stop(supervised, false, &self.run.room.describe(free));
+                    let number = if self.run.subject == Subject::Program { TERMINATE } else { INTERRUPT };
+                    self.stop(supervised, false, number, &self.run.room.describe(free));
                 }
                 Free::Least(free) if now.is_none() && !self.recorders().is_empty() => {
                     let room = self.run.room.describe(free);
@@ -224,10 +247,10 @@ impl Watch<'_> {
             looked = Some(Instant::now());
             self.look();
             if supervised.unshield_if_stopped() {
-                (self.say)("the installer needs the terminal, and has it again");
+                (self.say)(&format!("{} needs the terminal, and has it again", self.run.subject.name()));
             }
             if now.is_some_and(|since| since.elapsed() > GIVING_UP) && self.recorders().is_empty() {
-                (self.say)("the installer did not end by itself, and is killed");
+                (self.say)(&format!("{} did not end by itself, and is killed", self.run.subject.name()));
                 signal(supervised.pid(), KILL);
                 now = None;
             }
@@ -235,14 +258,22 @@ impl Watch<'_> {
                 && since.elapsed() > NOTICE
             {
                 *since = Instant::now();
-                self.still_waiting("the installer");
+                self.still_waiting(self.run.subject.name());
             }
         }
     }
 
     /// Asks the installer to stop, unless the terminal has already done so. It must get only one SIGINT: a second one
     /// ends it at once.
-    fn stop(&mut self, supervised: &mut SupervisedChild, done: bool, why: &str) {
+    fn stop(&mut self, supervised: &mut SupervisedChild, done: bool, number: i32, why: &str) {
+        if self.run.subject == Subject::Program {
+            if !done {
+                self.signal_program(supervised, number);
+            }
+            supervised.detach_from_terminal();
+            (self.say)(&format!("{why}: the program has got it; rr closes the trace when the program has ended"));
+            return;
+        }
         if !done {
             signal(supervised.pid(), INTERRUPT);
         }
@@ -254,10 +285,30 @@ impl Watch<'_> {
         }
     }
 
+    /// Sends a signal to the program that rr records, once there is one.
+    fn signal_program(&self, supervised: &SupervisedChild, number: i32) {
+        let began = Instant::now();
+        while began.elapsed() < STARTING {
+            let programs = descendants().into_iter().filter(|relative| relative.parent == supervised.pid());
+            let mut programs = programs.filter(|_| !self.recorders().is_empty()).peekable();
+            if programs.peek().is_some() {
+                return programs.for_each(|relative| signal(relative.pid, number));
+            }
+            std::thread::sleep(LOOK_FOR_ROOM);
+        }
+        // It records nothing yet, so that nothing is lost with it.
+        signal(supervised.pid(), TERMINATE);
+    }
+
     fn tell_what_is_lost(&mut self) {
         let recording = self.recorders();
         if recording.is_empty() {
             (self.say)("every trace is closed; the installer is still tearing down what it has started");
+        } else if self.run.subject == Subject::Program {
+            (self.say)(
+                "still being recorded; asked a third time, after two seconds and within thirty, the program is killed",
+            );
+            return;
         } else {
             let names: Vec<String> = recording.iter().map(|recorder| name(&recorder.trace)).collect();
             (self.say)(&format!("still being recorded: {}", names.join(", ")));
@@ -394,14 +445,14 @@ fn options(words: &[String], trace: &str) -> Vec<String> {
 }
 
 /// The trace folder of one run, in rr's own store. The name contains the time, so the newest folder sorts last.
-pub fn folder_below(store: &Store, now: SystemTime) -> PathBuf {
+pub fn folder_below(store: &Store, what: &str, now: SystemTime) -> PathBuf {
     let stamp: String =
         rfc3339(now).chars().filter(char::is_ascii_alphanumeric).take("20261122T105300".len()).collect();
-    let mut folder = store.root().join(format!("install-{stamp}"));
+    let mut folder = store.root().join(format!("{what}-{stamp}"));
     let mut number = 1;
     while folder.exists() {
         number += 1;
-        folder.set_file_name(format!("install-{stamp}.{number}"));
+        folder.set_file_name(format!("{what}-{stamp}.{number}"));
     }
     folder
 }
@@ -437,6 +488,6 @@ mod tests {
     fn each_run_has_a_folder_of_its_own_that_sorts_by_time() {
         let store = Store::at("/nonexistent".into());
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
-        assert_eq!(folder_below(&store, at), Path::new("/nonexistent/install-20261118T110640"));
+        assert_eq!(folder_below(&store, "install", at), Path::new("/nonexistent/install-20261118T110640"));
     }
 }

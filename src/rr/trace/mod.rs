@@ -17,6 +17,7 @@ mod portable;
 mod prune;
 mod sidecar;
 mod stream;
+mod timeline;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -38,6 +39,7 @@ use content::Mappings;
 pub use content::{Backing, FileStatus, Header, Mapped, Started};
 pub use portable::Portable;
 pub use sidecar::{SIDECAR, Sidecar};
+pub use timeline::{Delivered, Timeline};
 
 use crate::error::{Error, Shown};
 use crate::sys::process::End;
@@ -425,6 +427,11 @@ impl Trace {
     pub fn software_counters(&self) -> Option<bool> {
         let noted = self.sidecar.as_ref().map(|sidecar| sidecar.software_counters);
         noted.or_else(|| content::software_counters(&self.path).ok().filter(|&found| found))
+    }
+
+    /// When what happened in a complete trace.
+    pub fn timeline(&self) -> Result<Timeline> {
+        Timeline::read(&self.path)
     }
 
     /// The header of a complete trace.

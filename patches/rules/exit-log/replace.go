@@ -1,5 +1,0 @@
-// site: exit
-logrus.StandardLogger().Log($receiver.exitReport())
-
-// site: logged
-$receiver.exitedAsLogged()

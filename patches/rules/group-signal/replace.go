@@ -1,2 +1,0 @@
-// site: terminate
-$receiver.terminate()

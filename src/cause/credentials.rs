@@ -1,0 +1,167 @@
+//! Values that look like credentials are cut out of what is shown: by the name before them, by their type, and by
+//! the pattern that tokens of well-known services have.
+//!
+//! Weak spot: a password without a telling name and without a pattern looks like any other word.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
+
+/// What stands in the place of a value that was cut.
+pub const CUT: &str = "[cut]";
+
+/// Names of what nobody else should see, in part of a field's, a variable's or a key's name.
+const NAMES: &str = r"(?i:passw(?:or)?d|passphrase|pwd|secret|token|api_?-?key|access_?-?key|private_?-?key|account_?-?key|sas_?-?key|credential|authorization|auth_?-?header|cookie|session_?-?(?:id|key)|pull_?-?secret|kubeconfig|client_?-?key|signing_?-?key|ssh_?-?key|bearer|dsn|connection_?-?string)";
+
+/// Names that hold such a word and no value of that kind: of objects, of how many, of when.
+const HARMLESS: &str = r"(?i:secret_?-?(?:name|ref|namespace|type|version|count)s?|token_?-?(?:type|count|expiry|expiration|ttl|review)s?|cookie_?-?jar|password_?-?(?:policy|length)|credentials_?-?(?:request|mode)s?|key_?-?(?:id|name)s?)$";
+
+static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(NAMES).ok());
+static HARMLESS_NAME: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(HARMLESS).ok());
+
+/// A name, what stands between, and a value in quotes or a word.
+static PAIR: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let value = r#"("(?:[^"\\]|\\.)*"|\\"(?:[^"\\]|\\\\.)*\\"|'[^']*'|`[^`]*`|(?i:bearer|basic) +[^\s"',;)}\]]+|[^\s"',;)}\]]+)"#;
+    Regex::new(&format!(r#"([\w.-]*{NAMES}[\w.-]*)(\\?["']?\]?\s*(?:=>|:=|=|:)\s*){value}"#)).ok()
+});
+
+/// An option of a command line and the word after it.
+static OPTION: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(&format!(r#"(--?[\w-]*{NAMES}[\w-]*)(\s+)([^\s"'-][^\s"']*)"#)).ok());
+
+/// What tokens look like, whatever stands before them.
+static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let patterns = [
+        r"\b(?:AKIA|ASIA|AROA|AIDA)[0-9A-Z]{16}\b",
+        r"\beyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{8,}(?:\.[0-9A-Za-z_-]*)?",
+        r"\b(?:ghp|gho|ghu|ghs|ghr)_[0-9A-Za-z]{20,}",
+        r"\bgithub_pat_[0-9A-Za-z]{20,}",
+        r"\bglpat-[0-9A-Za-z_-]{16,}",
+        r"\bxox[abeoprs]-[0-9A-Za-z_-]{10,}",
+        r"\bAIza[0-9A-Za-z_-]{35}",
+        r"\bya29\.[0-9A-Za-z_.-]{20,}",
+        r"\bsk-[0-9A-Za-z_-]{20,}",
+        r"\bsha256~[0-9A-Za-z_-]{20,}",
+        r"\bAGE-SECRET-KEY-1[0-9A-Z]+",
+        r"\bnpm_[0-9A-Za-z]{30,}",
+        r"\bhvs\.[0-9A-Za-z_-]{20,}",
+        r"\$2[aby]\$\d\d\$[./0-9A-Za-z]{53}",
+        r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$)",
+        r"(?i)\b(?:bearer|basic)\s+[0-9A-Za-z_+/=.~-]{8,}",
+    ];
+    Regex::new(&patterns.map(|pattern| format!("(?:{pattern})")).join("|")).ok()
+});
+
+/// Who logs in where, in a URL.
+static URL: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(\b[a-zA-Z][\w+.-]*://)[^/\s@\x22']+@").ok());
+
+/// Whether somebody who knows only the name would hide the value.
+pub fn is_telling(name: &str) -> bool {
+    let holds = |regex: &LazyLock<Option<Regex>>| regex.as_ref().is_some_and(|regex| regex.is_match(name));
+    holds(&NAME) && !holds(&HARMLESS_NAME)
+}
+
+/// A text without the values that look like credentials.
+pub fn cut(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    let mut replace = |regex: &LazyLock<Option<Regex>>, with: &dyn Fn(&Captures) -> String| {
+        let Some(regex) = regex.as_ref() else { return };
+        if let Cow::Owned(cut) = regex.replace_all(&text, with) {
+            text = Cow::Owned(cut);
+        }
+    };
+    replace(&URL, &|found| format!("{}{CUT}@", &found[1]));
+    replace(&PATTERN, &|_| CUT.into());
+    let pair = |found: &Captures| {
+        if !is_telling(&found[1]) || found[3].contains(CUT) || is_no_value(&found[3]) {
+            return found[0].to_owned();
+        }
+        let quote = ["\\\"", "\"", "'", "`"].into_iter().find(|quote| found[3].starts_with(quote)).unwrap_or_default();
+        format!("{}{}{quote}{CUT}{quote}", &found[1], &found[2])
+    };
+    replace(&PAIR, &pair);
+    replace(&OPTION, &|found| {
+        if is_telling(&found[1]) { format!("{}{}{CUT}", &found[1], &found[2]) } else { found[0].to_owned() }
+    });
+    text
+}
+
+/// What says that there is none, or is an address or a mere word of Go.
+fn is_no_value(value: &str) -> bool {
+    let inner = value.trim_matches(['"', '\\', '\'', '`']);
+    inner.is_empty() || ["nil", "true", "false", "null", "<nil>", "0"].contains(&inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_expression_compiles() {
+        let all = [&NAME, &HARMLESS_NAME, &PAIR, &OPTION, &PATTERN, &URL];
+        assert!(all.iter().all(|regex| regex.is_some()));
+    }
+
+    #[test]
+    fn planted_credentials_are_cut_wherever_they_stand() {
+        let planted = [
+            "password=hunter2hunter2",
+            "password: \"hunter2 hunter2\"",
+            r#"{"password":"hunter2"}"#,
+            r#"msg="login" vspherePassword="hunter2""#,
+            r#"msg="{\"password\": \"hunter2\"}""#,
+            "DB_PASSWD=hunter2",
+            "token = hunter2",
+            "Authorization: Bearer hunter2hunter2",
+            "authorization: Basic aHVudGVyMjpodW50ZXIy",
+            "apiKey:'hunter2'",
+            "API_KEY=hunter2",
+            "aws_secret_access_key=hunter2/hunter2+hunter2",
+            "https://user:hunter2@example.com/path",
+            "postgres://hunter2@db/x",
+            "AKIAHUNTER2HUNTER234",
+            "key is eyJhbGciOiJIUzI1NiJ9.eyJodW50ZXIyIjoxfQ.hunter2",
+            "ghp_hunter2hunter2hunter2hunter2",
+            "xoxb-hunter2-hunter2",
+            "-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----",
+            "-----BEGIN PRIVATE KEY-----\nhunter2",
+            "--password hunter2",
+            "--vsphere-password=hunter2",
+            "clientSecret=hunter2",
+            "client_secret:hunter2",
+            "pullSecret: '{\"auths\":{\"x\":{\"auth\":\"hunter2\"}}}'",
+            "session_key=`hunter2`",
+            "cookie=hunter2",
+            "sha256~hunter2hunter2hunter2hunter2",
+            "Token{accessToken:\"hunter2\"}",
+            "connectionString=\"Server=x;Pwd=hunter2\"",
+        ];
+        for text in planted {
+            assert!(!cut(text).to_lowercase().contains("hunter2"), "{text} became {}", cut(text));
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_it_stays() {
+        for text in [
+            "secretName=worker-user-data",
+            "\"secret not found\" secretRef=\"a/b\"",
+            "token bucket is full",
+            "password is wrong",
+            "token=nil",
+            "credentialsMode: Mint",
+            "keyID=7",
+            "https://example.com/a@b",
+            "main.go:12: reading",
+        ] {
+            assert_eq!(cut(text), text);
+        }
+    }
+
+    #[test]
+    fn names_tell_what_is_to_be_cut() {
+        assert!(["password", "AccessKey", "x.token", "bearer"].map(is_telling).into_iter().all(|telling| telling));
+        assert!(!["secretName", "keys", "name", "tokenCount"].map(is_telling).into_iter().any(|telling| telling));
+    }
+}

@@ -1,0 +1,113 @@
+//! Panics, Go's fatal errors, and exits: the program's own frame that raised it.
+
+use anyhow::Result;
+
+use super::{Case, How};
+use crate::delve::client::{Frame, Load};
+
+/// How many panics before the last one are looked at.
+const PANICS: usize = 8;
+
+pub fn look(case: &mut Case) -> Result<()> {
+    match case.end.how {
+        How::Panic | How::Fatal => raised(case),
+        How::Exit if case.end.code != Some(0) => exited(case),
+        _ => Ok(()),
+    }
+}
+
+/// Frames from the outermost panic on: what a recovered panic unwound is still above it.
+fn raiser(stack: &[Frame]) -> &[Frame] {
+    let panicked = stack.iter().rposition(|frame| frame.function == "runtime.gopanic");
+    &stack[panicked.map_or(0, |place| place + 1)..]
+}
+
+fn raised(case: &mut Case) -> Result<()> {
+    case.client.restart(case.last)?;
+    // Delve itself stops at both: `unrecovered-panic` and `runtime-fatal-throw`.
+    let mut stop = case.client.back()?;
+    // A fatal error is told after it was raised: the first stop on the way back may be deeper in the same call.
+    for _ in 0..4 {
+        let stack = case.client.stack(stop.goroutine, None).unwrap_or_default();
+        if stop.breakpoint.is_none() || !case.own.of(&stack).is_empty() {
+            break;
+        }
+        stop = case.client.back()?;
+    }
+    let stack = case.client.stack(stop.goroutine, Some(Load::LITTLE))?;
+    let kind = if case.end.how == How::Panic { "panic" } else { "fatal" };
+    let message = case.end.message.clone().unwrap_or_default();
+    let at = (stop.goroutine, stop.event);
+    let first = raiser(&stack);
+    let own: Vec<Frame> = case.own.of(first).into_iter().map(|(_, frame)| frame.clone()).collect();
+    let again = stack.iter().filter(|frame| frame.function == "runtime.gopanic").count();
+    if let Some(frame) = own.first() {
+        let evidence = format!("{} when the program ended", case.at(stop.event));
+        case.suspect(100, kind, frame, at, format!("raised `{message}`")).evidence.push(evidence);
+    }
+    if let Some(caller) = own.get(1) {
+        case.suspect(92, kind, caller, at, "called the function that raised it".into());
+    }
+    if again > 1
+        && let Some((_, frame)) = case.own.of(&stack).first()
+    {
+        let frame = (*frame).clone();
+        case.suspect(94, kind, &frame, at, "panicked again while the first panic was handled".into());
+    }
+    if kind == "panic" {
+        earlier_panics(case, again.max(1))?;
+    }
+    Ok(())
+}
+
+/// Panics that were recovered before and raised again: those whose value is in the last one.
+fn earlier_panics(case: &mut Case, known: usize) -> Result<()> {
+    let Some(breakpoint) = case.client.break_at("runtime.gopanic", None) else { return Ok(()) };
+    let mut last: Option<String> = None;
+    for number in 0..PANICS {
+        let stop = case.client.back()?;
+        if stop.exited || stop.function != "runtime.gopanic" {
+            break;
+        }
+        let value = case.client.eval(stop.goroutine, 0, "e", Load { depth: 2, text: 400, elements: 8 });
+        let value = value.map(|value| value.shown()).unwrap_or_default();
+        let text = value.trim_matches(['&', '"']).to_owned();
+        let message = case.end.message.clone().unwrap_or_default();
+        let again =
+            last.as_ref().is_some_and(|last| !text.is_empty() && (last.contains(&text) || message.contains(&text)))
+                || (last.is_some() && message.contains("runtime error: ") && value.contains("boundsError"));
+        if number >= known && again {
+            let stack = case.client.stack(stop.goroutine, Some(Load::LITTLE))?;
+            let own = case.own.of(raiser(&stack)).first().map(|(_, frame)| (*frame).clone());
+            if let Some(frame) = own {
+                let why = "raised it first: it was recovered, and raised again".to_owned();
+                case.suspect(104, "panic", &frame, (stop.goroutine, stop.event), why);
+            }
+        }
+        last.get_or_insert(text);
+    }
+    case.client.clear(breakpoint);
+    Ok(())
+}
+
+fn exited(case: &mut Case) -> Result<()> {
+    case.client.restart(case.last)?;
+    let breakpoint = case.client.break_at("os.Exit", None);
+    let mut stop = case.client.forward()?;
+    if stop.function != "os.Exit" {
+        case.client.restart(case.last)?;
+        stop = case.client.back()?;
+    }
+    if stop.function == "os.Exit" {
+        let stack = case.client.stack(stop.goroutine, Some(Load::LITTLE))?;
+        let own: Vec<Frame> = case.own.of(&stack).into_iter().map(|(_, frame)| frame.clone()).collect();
+        let code = case.end.code.unwrap_or_default();
+        let whys =
+            [format!("ended the program with exit status {code}"), "called the helper that ended the program".into()];
+        for ((frame, why), weight) in own.iter().zip(whys).zip([88, 87]) {
+            case.suspect(weight, "exit", frame, (stop.goroutine, stop.event), why);
+        }
+    }
+    breakpoint.into_iter().for_each(|breakpoint| case.client.clear(breakpoint));
+    Ok(())
+}

@@ -1,0 +1,453 @@
+//! Why a recorded program ended as it did: how it ended, what it said last, who waits for whom, and suspects.
+//!
+//! Each detector looks for one class of defects, by what the class has in common and never by names of a program. It
+//! gives suspects with a weight; the heaviest comes first. What a detector could not find out in the time that there is
+//! is no failure of the others.
+
+mod blocked;
+mod crash;
+mod errors;
+mod writes;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::cause::credentials;
+use crate::cause::own::{Own, named};
+use crate::cause::source::Sources;
+use crate::delve::ReplayPlan;
+use crate::delve::client::{Client, Frame, Goroutine, Load, Variable};
+use crate::rr::log::{Form, Log, understand};
+use crate::rr::trace::{Timeline, Trace};
+use crate::sys::process::End as ProcessEnd;
+
+/// How long is looked, beside the opening and the log. Nobody waits for a suspect that comes later.
+const TIME: Duration = Duration::from_secs(16);
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum How {
+    /// By itself: main returned, os.Exit, log.Fatal.
+    Exit,
+    /// A panic that nobody recovered.
+    Panic,
+    /// A fatal error of Go's runtime.
+    Fatal,
+    /// A signal, other than SIGINT and SIGTERM from outside.
+    Signal,
+    /// SIGINT or SIGTERM came from outside, whatever the program made of it.
+    Stopped,
+    /// Go's runtime saw that every goroutine waits.
+    Deadlock,
+}
+
+/// The end of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct End {
+    pub how: How,
+    /// Its exit code, if it had one.
+    pub code: Option<i32>,
+    /// The signal that ended or stopped it, by its number.
+    pub signal: Option<i32>,
+    /// What Go's runtime said of it.
+    pub message: Option<String>,
+}
+
+/// A place in the program's own code that may be to blame.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Suspect {
+    /// The class of defect: panic, fatal, exit, hang, write, leak, retry, loop, context.
+    pub kind: &'static str,
+    /// A closure counts as the function around it.
+    pub function: String,
+    pub file: String,
+    /// The line of the call.
+    pub line: u64,
+    pub goroutine: i64,
+    /// The moment that it was seen at.
+    pub event: u64,
+    /// What it did, in a sentence.
+    pub why: String,
+    /// What was seen.
+    pub evidence: Vec<String>,
+    /// The command that goes there.
+    pub command: String,
+    #[serde(skip)]
+    pub weight: u32,
+}
+
+/// A frame as it is shown.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct ShownFrame {
+    pub function: String,
+    pub file: String,
+    pub line: u64,
+    /// Arguments and local variables, `name = value`, of the program's own frames.
+    pub variables: Vec<String>,
+}
+
+/// An error line, and who wrote it.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct ErrorLine {
+    pub event: u64,
+    /// Seconds since the recording began.
+    pub time: f64,
+    pub text: String,
+    /// How many lines say the same but for numbers.
+    pub times: usize,
+    pub goroutine: i64,
+    pub stack: Vec<ShownFrame>,
+}
+
+/// Goroutines with the same stack.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Group {
+    pub count: usize,
+    pub goroutines: Vec<i64>,
+    /// What they wait for.
+    pub waits: String,
+    /// The goroutine or function that holds it, as far as that was found.
+    pub held_by: Option<String>,
+    /// Where they were created.
+    pub created: Option<String>,
+    pub stack: Vec<ShownFrame>,
+}
+
+/// The whole.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Explanation {
+    /// The trace's name.
+    pub trace: String,
+    pub end: End,
+    /// The likeliest first.
+    pub suspects: Vec<Suspect>,
+    /// The last lines of level error and above, the last first.
+    pub errors: Vec<ErrorLine>,
+    pub goroutines: Vec<Group>,
+    /// What could not be found out, and what cannot be trusted.
+    pub limits: Vec<String>,
+    /// What to type next.
+    pub next: Vec<String>,
+}
+
+/// One goroutine at the end, with its stack.
+#[derive(Clone, Debug)]
+pub(super) struct Parked {
+    pub goroutine: Goroutine,
+    pub stack: Vec<Frame>,
+}
+
+/// Everything that the detectors share.
+pub(super) struct Case<'a> {
+    pub client: &'a mut Client,
+    pub own: Own,
+    pub log: &'a Log,
+    pub timeline: &'a Timeline,
+    pub end: End,
+    /// The last event in which the whole program is there.
+    pub last: u64,
+    pub parked: Vec<Parked>,
+    pub suspects: Vec<Suspect>,
+    pub errors: Vec<ErrorLine>,
+    pub limits: Vec<String>,
+    /// Whether values that look like credentials are shown.
+    pub values: bool,
+    /// Who holds what a goroutine waits for.
+    pub holders: Vec<(i64, String)>,
+    name: String,
+}
+
+/// How a program ended, as far as its trace and its lines tell.
+///
+/// Of one that was stopped, the event of the signal too.
+pub fn end(trace: &Trace, log: &Log, timeline: &Timeline) -> Result<(End, Option<u64>)> {
+    let program = trace.program()?;
+    let (code, killed) = match program.end {
+        Some(ProcessEnd::Code(code)) => (Some(code), None),
+        Some(ProcessEnd::Signal(number)) => (None, Some(number)),
+        None => (None, None),
+    };
+    let pids: Vec<i32> = log.lines.iter().map(|line| line.pid).collect();
+    let outside = |number: i32| [2, 15].contains(&number);
+    let first = timeline.signals.iter().find(|signal| {
+        outside(signal.number)
+            && signal.asynchronous
+            && !timeline.is_own(signal.sender)
+            && !pids.contains(&signal.sender)
+    });
+    // Only the runtime writes these a word at a time, so that they are no line of a logger.
+    let said = |start: &str| {
+        log.lines
+            .iter()
+            .rev()
+            .take(4000)
+            .find(|line| line.text.starts_with(start) && understand(&line.text).form == Form::Runtime)
+    };
+    let failed = code == Some(2) || killed == Some(6);
+    let fatal = said("fatal error: ").filter(|_| failed);
+    let panic = said("panic: ").filter(|_| failed);
+    let (how, line, signal) = match (first, fatal, panic) {
+        (Some(signal), ..) => (How::Stopped, None, Some(signal.number)),
+        (_, Some(line), _) if line.text.contains("all goroutines are asleep") => (How::Deadlock, Some(line), killed),
+        (_, Some(line), _) => (How::Fatal, Some(line), killed),
+        (_, _, Some(line)) => (How::Panic, Some(line), killed),
+        _ if killed.is_some() => (How::Signal, None, killed),
+        _ => {
+            let quit = said("SIGQUIT: quit").or_else(|| said("SIGABRT: abort")).filter(|_| failed);
+            match quit {
+                Some(line) => (How::Signal, Some(line), Some(if line.text.starts_with("SIGQUIT") { 3 } else { 6 })),
+                None => (How::Exit, None, None),
+            }
+        }
+    };
+    let message = line.map(|line| credentials::cut(&line.text).into_owned());
+    Ok((End { how, code, signal, message }, first.map(|signal| signal.event)))
+}
+
+/// Looks into a trace that is open in Delve.
+pub fn explain(
+    trace: &Trace,
+    opening: &ReplayPlan,
+    client: &mut Client,
+    log: &Log,
+    timeline: &Timeline,
+    values: bool,
+) -> Result<Explanation> {
+    client.until(Instant::now() + TIME);
+    let facts = opening.program.as_ref();
+    let (end, stopped) = end(trace, log, timeline)?;
+    let mut case = Case {
+        client,
+        own: Own { module: facts.and_then(|facts| facts.module.clone()) },
+        log,
+        timeline,
+        end,
+        // What a program does once it was asked to stop hides what it was asked to stop for.
+        last: stopped.map_or_else(|| timeline.end(), |event| event.saturating_sub(2).max(1)),
+        parked: Vec::new(),
+        suspects: Vec::new(),
+        errors: Vec::new(),
+        limits: Vec::new(),
+        values,
+        holders: Vec::new(),
+        name: trace.name.clone(),
+    };
+    if facts.is_some_and(|facts| !facts.dwarf) {
+        case.limits.push(
+            "the program has no debug information: stacks come from Go's own tables, variables are missing".into(),
+        );
+    } else if facts.is_some_and(|facts| facts.optimised == Some(true)) {
+        case.limits.push("the program was optimised: variables may be missing or out of date, and inlined calls have no frame of their own".into());
+    }
+    case.attempt("the goroutines at the end", Case::park);
+    case.attempt("how it crashed", crash::look);
+    case.attempt("what it said last", errors::look);
+    case.attempt("who waits for whom", blocked::look);
+    case.attempt("which loop does not end", blocked::look_for_loops);
+    Ok(case.finish())
+}
+
+impl Case<'_> {
+    fn attempt(&mut self, what: &str, detector: impl FnOnce(&mut Self) -> Result<()>) {
+        if self.client.left().is_zero() {
+            self.limits.push(format!("{what}: there was no time left to look"));
+        } else if let Err(error) = detector(self) {
+            self.limits.push(format!("{what}: {error:#}"));
+        }
+    }
+
+    /// All goroutines at the end, with what they wait for.
+    fn park(&mut self) -> Result<()> {
+        self.client.restart(self.last)?;
+        let goroutines = self.client.goroutines()?;
+        // A thousand stacks say no more than the first hundred of them.
+        for goroutine in goroutines.into_iter().take(400) {
+            let few = self.parked.len() < 60;
+            let stack = self.client.stack(goroutine.id, few.then_some(Load::LITTLE))?;
+            self.parked.push(Parked { goroutine, stack });
+        }
+        Ok(())
+    }
+
+    pub fn suspect(
+        &mut self,
+        weight: u32,
+        kind: &'static str,
+        frame: &Frame,
+        at: (i64, u64),
+        why: String,
+    ) -> &mut Suspect {
+        let (goroutine, event) = at;
+        let place = self.suspects.len();
+        let command = format!("rr-patch replay {} --at {event}", crate::words::quoted(&self.name));
+        self.suspects.push(Suspect {
+            kind,
+            function: named(&frame.function),
+            file: frame.file.clone(),
+            line: frame.line,
+            goroutine,
+            event,
+            why,
+            evidence: Vec::new(),
+            command,
+            weight,
+        });
+        &mut self.suspects[place]
+    }
+
+    /// A value as it may be shown.
+    fn shown_value(&self, variable: &Variable) -> String {
+        if self.values {
+            return variable.shown();
+        }
+        hidden(variable)
+    }
+
+    pub fn shown(&self, stack: &[Frame]) -> Vec<ShownFrame> {
+        let frame = |frame: &Frame| ShownFrame {
+            function: frame.function.clone(),
+            file: frame.file.clone(),
+            line: frame.line,
+            variables: match self.own.is(frame) {
+                false => Vec::new(),
+                true => {
+                    // What the compiler made for itself tells nobody anything.
+                    let all = frame.arguments.iter().chain(&frame.locals);
+                    let all = all.filter(|variable| !variable.name.starts_with(['.', '~']));
+                    all.map(|variable| {
+                        let value: String = self.shown_value(variable).chars().take(300).collect();
+                        format!("{} = {value}", variable.name)
+                    })
+                    .collect()
+                }
+            },
+        };
+        stack.iter().map(frame).collect()
+    }
+
+    pub fn cut(&self, text: &str) -> String {
+        if self.values { text.to_owned() } else { credentials::cut(text).into_owned() }
+    }
+
+    /// The time of an event, for people.
+    pub fn at(&self, event: u64) -> String {
+        format!("event {event}, {:.3} s after the start", self.timeline.seconds(event))
+    }
+
+    pub fn sources(frame: &Frame) -> Option<Sources> {
+        Sources::around(&frame.file)
+    }
+
+    fn finish(mut self) -> Explanation {
+        self.suspects.sort_by_key(|suspect| std::cmp::Reverse(suspect.weight));
+        let mut suspects: Vec<Suspect> = Vec::new();
+        for suspect in std::mem::take(&mut self.suspects) {
+            let same = |known: &&mut Suspect| (&known.function, known.line) == (&suspect.function, suspect.line);
+            match suspects.iter_mut().find(same) {
+                Some(known) => known.evidence.push(suspect.why),
+                None => suspects.push(suspect),
+            }
+        }
+        suspects.truncate(12);
+        for suspect in &mut suspects {
+            suspect.why = if self.values { suspect.why.clone() } else { credentials::cut(&suspect.why).into_owned() };
+            for line in &mut suspect.evidence {
+                *line = if self.values { line.clone() } else { credentials::cut(line).into_owned() };
+            }
+        }
+        let goroutines = self.groups();
+        let name = crate::words::quoted(&self.name);
+        let mut next: Vec<String> = suspects.first().map(|suspect| suspect.command.clone()).into_iter().collect();
+        next.push(format!("rr-patch traces log {name}"));
+        Explanation {
+            trace: self.name,
+            end: self.end,
+            suspects,
+            errors: self.errors,
+            goroutines,
+            limits: self.limits,
+            next,
+        }
+    }
+
+    /// Goroutines by their stacks, the largest group first, as pprof shows them.
+    fn groups(&self) -> Vec<Group> {
+        let mut groups: Vec<(Vec<(&str, u64)>, Group)> = Vec::new();
+        for Parked { goroutine, stack } in &self.parked {
+            let key: Vec<(&str, u64)> = stack.iter().map(|frame| (frame.function.as_str(), frame.line)).collect();
+            match groups.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, group)) => {
+                    group.count += 1;
+                    group.goroutines.push(goroutine.id);
+                }
+                None => {
+                    let created = &goroutine.created;
+                    let group = Group {
+                        count: 1,
+                        goroutines: vec![goroutine.id],
+                        waits: blocked::waits(goroutine, stack),
+                        held_by: self.holders.iter().find(|(id, _)| *id == goroutine.id).map(|(_, by)| by.clone()),
+                        created: (!created.function.is_empty())
+                            .then(|| format!("{} {}:{}", named(&created.function), created.file, created.line)),
+                        stack: self.shown(stack),
+                    };
+                    groups.push((key, group));
+                }
+            }
+        }
+        let mut groups: Vec<Group> = groups.into_iter().map(|(_, group)| group).collect();
+        groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+        groups
+    }
+}
+
+/// A value without what looks like a credential, by its name, its type, and its pattern.
+fn hidden(variable: &Variable) -> String {
+    use crate::delve::client::kind;
+    if (credentials::is_telling(&variable.name) || credentials::is_telling(&variable.of)) && has_text(variable) {
+        return credentials::CUT.to_owned();
+    }
+    match variable.kind {
+        kind::STRUCT => {
+            let fields = variable.children.iter().map(|field| format!("{}: {}", field.name, hidden(field)));
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
+        }
+        kind::POINTER if variable.children.iter().any(|child| child.address != 0) => {
+            format!("&{}", variable.children.first().map(hidden).unwrap_or_default())
+        }
+        kind::INTERFACE if variable.children.iter().any(|child| child.of != "void") => {
+            variable.children.first().map(hidden).unwrap_or_default()
+        }
+        kind::MAP => {
+            let pairs = variable.children.chunks(2).map(|pair| match pair {
+                [key, value] if credentials::is_telling(&key.value) && has_text(value) => {
+                    format!("{}: {}", key.shown(), credentials::CUT)
+                }
+                [key, value] => format!("{}: {}", hidden(key), hidden(value)),
+                _ => "…".into(),
+            });
+            format!("map[{}]", pairs.collect::<Vec<_>>().join(", "))
+        }
+        kind::SLICE | 17 => {
+            // Bytes and words may be a key, or a line that holds one.
+            let elements: Vec<String> = variable.children.iter().map(hidden).collect();
+            credentials::cut(&format!("[{}]", elements.join(", "))).into_owned()
+        }
+        _ => credentials::cut(&variable.shown()).into_owned(),
+    }
+}
+
+/// Whether a value holds a text or bytes, and not only numbers, flags and nothing.
+fn has_text(variable: &Variable) -> bool {
+    use crate::delve::client::kind;
+    match variable.kind {
+        kind::STRING => !variable.value.is_empty(),
+        kind::SLICE | 17 => variable.length > 0,
+        kind::STRUCT | kind::POINTER | kind::INTERFACE | kind::MAP => variable.children.iter().any(has_text),
+        _ => false,
+    }
+}

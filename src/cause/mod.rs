@@ -1,0 +1,8 @@
+//! What is asked of a recording: from a log line to its cause.
+
+pub mod credentials;
+pub mod explain;
+pub mod own;
+pub mod place;
+pub mod source;
+pub mod visits;

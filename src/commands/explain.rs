@@ -1,0 +1,143 @@
+//! `rr-patch explain`: how a recorded program ended, what it said last, who waits for whom, and who is to blame.
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::cause::explain::{Explanation, Group, How, ShownFrame, Suspect, explain};
+use crate::delve::client::Client;
+use crate::delve::{Listen, Ready, prepare};
+use crate::doctor::Host;
+use crate::error::plain;
+use crate::rr::log::Log;
+use crate::rr::trace::Store;
+use crate::ui::document::{Document, Report};
+use crate::words::count;
+
+#[derive(Args, Debug)]
+pub struct Explain {
+    /// A trace's name or path, or a controller's name [default: the newest complete one]
+    #[arg(default_value = "", hide_default_value = true)]
+    pub trace: String,
+
+    /// The folder with the traces [default: rr's own]
+    #[arg(long, value_name = "DIR")]
+    pub trace_dir: Option<PathBuf>,
+
+    /// Show values that look like credentials, too
+    #[arg(long)]
+    pub values: bool,
+}
+
+/// What was found out.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Explained(Explanation);
+
+impl Document for Explained {
+    const SCHEMA: &'static str = "rr-patch/explain/1";
+}
+
+impl Explain {
+    pub fn run(&self) -> Result<Report<Explained>> {
+        let host = Host::here();
+        let store = self
+            .trace_dir
+            .as_ref()
+            .map_or_else(|| Store::of(&|name| std::env::var_os(name)), |dir| Store::at(dir.clone()));
+        let trace = store.find(&self.trace)?;
+        let opening = prepare(&host, &trace)?;
+        let mut say = |line: &str| {
+            let _ = writeln!(io::stderr(), "{}", plain(line));
+        };
+        let log = Log::of(&host, &trace, &mut say)?;
+        let timeline = trace.timeline()?;
+        say(&format!("looking into `{}` with Delve {}", trace.name, opening.delve.version));
+        let mut result = None;
+        let mut ready = |ready: &Ready| {
+            let mut client = Client::connect(&ready.address)?;
+            result = Some(explain(&trace, &opening, &mut client, &log, &timeline, self.values));
+            // One that is still busy does not listen: it is ended by signals.
+            if client.left().is_zero() {
+                return Err(crate::error::Error::failed("Delve is still busy").into());
+            }
+            client.end();
+            Ok(())
+        };
+        let served = opening.serve(&Listen::loopback(0), &mut ready, &mut |_| {});
+        if result.is_none() {
+            served?;
+        }
+        match result {
+            Some(explanation) => Ok(Report::done(Explained(explanation?))),
+            None => Err(crate::error::Error::interrupted("interrupted: nothing was found out yet").into()),
+        }
+    }
+}
+
+fn frames(f: &mut fmt::Formatter<'_>, stack: &[ShownFrame]) -> fmt::Result {
+    for ShownFrame { function, file, line, variables } in stack.iter().take(24) {
+        writeln!(f, "      {function}  {file}:{line}")?;
+        variables.iter().try_for_each(|variable| writeln!(f, "          {variable}"))?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Explanation { trace, end, suspects, errors, goroutines, limits, next } = &self.0;
+        let how = match end.how {
+            How::Exit => "ended by itself",
+            How::Panic => "panicked",
+            How::Fatal => "was ended by a fatal error of Go's runtime",
+            How::Signal => "was ended by a signal",
+            How::Stopped => "was stopped from outside",
+            How::Deadlock => "was ended by Go's runtime: every goroutine waited",
+        };
+        let code = end.code.map_or(String::new(), |code| format!(", exit status {code}"));
+        let signal = end.signal.map_or(String::new(), |signal| format!(", signal {signal}"));
+        writeln!(f, "`{trace}` {how}{code}{signal}")?;
+        end.message.iter().try_for_each(|message| writeln!(f, "  {message}"))?;
+        writeln!(f, "\nsuspects")?;
+        if suspects.is_empty() {
+            writeln!(f, "  none was found")?;
+        }
+        for (number, suspect) in suspects.iter().enumerate() {
+            let Suspect { kind, function, file, line, goroutine, why, evidence, command, .. } = suspect;
+            writeln!(f, "  {}. {function}  {file}:{line}  ({kind}, goroutine {goroutine})", number + 1)?;
+            writeln!(f, "     {why}")?;
+            evidence.iter().try_for_each(|line| writeln!(f, "     {line}"))?;
+            writeln!(f, "     `{command}`")?;
+        }
+        if !errors.is_empty() {
+            writeln!(f, "\nlast error lines")?;
+        }
+        for line in errors {
+            writeln!(
+                f,
+                "  event {}, {:.3} s, {}, goroutine {}",
+                line.event,
+                line.time,
+                count(line.times, "time"),
+                line.goroutine
+            )?;
+            writeln!(f, "    {}", line.text)?;
+            frames(f, &line.stack)?;
+        }
+        writeln!(f, "\ngoroutines at the end")?;
+        for Group { count: members, goroutines, waits, held_by, created, stack } in goroutines {
+            let ids: Vec<String> = goroutines.iter().take(10).map(ToString::to_string).collect();
+            writeln!(f, "  {} ({}): waits for {waits}", count(*members, "goroutine"), ids.join(", "))?;
+            held_by.iter().try_for_each(|by| writeln!(f, "    held by {by}"))?;
+            created.iter().try_for_each(|created| writeln!(f, "    created by {created}"))?;
+            frames(f, stack)?;
+        }
+        limits.iter().try_for_each(|limit| writeln!(f, "\nnote: {limit}"))?;
+        next.iter().try_for_each(|next| writeln!(f, "next: `{next}`"))
+    }
+}

@@ -1,0 +1,159 @@
+//! `rr-patch traces log`: what a recorded program wrote, each line with its event.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write as _};
+
+use anyhow::Result;
+use clap::Args;
+use regex::Regex;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::cause::credentials;
+use crate::doctor::Host;
+use crate::error::{Error, plain};
+use crate::rr::log::{Form, Level, Line, Log, understand};
+use crate::rr::trace::Store;
+use crate::sys::process::{Stream, page};
+use crate::ui::document::{Document, Format, Ui};
+
+#[derive(Args, Debug)]
+pub struct ShowLog {
+    /// A trace's name or path, or a controller's name [default: the newest complete one]
+    #[arg(default_value = "", hide_default_value = true)]
+    pub trace: String,
+
+    /// Show only lines that this regular expression fits
+    #[arg(long, value_name = "RE", value_parser = Regex::new)]
+    pub grep: Option<Regex>,
+
+    /// Show only lines of this level and above: debug, info, warning, error, fatal
+    #[arg(long, value_name = "LEVEL", value_parser = level)]
+    pub level: Option<Level>,
+
+    /// Show values that look like credentials, too
+    #[arg(long)]
+    pub values: bool,
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    Level::of(text).ok_or_else(|| "expected debug, info, warning, error or fatal".into())
+}
+
+/// One line that a recorded program wrote.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct LogLine {
+    /// The event of the write that began it: `replay --at EVENT` goes there.
+    event: u64,
+    /// Seconds since the recording began.
+    time: f64,
+    /// As far as the line says; `fatal` ended the program.
+    level: Option<Level>,
+    /// The line as it was written, without its end.
+    text: String,
+    /// What it says, without time, level and pairs.
+    message: Option<String>,
+    /// The object that it is about, like `namespace/name`.
+    object: Option<String>,
+    /// The controller that it names.
+    controller: Option<String>,
+    /// The error that it reports.
+    error: Option<String>,
+    /// The source line that it names, `file:line`.
+    source: Option<String>,
+    /// The time that stands in it.
+    stamp: Option<String>,
+    /// The form that was recognised.
+    form: Form,
+    /// Standard output or standard error.
+    stream: Stream,
+    /// The process that wrote it.
+    pid: i32,
+}
+
+impl Document for LogLine {
+    const SCHEMA: &'static str = "rr-patch/log-line/1";
+}
+
+impl fmt::Display for LogLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = self.level.map_or("", Level::word);
+        write!(f, "{:>8}  {:>9.3}  {level:<7}  {}", self.event, self.time, self.text)
+    }
+}
+
+impl LogLine {
+    fn of(line: &Line, values: bool) -> Self {
+        let shown = |text: String| if values { text } else { credentials::cut(&text).into_owned() };
+        let said = understand(&line.text);
+        Self {
+            event: line.event,
+            time: (line.time * 1e6).round() / 1e6,
+            level: said.level,
+            text: shown(line.text.clone()),
+            message: said.message.map(shown),
+            object: said.object.map(shown),
+            controller: said.controller,
+            error: said.error.map(shown),
+            source: said.source,
+            stamp: said.stamp,
+            form: said.form,
+            stream: line.stream,
+            pid: line.pid,
+        }
+    }
+
+    /// The escape sequence that colours a line of this level.
+    fn colour(&self) -> &'static str {
+        match self.level {
+            Some(Level::Fatal) => "\u{1b}[1;31m",
+            Some(Level::Error) => "\u{1b}[31m",
+            Some(Level::Warning) => "\u{1b}[33m",
+            Some(Level::Debug) => "\u{1b}[2m",
+            Some(Level::Info) | None => "",
+        }
+    }
+}
+
+impl ShowLog {
+    /// Prints the lines: text for people, through a pager on a terminal, or a document of JSON for each line.
+    pub fn run(&self, store: &Store, ui: Ui) -> Result<()> {
+        let trace = store.find(&self.trace)?;
+        let mut say = |text: &str| {
+            let _ = writeln!(io::stderr(), "{}", plain(text));
+        };
+        let log = Log::of(&Host::here(), &trace, &mut say)?;
+        if let Some(why) = &log.not_kept {
+            say(&format!("warning: the lines were not kept for the next time: {why}"));
+        }
+        let wanted = |line: &&Line| {
+            self.grep.as_ref().is_none_or(|grep| grep.is_match(&line.text))
+                && self.level.is_none_or(|least| understand(&line.text).level >= Some(least))
+        };
+        let lines = log.lines.iter().filter(wanted).map(|line| LogLine::of(line, self.values));
+        if ui.format == Format::Json {
+            return Ok(ui.print_lines(lines)?);
+        }
+        if log.lines.is_empty() {
+            say(&format!("`{}` wrote nothing", trace.name));
+        }
+        let terminal = io::stdout().is_terminal();
+        let mut text = format!("{:>8}  {:>9}  {:<7}  text\n", "event", "time", "level");
+        for line in lines {
+            let shown = plain(&line.to_string());
+            match line.colour() {
+                colour if terminal && !colour.is_empty() => text.push_str(&format!("{colour}{shown}\u{1b}[0m\n")),
+                _ => text.push_str(&format!("{shown}\n")),
+            }
+        }
+        if terminal && page(&text)? {
+            return Ok(());
+        }
+        match io::stdout().lock().write_all(text.as_bytes()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Error::failed(format!("cannot write to standard output: {error}")).into())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! `rr-patch explain` on recordings of the seeded defects.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::defects;
+
+fn is(name: &str, suspect: &Value, wanted: &Value) -> bool {
+    let line = suspect["line"].as_u64().unwrap();
+    suspect["function"] == wanted["function"]
+        && wanted["source"].as_str().is_none_or(|text| defects::lines(name, text).contains(&line))
+}
+
+#[test]
+fn explain_names_the_suspects_of_the_seeded_defects_and_how_each_ended() {
+    let (mut first, mut three, mut ends) = (0, 0, 0);
+    let mut report = String::new();
+    for name in defects::names() {
+        let wanted = defects::wanted(&name);
+        // The recording is no part of what is timed.
+        if defects::trace(&name).is_none() {
+            return;
+        }
+        let began = Instant::now();
+        let Some(run) = defects::run(&name, &["explain", "--format", "json"]) else { return };
+        let took = began.elapsed();
+        let found = run.exits(0).json();
+        let empty = Vec::new();
+        let suspects = found["suspects"].as_array().unwrap_or(&empty);
+        let of = wanted["suspects"].as_array().unwrap();
+        let among = |wanted: &Value| suspects.iter().take(3).any(|suspect| is(&name, suspect, wanted));
+        let leads = suspects.first().is_some_and(|suspect| match wanted["any_order"].as_bool() {
+            Some(true) => of.iter().any(|wanted| is(&name, suspect, wanted)) && of.iter().all(among),
+            _ => is(&name, suspect, &of[0]),
+        });
+        let ended = wanted["end"].as_object().unwrap().iter().all(|(key, value)| found["end"][key] == *value);
+        first += usize::from(leads);
+        three += usize::from(among(&of[0]));
+        ends += usize::from(ended);
+        let names: Vec<String> = suspects.iter().take(3).map(|s| format!("{}:{}", s["function"], s["line"])).collect();
+        report.push_str(&format!(
+            "{name}: first {leads}, end {ended} {}, {took:.1?}: {}\n",
+            found["end"],
+            names.join(" ")
+        ));
+        assert!(took < Duration::from_secs(30), "{name} took {took:?}");
+    }
+    assert!(first >= 16 && three == 20 && ends == 20, "first {first}, among three {three}, ends {ends}\n{report}");
+}
+
+#[test]
+fn explain_prints_suspects_errors_and_goroutines_as_text() {
+    let Some(run) = defects::run("lock-kept", &["explain"]) else { return };
+    run.exits(0).prints(&[
+        "was stopped from outside, signal 15",
+        "1. main.(*inventory).reserve",
+        "took the lock that goroutines",
+        "held by goroutine",
+        "\"reserve\" err=\"no such host\" host=\"c\"",
+        "next: `rr-patch replay ",
+    ]);
+}
