@@ -103,15 +103,11 @@ impl Platforms {
         Self::of(checkout)
     }
 
-    /// What they depend on: two revisions with the same have the same platforms.
+    /// What they depend on: two revisions with the same have the same platforms. Of the providers only the names count:
+    /// what is vendored in them changes with every other branch.
     pub fn key(revised: &Revised) -> Result<String> {
-        Ok([SOURCES, PROVIDERS]
-            .iter()
-            .map(|path| revised.id(path))
-            .collect::<Result<Vec<_>>>()?
-            .into_iter()
-            .flatten()
-            .collect())
+        let names = revised.names(PROVIDERS)?.into_iter().filter(|(_, folder)| *folder).map(|(name, _)| name);
+        Ok(revised.id(SOURCES)?.into_iter().chain(names).collect::<Vec<_>>().join("/"))
     }
 
     /// Where the source says nothing that is understood, each provider is a platform.
