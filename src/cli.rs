@@ -1,14 +1,14 @@
 //! The command line, and the one match on it.
 
 use anyhow::Result;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    apply::Apply, build::Build, check::Check, completions::Completions, demo::Demo, diff::Diff, doctor::Doctor,
-    explain::Explain, inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert, rules::RulesCommand,
-    schema::PrintSchema, status::Status, traces::Traces,
+    apply::Apply, build::Build, check::Check, ci::Ci, ci::Step, completions::Completions, demo::Demo, diff::Diff,
+    doctor::Doctor, explain::Explain, inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert,
+    rules::RulesCommand, schema::PrintSchema, status::Status, traces::Traces,
 };
-use crate::error::Exit;
+use crate::error::{Error, Exit};
 use crate::ui::document::{Format, Ui};
 
 /// Patch an OpenShift installer so that its Cluster API controllers run under `rr record`.
@@ -19,8 +19,26 @@ pub struct Cli {
     pub command: Command,
 
     /// How to print the result
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub format: Output,
+}
+
+/// How to print a result: what every command knows, and what `ci matrix` alone does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+    /// `ci matrix`: annotations and outputs of a workflow
+    #[value(hide = true)]
+    Github,
+}
+
+impl Output {
+    pub fn format(self) -> Format {
+        if self == Self::Json { Format::Json } else { Format::Text }
+    }
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, or nothing to do; 1 could not; 2 usage; 3 refused, nothing was written;
@@ -41,6 +59,8 @@ pub enum Command {
     Diff(Diff),
     /// Say which revisions of a repository can be patched, without checking any out
     Check(Check),
+    /// Build recording installers of many branches on a CI engine
+    Ci(Ci),
     /// Say which changes are in place, where, and what was edited since
     Status(Status),
     /// Write the rules out as files to edit, or try a folder of them on its snippets
@@ -69,28 +89,42 @@ impl Cli {
     /// Runs the command, prints its result, and gives the exit code.
     pub fn run(&self) -> Result<u8> {
         match &self.command {
-            Command::Record(record) if record.program => record.run_program(self.format),
+            Command::Record(record) if record.program => record.run_program(self.format.format()),
             _ => Ok(self.show()? as u8),
         }
     }
 
     fn show(&self) -> Result<Exit> {
-        let ui = Ui { format: self.format };
+        let for_github = self.format == Output::Github;
+        if for_github && !matches!(&self.command, Command::Ci(Ci { command: Step::Matrix(_) })) {
+            let error = Error::usage("`--format github` is for `rr-patch ci matrix`");
+            return Err(error.hint("`--format json` gives every result as a document").into());
+        }
+        let format = self.format.format();
+        let ui = Ui { format };
         match &self.command {
             Command::Apply(apply) => ui.show(&apply.run()?),
             Command::Revert(revert) => ui.show(&revert.run()?),
-            Command::Build(build) => ui.show(&build.run(self.format)?),
+            Command::Build(build) => ui.show(&build.run(format)?),
             Command::Inspect(inspect) => ui.show(&inspect.run()?),
             Command::Diff(diff) => ui.show(&diff.run()?),
             Command::Check(check) => ui.show(&check.run()?),
+            Command::Ci(ci) => match &ci.command {
+                Step::Matrix(matrix) => ui.show(&matrix.run(for_github)?),
+                Step::Build(build) => ui.show(&build.run()?),
+                Step::Github(github) => ui.show(&github.run()?),
+                Step::Gitlab(gitlab) => ui.show(&gitlab.run()?),
+                Step::Tekton(tekton) => ui.show(&tekton.run()?),
+                Step::Prow(prow) => ui.show(&prow.run()?),
+            },
             Command::Status(status) => ui.show(&status.run()?),
             Command::Rules(rules) => rules.run(ui),
             Command::Traces(traces) => traces.run(ui),
             Command::Doctor(doctor) => ui.show(&doctor.run()?),
-            Command::Record(record) => ui.show(&record.run(self.format)?),
+            Command::Record(record) => ui.show(&record.run(format)?),
             Command::Replay(replay) => replay.run(ui),
             Command::Explain(explain) => ui.show(&explain.run()?),
-            Command::Demo(demo) => ui.show(&demo.run(self.format)?),
+            Command::Demo(demo) => ui.show(&demo.run(format)?),
             Command::Completions(completions) => ui.show(&completions.run(&mut Self::command())),
             Command::Man(man) => ui.show(&man.run(Self::command())?),
             Command::Schema(schema) => ui.show(&schema.run()?),

@@ -13,6 +13,7 @@
 pub mod cli;
 pub mod commands;
 pub mod ui;
+pub mod ci;
 pub mod builder;
 pub mod cause;
 pub mod delve;

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     match cli.run() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            if cli.format == Format::Json {
+            if cli.format.format() == Format::Json {
                 let _ = Ui { format: Format::Json }.print(&Failure::of(&error));
             }
             // With nobody left to read it there is nothing more to do than to say so by the code.

@@ -4,12 +4,12 @@
 //! ```text
 //! subject                  the installer and its embedded programs, with the facts about each
 //! buildDefinition          the request: options, platforms, arguments, environment
-//!   resolvedDependencies   the commit, and the patch set on top of it
+//!   resolvedDependencies   the commit, the patch set on top of it, and the rules that made the patch set
 //! runDetails               the builder, the times, and the phases
 //! ```
 //!
 //! The fields and their types follow slsa.dev/spec/v1.0/provenance and in-toto's attestation framework, spec/v1.
-//! Nothing is signed, so the file is as trustworthy as its writer. The three URNs below are our own and cannot be
+//! Nothing is signed, so the file is as trustworthy as its writer. The four URNs below are our own and cannot be
 //! resolved; in-toto allows that.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -36,10 +37,14 @@ const BUILD: &str = "urn:rr-patch:build:v1";
 const BUILDER: &str = "urn:rr-patch:builder:local:v1";
 /// The media type of the phases: a list with a name, a start and seconds for each.
 const PHASES: &str = "urn:rr-patch:phases:v1";
+/// A folder beside the installer and the overlaid sources in it.
+const OVERLAY: &str = "urn:rr-patch:overlay:v1";
 
 /// The name of the dependency that is the commit.
 const SOURCE: &str = "installer";
+const PATCHED_COMMIT: &str = "patched-commit";
 const PATCH_SET: &str = "patch-set";
+const RULES: &str = "rules";
 
 /// The variables that affect the build. Other variables are never stored, because an environment contains secrets.
 /// Some, such as `SKIP_ENVTEST`, are matched by their prefix.
@@ -71,14 +76,22 @@ const LARGEST: u64 = 16 << 20;
 /// The facts about a successful build.
 #[derive(Clone, Debug)]
 pub struct Built<'a> {
-    /// The commit that was checked out.
+    /// The commit of the installer that was built, below the commit that `apply --commit` made.
     pub base: Option<String>,
+    /// The commit that was checked out, if it is the commit that `apply --commit` made, or a descendant of it.
+    pub patched_commit: Option<String>,
+    /// The branch of the commit that was built.
+    pub branch: Option<String>,
     /// The URL of the remote of that commit, from git's configuration.
     pub remote: Option<String>,
     /// The SHA-256 of the patch set; `None` for an unpatched checkout.
     pub patch: Option<String>,
+    /// The SHA-256 of the rules that made the changes; `None` for an unpatched checkout or a classic patch.
+    pub rules: Option<String>,
     /// The options of `rr-patch apply`.
     pub options: Value,
+    /// The sources that were read from an overlay, if there was one.
+    pub overlay: Option<&'a Kept>,
     /// The requested infrastructure platforms; empty means all.
     pub platforms: &'a [String],
     /// The arguments for build.sh.
@@ -122,6 +135,26 @@ impl Artefact {
         }
         all
     }
+}
+
+/// A file of the sources that was read from an overlay, and not from the checkout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Overlaid {
+    /// From the installer's root, and from the folder that keeps it.
+    pub path: String,
+    pub sha256: String,
+    /// The checkout has no such file.
+    pub added: bool,
+}
+
+/// The overlaid sources of an installer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Kept {
+    /// The folder that keeps them; in a statement its name, since it lies beside the installer.
+    pub folder: PathBuf,
+    /// Where the debug information says they are: the installer's root when it was built.
+    pub root: String,
+    pub files: Vec<Overlaid>,
 }
 
 /// A part of the build.
@@ -225,6 +258,13 @@ pub fn path_of(installer: &Path) -> PathBuf {
     path.into()
 }
 
+/// The folder that keeps the overlaid sources of an installer: beside it, under their names in the checkout.
+pub fn sources_of(installer: &Path) -> PathBuf {
+    let mut path = installer.as_os_str().to_owned();
+    path.push(".rr-patch.sources");
+    path.into()
+}
+
 impl Statement {
     pub fn new(built: &Built) -> Self {
         let started = time(built.started);
@@ -242,6 +282,12 @@ impl Statement {
             media_type: (*media_type).into(),
             ..Descriptor::hashed(name, "sha256", sha256)
         }));
+        byproducts.extend(built.overlay.map(|kept| Descriptor {
+            name: "overlay".into(),
+            uri: OVERLAY.into(),
+            annotations: object(json!({ "folder": file_name(&kept.folder), "root": kept.root, "files": kept.files })),
+            ..Descriptor::default()
+        }));
         Self {
             kind: STATEMENT.into(),
             subject: subjects(&built.artefacts),
@@ -254,6 +300,7 @@ impl Statement {
                         "platforms": built.platforms,
                         "arguments": built.arguments,
                         "environment": telling(built.environment),
+                        "overlay": built.overlay.is_some(),
                     })),
                     internal_parameters: object(json!({ "tool": built.tool, "go": built.go })),
                     resolved_dependencies: dependencies(built),
@@ -291,6 +338,28 @@ impl Statement {
     /// The URI of that commit.
     pub fn source(&self) -> Option<&str> {
         self.dependency(SOURCE).map(|source| source.uri.as_str()).filter(|uri| !uri.is_empty())
+    }
+
+    /// The branch of that commit.
+    pub fn branch(&self) -> Option<&str> {
+        self.dependency(SOURCE)?.annotations.get("branch")?.as_str()
+    }
+
+    /// The commit of the changes on top of it, or a descendant of that.
+    pub fn patched_commit(&self) -> Option<&str> {
+        self.dependency(PATCHED_COMMIT)?.digest.get("gitCommit").map(String::as_str)
+    }
+
+    /// The hash of the rules that made the changes.
+    pub fn rules(&self) -> Option<&str> {
+        self.dependency(RULES)?.sha256()
+    }
+
+    /// The overlaid sources; their folder is beside the installer.
+    pub fn overlay(&self) -> Option<Kept> {
+        let all = &self.predicate.run_details.byproducts;
+        let annotations = all.iter().find(|one| one.uri == OVERLAY)?.annotations.clone();
+        serde_json::from_value(Value::Object(annotations)).ok()
     }
 
     /// The hash of the patch set; `None` if an unpatched checkout was built.
@@ -410,10 +479,14 @@ fn subjects(artefacts: &[Artefact]) -> Vec<Descriptor> {
 fn dependencies(built: &Built) -> Vec<Descriptor> {
     let source = built.base.as_ref().map(|commit| Descriptor {
         uri: built.remote.as_ref().and_then(|remote| source_uri(remote, commit)).unwrap_or_default(),
+        annotations: built.branch.iter().map(|branch| ("branch".to_owned(), json!(branch))).collect(),
         ..Descriptor::hashed(SOURCE, "gitCommit", commit)
     });
     let patch = built.patch.as_ref().map(|sha256| Descriptor::hashed(PATCH_SET, "sha256", sha256));
-    source.into_iter().chain(patch).collect()
+    let on_top = built.patched_commit.as_ref();
+    let on_top = on_top.map(|commit| Descriptor::hashed(PATCHED_COMMIT, "gitCommit", commit));
+    let rules = built.rules.as_ref().map(|sha256| Descriptor::hashed(RULES, "sha256", sha256));
+    source.into_iter().chain(on_top).chain(patch).chain(rules).collect()
 }
 
 /// Selects the variables that affect the build.

@@ -353,17 +353,22 @@ pub fn command(program: &str) -> Command {
 }
 
 /// What a test may need that not every machine has: the names that [`skip`] and `RR_PATCH_REQUIRE` take.
-pub const NEEDS: [&str; 16] = [
-    "ast-grep",    // the program, in PATH or named by AST_GREP
-    "cc",          // the C compiler that Go asks for
-    "chown",       // files can be given to another user
-    "dlv",         // a Delve that go install builds, and a kernel that lets it work
-    "git-sha256",  // a git that makes SHA-256 repositories
-    "go",          // no test is skipped for want of it: without Go they fail
-    "mdbook",      // the program that makes the book
-    "mount",       // a mount namespace of one's own
-    "no-terminal", // standard input is none
-    "ptrace",      // programs may be traced
+pub const NEEDS: [&str; 21] = [
+    "act",
+    "actionlint",
+    "ast-grep",        // the program, in PATH or named by AST_GREP
+    "cc",              // the C compiler that Go asks for
+    "checkers",        // the programs of tests/checkers, which go install builds
+    "chown",           // files can be given to another user
+    "dlv",             // a Delve that go install builds, and a kernel that lets it work
+    "git-sha256",      // a git that makes SHA-256 repositories
+    "gitlab-ci-local", // that package of npm, node and rsync
+    "go",              // no test is skipped for want of it: without Go they fail
+    "gocacheprog",     // a program for GOCACHEPROG, which go install builds
+    "mdbook",          // the program that makes the book
+    "mount",           // a mount namespace of one's own
+    "no-terminal",     // standard input is none
+    "ptrace",          // programs may be traced
     "readelf",
     "refusing-rr", // an rr that cannot record here; excludes `rr`
     "rr",          // an rr that can record here

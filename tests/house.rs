@@ -466,6 +466,8 @@ fn tests_that_end_early_are_counted_as_skipped() {
         "skip(&[",
         "= delve::delve() else",
         "= delve() else",
+        "= checkers::",
+        "= documents(&place",
         "= ast_grep() else",
         "= bytes_read(tool) else",
         "delve::where_it_replays(",

@@ -151,7 +151,11 @@ fn state(installer: &Path) -> PathBuf {
     let built = Built {
         base: Some("0123456789abcdef0123456789abcdef01234567".into()),
         remote: Some("https://someone:secret@example.com/o/installer".into()),
+        patched_commit: None,
+        branch: None,
         patch: Some(binary::hash(b"a patch set")),
+        rules: None,
+        overlay: None,
         options: json!(Options { bind_to_cpu: None, ..Options::default() }),
         platforms: &["aws".to_owned()],
         arguments: &[],

@@ -5,11 +5,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use rr_patch::binary::{self, Facts};
-use rr_patch::provenance::{self, Artefact, Built, Phase, Statement};
+use rr_patch::provenance::{self, Artefact, Built, Kept, Overlaid, Phase, Statement};
 use serde_json::{Value, json};
+
+use crate::checkers;
+use crate::harness::command;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -44,14 +48,28 @@ fn environment() -> BTreeMap<String, String> {
     variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
+/// What an overlay build keeps.
+fn overlay() -> &'static Kept {
+    static OVERLAY: OnceLock<Kept> = OnceLock::new();
+    OVERLAY.get_or_init(|| {
+        let file = Overlaid { path: "pkg/x.go".into(), sha256: binary::hash(b"package x"), added: true };
+        let folder = "/somewhere/openshift-install.rr-patch.sources".into();
+        Kept { folder, root: "/checkout".into(), files: vec![file] }
+    })
+}
+
 fn built<'a>(environment: &'a BTreeMap<String, String>, platforms: &'a [String]) -> Built<'a> {
     let started = SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_225_600_250);
     // A program with everything that facts can hold.
     let facts = Facts::read(Path::new(env!("CARGO_BIN_EXE_rr-patch"))).unwrap();
     Built {
         base: Some(COMMIT.into()),
+        patched_commit: Some(COMMIT.replace('0', "f")),
+        branch: Some("release-4.19".into()),
         remote: Some("https://me:hunter6@Example.com/o/installer.git".into()),
         patch: Some(binary::hash(b"a patch set")),
+        rules: Some(binary::hash(b"rules")),
+        overlay: Some(overlay()),
         options: json!({ "controllers": ["providers"], "bind_to_cpu": 0 }),
         platforms,
         arguments: platforms,
@@ -83,13 +101,42 @@ fn statement_of_a_build_is_valid_by_the_specifications() {
         definition["resolvedDependencies"][0],
         json!({
             "name": "installer", "uri": format!("git+https://example.com/o/installer.git@{COMMIT}"),
-            "digest": { "gitCommit": COMMIT },
+            "digest": { "gitCommit": COMMIT }, "annotations": { "branch": "release-4.19" },
         })
     );
     let run = &document["predicate"]["runDetails"];
     assert_eq!(run["metadata"]["startedOn"], "2026-01-01T00:00:00Z");
     assert_eq!(run["metadata"]["finishedOn"], "2026-01-01T00:01:01Z");
     assert_eq!(document["subject"][2]["annotations"], json!({ "size": 4711, "embeddedIn": "openshift-install" }));
+}
+
+#[test]
+fn statements_are_valid_by_the_code_of_the_specifications_authors() {
+    let Some(checker) = checkers::checker("intoto") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (environment, nothing) = (environment(), BTreeMap::new());
+    let known = built(&environment, &[]);
+    let little = Built {
+        base: None,
+        patched_commit: None,
+        patch: None,
+        rules: None,
+        overlay: None,
+        phases: vec![],
+        byproducts: vec![],
+        environment: &nothing,
+        ..known.clone()
+    };
+    let mut wrong = statement(&known);
+    wrong["predicate"]["buildDefinition"]["buildType"] = json!("");
+    for (name, document, valid) in
+        [("known", statement(&known), true), ("little", statement(&little), true), ("wrong", wrong, false)]
+    {
+        let file = folder.path().join(name);
+        fs::write(&file, document.to_string()).unwrap();
+        let run = command(checker.to_str().unwrap()).arg(&file).output().unwrap();
+        assert_eq!(run.status.success(), valid, "{name}: {}", String::from_utf8_lossy(&run.stderr));
+    }
 }
 
 #[test]
@@ -100,6 +147,10 @@ fn statement_of_a_build_of_which_little_is_known_is_valid_too() {
         base: None,
         remote: None,
         patch: None,
+        patched_commit: None,
+        branch: None,
+        rules: None,
+        overlay: None,
         options: Value::Null,
         go: None,
         artefacts: vec![artefact("x", None), artefact("x", None), artefact("x", None)],
@@ -171,6 +222,9 @@ fn read_gives_back_what_was_written_and_refuses_another_statement() {
     assert_eq!(read, written);
     assert_eq!((read.base(), read.version("go")), (Some(COMMIT), Some("go1.26.8")));
     assert_eq!(read.patch(), built.patch.as_deref());
+    assert_eq!((read.rules(), read.branch()), (built.rules.as_deref(), Some("release-4.19")));
+    assert_eq!(read.patched_commit(), built.patched_commit.as_deref());
+    assert_eq!(read.overlay(), Some(Kept { folder: "openshift-install.rr-patch.sources".into(), ..overlay().clone() }));
     assert_eq!(read.phases(), [("cluster-api-provider-aws", 1.5)]);
     assert_eq!(read.installer().facts(), built.artefacts[0].facts);
     assert_eq!(read.subject[1].sha256(), Some(binary::hash(b"cluster-api").as_str()));

@@ -3,6 +3,7 @@
 //! ```text
 //! checkout ── needs, toolchain, platforms ──▶ what has to be built, and is all there for it?
 //!          ── controllers, clean ──────────▶ remove what an earlier build left that misleads make, go or zip
+//!          ── overlay ─────────────────────▶ patched sources that the checkout does not hold, if so asked
 //!          ── make, build.sh ──────────────▶ phases (what they print), sample (their processes), view
 //!          ── proof ───────────────────────▶ the installer and its controllers, opened
 //! ```
@@ -15,6 +16,7 @@ mod clean;
 mod controllers;
 mod linking;
 mod prerequisites;
+pub mod overlay;
 mod phases;
 mod platforms;
 mod prepare;
@@ -33,6 +35,7 @@ pub use carried::{Patch, patch};
 pub use controllers::{CORE, Removed};
 pub use linking::Link;
 pub use phases::Phase;
+pub use platforms::Platforms;
 pub use prepare::{Prepared, Request};
 pub use revision::Terraform;
 pub use run::Built;

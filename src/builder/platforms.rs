@@ -15,12 +15,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 
 use crate::error::{Error, Shown};
-use crate::patch::checkout::Checkout;
+use crate::patch::checkout::{Checkout, Content, Revised};
 use crate::patch::go::{GoFile, Match, Pattern, SyntaxNode, holds};
 
 /// The folder whose Go files say it.
@@ -53,22 +55,71 @@ pub struct Platforms {
     pub control_plane: bool,
 }
 
-impl Platforms {
-    /// Where the source says nothing that is understood, each provider is a platform.
-    pub fn read(checkout: &Checkout) -> Result<Self> {
-        let folder = checkout.locate(PROVIDERS);
-        let mut providers = BTreeSet::new();
-        for entry in fs::read_dir(&folder).into_iter().flatten() {
+/// Where the sources are: a work tree, or a revision.
+pub trait Sources {
+    /// What a folder holds: each name, and whether it is a folder. Nothing where there is none.
+    fn names(&self, folder: &str) -> Result<Vec<(String, bool)>>;
+
+    /// What a file holds; nothing if it is not there.
+    fn read(&self, path: &str) -> Result<Option<Content>>;
+}
+
+impl Sources for Checkout {
+    fn names(&self, folder: &str) -> Result<Vec<(String, bool)>> {
+        let folder = self.locate(folder);
+        let name = |entry: io::Result<fs::DirEntry>| {
             let entry = entry.with_context(|| format!("cannot read `{}`", folder.shown()))?;
-            if entry.path().is_dir() {
-                providers.insert(entry.file_name().to_string_lossy().into_owned());
-            }
-        }
+            Ok((entry.file_name().to_string_lossy().into_owned(), entry.path().is_dir()))
+        };
+        fs::read_dir(&folder).into_iter().flatten().map(name).collect()
+    }
+
+    fn read(&self, path: &str) -> Result<Option<Content>> {
+        self.read(path)
+    }
+}
+
+impl Sources for Revised<'_> {
+    fn names(&self, folder: &str) -> Result<Vec<(String, bool)>> {
+        self.names(folder)
+    }
+
+    fn read(&self, path: &str) -> Result<Option<Content>> {
+        self.read(path)
+    }
+}
+
+/// A query that is compiled once: that takes as long as all the rest.
+fn pattern(compiled: &'static OnceLock<Pattern>, query: &str) -> Result<&'static Pattern> {
+    match compiled.get() {
+        Some(pattern) => Ok(pattern),
+        None => Pattern::compile("platforms", query).map(|pattern| compiled.get_or_init(|| pattern)),
+    }
+}
+
+impl Platforms {
+    /// Those of a work tree.
+    pub fn read(checkout: &Checkout) -> Result<Self> {
+        Self::of(checkout)
+    }
+
+    /// What they depend on: two revisions with the same have the same platforms. Of the providers only the names count:
+    /// what is vendored in them changes with every other branch.
+    pub fn key(revised: &Revised) -> Result<String> {
+        let names = revised.names(PROVIDERS)?.into_iter().filter(|(_, folder)| *folder).map(|(name, _)| name);
+        Ok(revised.id(SOURCES)?.into_iter().chain(names).collect::<Vec<_>>().join("/"))
+    }
+
+    /// Where the source says nothing that is understood, each provider is a platform.
+    pub fn of(checkout: &impl Sources) -> Result<Self> {
+        static COMPILED: OnceLock<Pattern> = OnceLock::new();
+        let providers = checkout.names(PROVIDERS)?.into_iter().filter(|(_, folder)| *folder).map(|(name, _)| name);
+        let providers: BTreeSet<String> = providers.collect();
         let files = sources(checkout)?;
         let mut declared = BTreeMap::new();
-        let pattern = Pattern::compile("platforms", DECLARED)?;
+        let pattern = pattern(&COMPILED, DECLARED)?;
         for file in &files {
-            for found in file.matches(&pattern, file.root()) {
+            for found in file.matches(pattern, file.root()) {
                 let text = |name| capture(&found, name).map(|piece| piece.text()).unwrap_or_default();
                 let folder = text("folder").trim_matches('"').to_owned();
                 if text("function").to_lowercase().contains("provider") && providers.contains(&folder) {
@@ -121,12 +172,9 @@ impl Platforms {
 }
 
 /// The Go files that declare or start providers.
-fn sources(checkout: &Checkout) -> Result<Vec<GoFile>> {
+fn sources(checkout: &impl Sources) -> Result<Vec<GoFile>> {
     let mut files = Vec::new();
-    let folder = checkout.locate(SOURCES);
-    for entry in fs::read_dir(&folder).with_context(|| format!("cannot read `{}`", folder.shown()))? {
-        let entry = entry.with_context(|| format!("cannot read `{}`", folder.shown()))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+    for (name, _) in checkout.names(SOURCES)? {
         if name.strip_suffix(".go").is_none_or(|name| name.ends_with("_test")) {
             continue;
         }
@@ -142,15 +190,17 @@ fn sources(checkout: &Checkout) -> Result<Vec<GoFile>> {
 
 /// The platforms of a file's switches, with the providers that their cases name.
 fn cases(
-    checkout: &Checkout,
+    checkout: &impl Sources,
     file: &GoFile,
     declared: &BTreeMap<String, String>,
     needs: &mut BTreeMap<String, BTreeSet<String>>,
 ) -> Result<()> {
-    let (case, inside) = (Pattern::compile("platforms", CASE)?, Pattern::compile("platforms", INSIDE)?);
-    for found in file.matches(&case, file.root()) {
+    static CASES: OnceLock<Pattern> = OnceLock::new();
+    static INSIDES: OnceLock<Pattern> = OnceLock::new();
+    let (case, inside) = (pattern(&CASES, CASE)?, pattern(&INSIDES, INSIDE)?);
+    for found in file.matches(case, file.root()) {
         let (Some(body), Some(platforms)) = (capture(&found, "case"), capture(&found, "platforms")) else { continue };
-        let within = file.matches(&inside, body);
+        let within = file.matches(inside, body);
         let ifs: Vec<Range<usize>> = within.iter().filter_map(|m| Some(capture(m, "if")?.range())).collect();
         let mut first: BTreeMap<String, String> = BTreeMap::new();
         let (mut required, mut instead) = (BTreeSet::new(), Vec::new());
@@ -189,7 +239,7 @@ fn cases(
 }
 
 /// The platform behind `"aws"` or `aws.Name`: the constant `Name` of `pkg/types/aws`.
-fn name_of(checkout: &Checkout, value: &str) -> Result<String> {
+fn name_of(checkout: &impl Sources, value: &str) -> Result<String> {
     let Some((package, constant)) = value.split_once('.') else { return Ok(value.trim_matches('"').to_owned()) };
     let package = package.trim_end_matches("types");
     if let Some(content) = checkout.read(&format!("pkg/types/{package}/doc.go"))? {

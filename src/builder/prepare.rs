@@ -12,6 +12,7 @@ use procfs::Current;
 use super::clean::{ZIP, generated, half_zips};
 use super::controllers::{Controllers, Linked, PROVIDER, Removed, Sources, Stash, module, survey};
 use super::linking::{Link, Linking};
+use super::overlay;
 use super::platforms::Platforms;
 use super::prerequisites::{self, Space, is_set, value};
 use super::revision::{self, Terraform};
@@ -22,8 +23,9 @@ use crate::doctor::{Distribution, Host};
 use crate::error::{Error, Exit, Shown, exit};
 use crate::patch::build_lock::{BuildLock, Unfinished, written_since};
 use crate::patch::checkout::Checkout;
+use crate::patch::plan::Plan;
 use crate::sys::process::Environment;
-use crate::words::bytes;
+use crate::words::{bytes, count};
 
 /// What is asked for.
 #[derive(Debug, Default)]
@@ -39,6 +41,8 @@ pub struct Request {
     pub link: Link,
     /// The installer has to carry the patch.
     pub patched: bool,
+    /// The changes that the build reads from an overlay, and not from the checkout.
+    pub overlay: Option<Plan>,
     /// What earlier builds made is removed first.
     pub clean: bool,
     /// The command line, for whoever finds the checkout locked.
@@ -118,6 +122,9 @@ impl<'a> Prepared<'a> {
             names => platforms.providers_for(names)?,
         };
         let (toolchain, linking, controllers) = tools(checkout, request, &scripts, &environment, &selected)?;
+        if request.overlay.is_some() {
+            overlay::refuse_broken(&toolchain)?;
+        }
         if request.patched {
             revision::refuse_without_calls(&scripts, checkout, &environment)?;
         }
@@ -275,6 +282,12 @@ impl<'a> Prepared<'a> {
             Linked::Static | Linked::Either => "statically linked",
         };
         let cores = thread::available_parallelism().map_or(1, usize::from);
+        if let Some(plan) = &self.request.overlay {
+            text.push_str(&format!(
+                "would overlay {} of the sources, and write none of them\n",
+                count(plan.rewrites.len(), "file")
+            ));
+        }
         text.push_str(&format!(
             "would build {made} ({how}, {} at once, with {} of memory reckoned for each){}, and `{}` with {}\n",
             self.jobs,

@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 
 use super::clean::{self, ZIP};
 use super::controllers::{Linked, Removed, Stash};
+use super::overlay::{self, Overlay};
 use super::phases::{Phase, Phases};
 use super::prepare::Prepared;
 use super::prerequisites::ROOM;
@@ -26,6 +27,7 @@ use super::view::{Bars, View};
 use crate::binary::Installer;
 use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
+use crate::provenance::Kept;
 use crate::sys::process::{Child, End, Environment, Interrupt, for_child};
 use crate::sys::write;
 use crate::words::seconds;
@@ -59,6 +61,8 @@ pub struct Built {
     pub needs_control_plane: bool,
     /// What was set for build.sh and make.
     pub environment: Environment,
+    /// The overlaid sources, where there are some.
+    pub overlay: Option<Kept>,
     sampler: Sampler,
 }
 
@@ -142,6 +146,7 @@ impl Prepared<'_> {
         write::remove(&checkout.locate(ZIP))?;
         self.lock.writes()?;
         let aside = Stash::put(checkout, &self.toolchain.target(), &self.aside)?;
+        let overlay = self.request.overlay.as_ref().map(|plan| Overlay::write(checkout, plan)).transpose()?;
 
         let log = log_path(checkout)?;
         let mut file = File::create(&log).with_context(|| format!("cannot write `{}`", log.shown()))?;
@@ -152,7 +157,7 @@ impl Prepared<'_> {
             View::Bars(bars) => (None, Some(bars.of(self.to_be_made.len()))),
         };
         let began = SystemTime::now();
-        let steps = self.steps();
+        let steps = self.steps(overlay.as_ref())?;
         let mut show = |bytes: &[u8]| {
             file.write_all(bytes).with_context(|| format!("cannot write `{}`", log.shown()))?;
             lines.as_mut().map_or(Ok(()), |lines| lines.print(bytes))
@@ -182,18 +187,23 @@ impl Prepared<'_> {
                 patched: self.request.patched,
                 go: self.toolchain.version(),
                 controllers: self.go.clone(),
+                absent: overlay.as_ref().map_or_else(Vec::new, |overlay| overlay.absent(checkout)),
             })),
             _ => None,
         };
         // What make and Go wrote is whole, even where it is not what it should be.
         self.lock.finished();
+        let installer = installer.transpose()?;
+        overlay::forget(&self.installer)?;
+        let overlay = overlay.map(|overlay| overlay.keep(&self.installer, checkout)).transpose()?;
         let (serves, lacks) = self.serves();
         let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         Ok(Built {
             providers: self.selected.iter().cloned().collect(),
             serves: names(serves),
             lacks: names(lacks),
-            installer: installer.transpose()?,
+            installer,
+            overlay,
             path: self.installer,
             log,
             began,
@@ -214,7 +224,7 @@ impl Prepared<'_> {
 
     /// make for dynamic controllers, since build.sh would make them without cgo; then build.sh, whose
     /// own make finds them made.
-    fn steps(&self) -> Vec<Step<'static>> {
+    fn steps(&self, overlay: Option<&Overlay>) -> Result<Vec<Step<'static>>> {
         let mut steps = Vec::new();
         // Where all are made, build.sh's make has nothing to do either.
         if self.linking.linked == Linked::Dynamic && !self.to_be_made.is_empty() {
@@ -225,14 +235,16 @@ impl Prepared<'_> {
             let hint = Some("`--link static` leaves the controllers to build.sh, without cgo");
             steps.push(Step { program: "make", arguments, environment, shown, hint });
         }
+        let mut environment = self.environment.clone();
+        overlay.map_or(Ok(()), |overlay| overlay.tell(&mut environment, self.checkout, &self.toolchain))?;
         steps.push(Step {
             program: SCRIPT,
             arguments: self.request.arguments.clone(),
-            environment: self.environment.clone(),
+            environment,
             shown: format!("./{SCRIPT}"),
             hint: None,
         });
-        steps
+        Ok(steps)
     }
 
     /// Runs one program to its end, and says how it failed if it did.

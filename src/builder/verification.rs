@@ -22,6 +22,8 @@ pub struct Expected<'a> {
     pub go: &'a str,
     /// The controllers that it has to embed, each with the Go that builds it.
     pub controllers: BTreeMap<String, String>,
+    /// Sources that the installer names and that are not here: those that an overlay added.
+    pub absent: Vec<String>,
 }
 
 /// The remedy for an installer that was linked without debug information just now.
@@ -53,12 +55,12 @@ pub fn prove(expected: &Expected) -> Result<Installer> {
     for finding in findings.iter_mut().filter(|finding| told_to_strip && finding.program == name) {
         FLAGS.clone_into(&mut finding.remedy);
     }
-    findings.extend(beyond(&name, &installer.facts, expected.go));
+    findings.extend(beyond(&name, &installer.facts, expected.go, &expected.absent));
     let controllers: Vec<_> = installer.entries.iter().filter(|entry| entry.controller()).collect();
     for (name, go) in &expected.controllers {
         match controllers.iter().find(|entry| entry.name == *name) {
             None => findings.push(finding(name, "is not in the installer".into(), REBUILD)),
-            Some(entry) => findings.extend(entry.facts().into_iter().flat_map(|facts| beyond(name, facts, go))),
+            Some(entry) => findings.extend(entry.facts().into_iter().flat_map(|facts| beyond(name, facts, go, &[]))),
         }
     }
     if findings.is_empty() {
@@ -76,7 +78,7 @@ pub fn prove(expected: &Expected) -> Result<Installer> {
 }
 
 /// What a program made on this host just now has to have beyond what it needs to be debugged anywhere.
-fn beyond(name: &str, facts: &Facts, go: &str) -> Vec<Finding> {
+fn beyond(name: &str, facts: &Facts, go: &str, absent: &[String]) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !facts.dwarf {
         return findings;
@@ -97,7 +99,9 @@ fn beyond(name: &str, facts: &Facts, go: &str) -> Vec<Finding> {
             "names its sources without their folders, so that Delve finds none".into(),
             remedy,
         ));
-    } else if let Some(missing) = &sources.missing {
+    } else if let Some(missing) = &sources.missing
+        && (sources.named - sources.here != absent.len() || !absent.contains(missing))
+    {
         let (gone, all) = (sources.named - sources.here, sources.named);
         findings.push(finding(
             name,

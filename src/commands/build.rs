@@ -9,12 +9,15 @@ use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::Where;
+use super::{Recording, Where};
 use crate::binary::hash_file;
-use crate::builder::{Built, Link, Patch, Phase, Prepared, Removed, Request, View, patch, remove_page, write_page};
-use crate::error::{Shown, plain};
+use crate::builder::{
+    Built, Link, Patch, Phase, Prepared, Removed, Request, View, overlay, patch, remove_page, write_page,
+};
+use crate::error::{Error, Shown, plain};
 use crate::patch::checkout::Checkout;
 use crate::patch::journal;
+use crate::patch::rules::Options;
 use crate::provenance::{self, Artefact, Statement};
 use crate::sys::process::{Environment, Interrupt, for_child};
 use crate::ui;
@@ -74,6 +77,17 @@ pub struct Build {
     #[arg(long, short)]
     pub verbose: bool,
 
+    /// Build a recording installer, and write nothing to the checkout: Go reads the patched sources from elsewhere
+    #[arg(long, conflicts_with = "unpatched")]
+    pub overlay: bool,
+
+    #[command(flatten, next_help_heading = "How to record, with --overlay")]
+    pub recording: Recording,
+
+    /// The branch that is checked out, for the provenance of a build with a detached HEAD
+    #[arg(long, value_name = "NAME")]
+    pub branch: Option<String>,
+
     /// Build a checkout that is not patched
     #[arg(long)]
     pub unpatched: bool,
@@ -108,20 +122,27 @@ impl Build {
     pub fn run(&self, format: Format) -> Result<Report<ui::build::Built>> {
         let interrupt = Interrupt::hold()?;
         let checkout = self.place.checkout()?;
-        let request = self.request()?;
+        let mut request = self.request()?;
         // No apply or revert may be halfway while the build begins; from then on its own lock holds them off.
         let changing = journal::JournalLock::take(&checkout)?;
-        let patch = if self.unpatched { None } else { Some(patch(&checkout)?) };
+        let patch = match (self.unpatched, self.overlay) {
+            (true, _) => None,
+            (false, false) => Some(patch(&checkout)?),
+            (false, true) => {
+                let plan = request.overlay.insert(overlay::plan(&checkout, &self.recording.options())?);
+                Some(Patch::of(&checkout, plan, json!(self.recording.options()))?)
+            }
+        };
         let nothing = "nothing was removed or built";
         let prepared = interrupt.instead(Prepared::new(&checkout, &request), nothing)?;
         interrupt.check(nothing)?;
-        drop(changing);
         for note in &prepared.notes {
             eprintln!("note: {}", plain(note));
         }
         if self.dry_run {
             return Ok(Report::done(ui::build::Built::planned(&prepared)));
         }
+        drop(changing);
         for Removed { path, why } in &prepared.removed {
             eprintln!("removed: {}: {}", path.shown(), plain(why));
         }
@@ -157,12 +178,17 @@ impl Build {
             started: built.began + Duration::from_secs_f64(phase.began),
             seconds: phase.seconds,
         };
-        let (patch, options) = patch.map_or((None, json!(null)), |patch| (Some(patch.sha256), patch.options));
+        let Patch { sha256, options, rules, commit } = patch.unwrap_or_default();
+        let from = commit.as_ref().and_then(|commit| commit.from.as_deref()?.strip_prefix("refs/heads/"));
         let statement = Statement::new(&provenance::Built {
-            base: checkout.head().map(str::to_owned),
+            base: commit.as_ref().map(|commit| commit.parent.clone()).or_else(|| checkout.head().map(str::to_owned)),
+            patched_commit: commit.as_ref().and_then(|_| checkout.head().map(str::to_owned)),
+            branch: self.branch.clone().or_else(|| from.map(str::to_owned)).or_else(|| checkout.branch()),
             remote: checkout.remote(),
-            patch,
+            patch: sha256,
+            rules,
             options,
+            overlay: built.overlay.as_ref(),
             platforms: &self.platform,
             arguments: &self.arguments,
             environment: &environment,
@@ -180,6 +206,11 @@ impl Build {
     }
 
     fn request(&self) -> Result<Request> {
+        if !self.overlay && self.recording.options() != Options::default() {
+            return Err(Error::usage("how to record is chosen by `rr-patch apply`, or with `--overlay`")
+                .hint("leave it out, or add `--overlay`")
+                .into());
+        }
         let mut environment: Environment = self.env.iter().cloned().collect();
         if let Some(output) = &self.output {
             // build.sh runs in the checkout; the user may not.
@@ -203,6 +234,7 @@ impl Build {
             jobs: self.jobs.map(usize::from),
             link: self.link,
             patched: !self.unpatched,
+            overlay: None,
             clean: self.clean,
             command: std::env::args().collect::<Vec<_>>().join(" "),
         })

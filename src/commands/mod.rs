@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod build;
 pub mod check;
+pub mod ci;
 pub mod completions;
 pub mod demo;
 pub mod diff;
@@ -115,7 +116,13 @@ fn program(text: &str) -> Result<String, String> {
 
 impl Default for Recording {
     fn default() -> Self {
-        let Options { controllers, rr, rr_args, bind_to_cpu, avx512, signal, rules: _ } = Options::default();
+        Options::default().into()
+    }
+}
+
+impl From<Options> for Recording {
+    fn from(options: Options) -> Self {
+        let Options { controllers, rr, rr_args, bind_to_cpu, avx512, signal, rules: _ } = options;
         Self { controllers, rr, rr_arg: rr_args, bind_to_cpu: Cpu(bind_to_cpu), avx512, signal }
     }
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
+use super::ci::{Made, Planned, RowBuilt};
 use super::completions::Script;
 use super::explain::Explained;
 use super::man::Manual;
@@ -38,6 +39,9 @@ const DOCUMENTS: &[Entry] = &[
     entry::<Applied>(),
     entry::<Built>(),
     entry::<Checked>(),
+    entry::<RowBuilt>(),
+    entry::<Planned>(),
+    entry::<Made>(),
     entry::<Script>(),
     entry::<Demonstrated>(),
     entry::<Patch>(),

@@ -19,11 +19,13 @@ pub use commit::{Commit, FileEdit, TakenBack, Undone};
 
 pub use crate::words::short;
 use odb::Objects;
+pub use tree::Revised;
 
 mod ancestors;
 mod commit;
 mod index;
 mod odb;
+mod tree;
 
 /// The folder that identifies an installer.
 const MARK: &str = "pkg/clusterapi";

@@ -34,9 +34,11 @@ use crate::error::{Error, Shown as _};
 use crate::patch::edit::{Edit, splice};
 use crate::patch::go::{GoFile, SyntaxNode, holds as contains};
 
+pub use digest::digest;
 pub use load::Rule;
 pub use support::{MARKED, Mark};
 
+mod digest;
 mod load;
 pub mod snippets;
 mod support;

@@ -74,6 +74,8 @@ pub struct Made {
     next: String,
     /// What became of Terraform, where the checkout builds it.
     terraform: Option<Terraform>,
+    /// The folder of the patched sources that were read from an overlay.
+    overlay: Option<String>,
     /// The file that says where the installer comes from.
     provenance: Option<String>,
 }
@@ -149,6 +151,7 @@ impl Built {
             timings: page.map(Path::in_json),
             next: next(built, patched),
             terraform: built.terraform,
+            overlay: built.overlay.as_ref().map(|kept| kept.folder.in_json()),
             provenance: statement.map(Path::in_json),
         }))
     }
@@ -207,6 +210,9 @@ impl fmt::Display for Made {
         self.contents(f)?;
         if let Some(statement) = &self.provenance {
             writeln!(f, "where it comes from: {}", plain_name(statement))?;
+        }
+        if let Some(folder) = &self.overlay {
+            writeln!(f, "patched sources, which the checkout does not have: {}", plain_name(folder))?;
         }
         if let Some(page) = &self.timings {
             writeln!(f, "timings: {}", plain_name(page))?;

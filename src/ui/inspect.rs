@@ -14,7 +14,7 @@ use crate::binary::{Content, EmbeddedFile, Facts, Finding, Installer, Kind, Patc
 use crate::error::{Shown, plain_name};
 use crate::patch::checkout::short;
 use crate::patch::rules::Options;
-use crate::provenance::{self, Statement};
+use crate::provenance::{self, Kept, Statement};
 use crate::words::count;
 
 /// What a program is, from what it was built, and whether Delve can debug it.
@@ -71,8 +71,16 @@ struct Provenance {
     source: Option<String>,
     /// The commit that was checked out.
     commit: Option<String>,
+    /// The branch of that commit.
+    branch: Option<String>,
+    /// The commit that was built, where that is one of the changes on top of `commit`.
+    patched_commit: Option<String>,
     /// The hash of the patch; nothing where it was built unpatched.
     patch: Option<String>,
+    /// The hash of the rules that made the patch.
+    rules: Option<String>,
+    /// The sources that are not in that commit; nothing where no overlay was used.
+    overlay: Option<Kept>,
     started: String,
     finished: String,
     /// The options of `apply`, or the patches.
@@ -99,7 +107,11 @@ impl Provenance {
             tool: statement.version("rr-patch").map(str::to_owned),
             source: statement.source().map(str::to_owned),
             commit: statement.base().map(str::to_owned),
+            branch: statement.branch().map(str::to_owned),
+            patched_commit: statement.patched_commit().map(str::to_owned),
             patch: statement.patch().map(str::to_owned),
+            rules: statement.rules().map(str::to_owned),
+            overlay: statement.overlay(),
             started: started.to_owned(),
             finished: finished.to_owned(),
             options: statement.parameter("options").clone(),
@@ -128,6 +140,8 @@ impl Inspected {
         let linked = || facts?.linked("version.Commit").or_else(|| facts?.settings.get("vcs.revision").cloned());
         let commit = stated.map(str::to_owned).or_else(linked);
         let in_order = findings.is_empty();
+        let provenance = beside.map(Provenance::of);
+        let notes = programs.iter().filter(|program| program.built).flat_map(Program::notes);
         let inspected = Self {
             file: file.in_json(),
             kind,
@@ -136,9 +150,9 @@ impl Inspected {
             version,
             commit,
             in_order,
-            provenance: beside.map(Provenance::of),
             findings,
-            notes: programs.iter().filter(|program| program.built).flat_map(Program::notes).collect(),
+            notes: notes.chain(provenance.iter().filter_map(Provenance::substitutions)).collect(),
+            provenance,
             programs,
             name: file_name(file),
         };
@@ -195,6 +209,16 @@ impl Inspected {
 }
 
 impl Provenance {
+    /// Where Delve finds the sources that were overlaid, if there are some.
+    fn substitutions(&self) -> Option<String> {
+        let Kept { folder, root, files } = self.overlay.as_ref()?;
+        let pairs = files.iter().map(|file| {
+            let from = Path::new(root).join(&file.path).shown();
+            format!("\n  config substitute-path {from} {}", folder.join(&file.path).shown())
+        });
+        Some(format!("in Delve, beside the installer:{}", pairs.collect::<String>()))
+    }
+
     fn lines(&self, lines: &mut Vec<(&'static str, String)>) {
         let fits = match self.fits {
             Some(true) => "fits it",
@@ -205,8 +229,16 @@ impl Provenance {
         let name = file_name(Path::new(&self.path));
         lines.push(("built", format!("by rr-patch {by} at {started}; `{name}` {fits}")));
         lines.extend(self.source.clone().map(|source| ("source", source)));
+        lines.extend(self.branch.as_deref().map(|branch| ("branch", plain_name(branch))));
         let patched = self.patch.as_ref().map_or("unpatched".into(), |hash| format!("set {}", short(hash)));
-        lines.push(("patch", patched));
+        let rules = self.rules.as_ref().map_or(String::new(), |hash| format!(", by the rules {}", short(hash)));
+        let commit = self.patched_commit.as_ref();
+        let commit = commit.map_or(String::new(), |commit| format!(", in commit {}", short(commit)));
+        lines.push(("patch", format!("{patched}{rules}{commit}")));
+        lines.extend(self.overlay.as_ref().map(|Kept { folder, files, .. }| {
+            let files = count(files.len(), "file");
+            ("overlaid", format!("{files} that the commit does not have, kept in `{}` beside it", folder.shown()))
+        }));
         lines.push(("options", options_of(&self.options)));
         let platforms: Vec<&str> = self.platforms.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         lines.push(("platforms", if platforms.is_empty() { "all".into() } else { platforms.join(" ") }));

@@ -281,6 +281,23 @@ impl Checkout {
         self.head() == Some(&commit.id)
     }
 
+    /// The branch that is checked out; nothing where HEAD is detached.
+    pub fn branch(&self) -> Option<String> {
+        let repository = open(&self.root).ok()??;
+        let head = repository.find_reference("HEAD").ok()?;
+        let name = head.symbolic_target().ok()??;
+        name.strip_prefix("refs/heads/").map(str::to_owned)
+    }
+
+    /// Whether that commit is checked out, or one that stands on it.
+    pub fn stands_on(&self, commit: &Commit) -> bool {
+        let below = || {
+            let objects = Objects::new(open(&self.top).ok()??);
+            objects.descends(Oid::from_str(self.head()?).ok()?, Oid::from_str(&commit.id).ok()?).ok()
+        };
+        self.is_at(commit) || below() == Some(true)
+    }
+
     /// Removes the git locks of an rr-patch that was killed while it checked out or undid the commit. Call it only
     /// while holding the checkout's lock.
     pub fn remove_abandoned_locks(&self, commit: &Commit) -> Result<()> {
