@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::harness::{command, copy, skip};
+use crate::harness::{command, copy, required, skip};
 
 const ACTIONLINT: &str = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12";
 const ACT: &str = "github.com/nektos/act@v0.2.89";
@@ -83,7 +83,12 @@ pub fn act() -> Option<PathBuf> {
     TOOL.get_or_init(|| go_install(ACT, "act", "act")).clone()
 }
 
+/// Only where it is asked for: its test compiles Go's library twice, which takes as long as those of all engines.
 pub fn cache_program() -> Option<PathBuf> {
+    if !required().iter().any(|need| need == "gocacheprog") {
+        skip(&["gocacheprog"], "it takes minutes, and RR_PATCH_REQUIRE=gocacheprog runs it");
+        return None;
+    }
     static TOOL: OnceLock<Option<PathBuf>> = OnceLock::new();
     TOOL.get_or_init(|| go_install(CACHE_PROGRAM, "go-cacher", "gocacheprog")).clone()
 }
@@ -103,8 +108,10 @@ pub fn gitlab_ci_local() -> Option<PathBuf> {
         write("re2/package.json", "{\"name\": \"re2\", \"version\": \"1.24.0\", \"main\": \"index.js\"}")?;
         write("re2/index.js", "module.exports = class RE2 extends RegExp {};\n")?;
         run(at_home("rsync").arg("--version")).map_err(|why| format!("rsync: {why}"))?;
+        // Where the registry does not answer, npm would wait for minutes.
+        let patience = ["--fetch-retries=1", "--fetch-timeout=30000"];
         let options = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--install-links"];
-        run(at_home("npm").current_dir(folder).args(options))
+        run(at_home("npm").current_dir(folder).args(options).args(patience))
     };
     let name = format!("gitlab-ci-local-{GITLAB_CI_LOCAL}");
     let program = "node_modules/gitlab-ci-local/src/index.js";
