@@ -32,28 +32,28 @@ fn at_home(program: &str) -> Command {
     command
 }
 
+/// A tool that is made once for all tests, or why it cannot be.
+type Made = Result<PathBuf, String>;
+
 /// A tool in a folder that is named after its version. It is made beside its place first: another run of these tests
 /// may make it at the same time.
-fn made(
-    name: &str,
-    program: &str,
-    need: &'static str,
-    make: impl FnOnce(&Path) -> Result<(), String>,
-) -> Option<PathBuf> {
+fn made(name: &str, program: &str, make: impl FnOnce(&Path) -> Result<(), String>) -> Made {
     let place = folder().join(name);
     if !place.join(program).is_file() {
         fs::create_dir_all(folder()).unwrap();
         let beside = tempfile::Builder::new().prefix(".new-").tempdir_in(folder()).unwrap();
-        if let Err(why) = make(beside.path()) {
-            skip(&[need], &format!("{name} cannot be built: {why}"));
-            return None;
-        }
+        make(beside.path()).map_err(|why| format!("{name} cannot be built: {why}"))?;
         // Whoever came first has the same.
         if fs::rename(beside.path(), &place).is_ok() {
             let _ = beside.keep();
         }
     }
-    Some(place.join(program))
+    Ok(place.join(program))
+}
+
+/// The tool, or each test that asks for it is skipped.
+fn had(made: &Made, need: &'static str) -> Option<PathBuf> {
+    made.as_ref().map_err(|why| skip(&[need], why)).ok().cloned()
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
@@ -67,36 +67,36 @@ fn run(command: &mut Command) -> Result<(), String> {
     }
 }
 
-fn go_install(package: &'static str, program: &str, need: &'static str) -> Option<PathBuf> {
+fn go_install(package: &'static str, program: &str) -> Made {
     let version = package.rsplit('@').next().unwrap();
     let install = |folder: &Path| run(at_home("go").args(["install", package]).env("GOBIN", folder));
-    made(&format!("{program}-{version}"), program, need, install)
+    made(&format!("{program}-{version}"), program, install)
 }
 
 pub fn actionlint() -> Option<PathBuf> {
-    static TOOL: OnceLock<Option<PathBuf>> = OnceLock::new();
-    TOOL.get_or_init(|| go_install(ACTIONLINT, "actionlint", "actionlint")).clone()
+    static TOOL: OnceLock<Made> = OnceLock::new();
+    had(TOOL.get_or_init(|| go_install(ACTIONLINT, "actionlint")), "actionlint")
 }
 
 pub fn act() -> Option<PathBuf> {
-    static TOOL: OnceLock<Option<PathBuf>> = OnceLock::new();
-    TOOL.get_or_init(|| go_install(ACT, "act", "act")).clone()
+    static TOOL: OnceLock<Made> = OnceLock::new();
+    had(TOOL.get_or_init(|| go_install(ACT, "act")), "act")
 }
 
 /// Only where it is asked for: its test compiles Go's library twice, which takes as long as those of all engines.
 pub fn cache_program() -> Option<PathBuf> {
+    static TOOL: OnceLock<Made> = OnceLock::new();
     if !required().iter().any(|need| need == "gocacheprog") {
         skip(&["gocacheprog"], "it takes minutes, and RR_PATCH_REQUIRE=gocacheprog runs it");
         return None;
     }
-    static TOOL: OnceLock<Option<PathBuf>> = OnceLock::new();
-    TOOL.get_or_init(|| go_install(CACHE_PROGRAM, "go-cacher", "gocacheprog")).clone()
+    had(TOOL.get_or_init(|| go_install(CACHE_PROGRAM, "go-cacher")), "gocacheprog")
 }
 
 /// gitlab-ci-local's program, for node. Its `re2` is compiled from C++ when it is installed, and has JavaScript's own
 /// regular expressions for an equal here.
 pub fn gitlab_ci_local() -> Option<PathBuf> {
-    static TOOL: OnceLock<Option<PathBuf>> = OnceLock::new();
+    static TOOL: OnceLock<Made> = OnceLock::new();
     let install = |folder: &Path| {
         let dependency = format!("{{\"gitlab-ci-local\": \"{GITLAB_CI_LOCAL}\"}}");
         let package = format!(
@@ -115,12 +115,12 @@ pub fn gitlab_ci_local() -> Option<PathBuf> {
     };
     let name = format!("gitlab-ci-local-{GITLAB_CI_LOCAL}");
     let program = "node_modules/gitlab-ci-local/src/index.js";
-    TOOL.get_or_init(|| made(&name, program, "gitlab-ci-local", install)).clone()
+    had(TOOL.get_or_init(|| made(&name, program, install)), "gitlab-ci-local")
 }
 
 /// A checker of `tests/checkers`: `tekton`, `intoto` or `yaml`.
 pub fn checker(name: &'static str) -> Option<PathBuf> {
-    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    static FOLDER: OnceLock<Made> = OnceLock::new();
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/checkers");
     let mut all: Vec<Vec<u8>> = vec![fs::read(sources.join("go.mod")).unwrap()];
     all.extend(["tekton", "intoto", "yaml"].map(|name| fs::read(sources.join(name).join("main.go")).unwrap()));
@@ -129,6 +129,6 @@ pub fn checker(name: &'static str) -> Option<PathBuf> {
         copy(&sources, &folder.join("src"));
         run(at_home("go").current_dir(folder.join("src")).args(["install", "./..."]).env("GOBIN", folder))
     };
-    let folder = FOLDER.get_or_init(|| made(&format!("checkers-{version}"), "yaml", "checkers", build));
-    folder.as_ref().map(|yaml| yaml.with_file_name(name))
+    let folder = FOLDER.get_or_init(|| made(&format!("checkers-{version}"), "yaml", build));
+    had(folder, "checkers").map(|yaml| yaml.with_file_name(name))
 }
