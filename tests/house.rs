@@ -720,3 +720,17 @@ fn the_exit_codes_are_the_same_everywhere() {
     assert_eq!(rows("README.md"), rows("docs/reference/exit-codes.md"));
     assert_eq!(rows("README.md")[1..], ["0", "1", "2", "3", "4", "130"]);
 }
+
+#[test]
+fn pipelines_compile_the_tool_with_the_rust_that_it_needs() {
+    let needed =
+        text("Cargo.toml").lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().replace('"', "");
+    let mut images = 0;
+    for path in files("src/ci", "") {
+        for image in text(&path).split("library/rust:").skip(1) {
+            images += 1;
+            assert!(image.starts_with(&format!("{needed}-")), "{}: {}", path.display(), image.lines().next().unwrap());
+        }
+    }
+    assert!(images >= 4, "{images}");
+}

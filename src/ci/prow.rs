@@ -16,7 +16,7 @@ const TEMPLATE: &str = include_str!("prow.yml");
 /// as it is, and an encoded row holds none.
 fn dockerfile(pipeline: &Pipeline, rows: &[&Row]) -> String {
     let env = |name: &str, value: &str| format!("ENV {name}='{value}'\n");
-    let mut text = "FROM docker.io/library/rust:1.89-bookworm AS tool\n".to_owned();
+    let mut text = "FROM docker.io/library/rust:1.90-bookworm AS tool\n".to_owned();
     text.push_str(&env("RR_PATCH_TOOL", &pipeline.tool));
     text.push_str(&env("RR_PATCH_REVISION", &pipeline.revision));
     text.push_str(
