@@ -240,7 +240,9 @@ fn scripts_test_counts_and_names_what_was_skipped_and_keeps_the_exit_code_of_car
     cargo(&format!("{skip} {skip}"), 101);
     let run = machine.sh("scripts/test a_filter").exits(101);
     let expected = "test result: ok. 3 passed\n2 tests were skipped, for want of:\n  a::one: no mount (mount)\n  \
-                    b::two: no rr (rr)\nnot checked: formatting, for want of cargo fmt; lints, for want of cargo clippy\n";
+                    b::two: no rr (rr)\nnot checked: formatting, for want of cargo fmt; lints, for want of cargo clippy; \
+                    dependencies, for want of cargo \
+                    deny (cargo install --locked cargo-deny)\n";
     assert_eq!(run.stdout, expected);
     assert!(machine.calls("cargo").contains(&"test --quiet --lib --test rr-patch a_filter".to_owned()));
     cargo("", 0);
