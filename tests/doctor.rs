@@ -364,8 +364,13 @@ fn doctor_reads_the_version_of_a_real_delve_and_of_the_go_that_built_it() {
     assert_eq!(delve["level"], "ok", "{delve}");
     assert_eq!(delve["found"], format!("{}, {}", delve::version(), dlv.display()));
     assert_eq!(found(&document, "Delve for this Go")["level"], "ok");
-    let built = found(&document, "Go of Delve");
-    assert!(["ok", "trouble"].contains(&built["level"].as_str().unwrap()), "{built}");
+    // It matters only where Go writes DWARF 5.
+    if delve::go_minor() < 25 {
+        assert!(!document.to_string().contains("\"Go of Delve\""), "{document:#}");
+    } else {
+        let built = found(&document, "Go of Delve");
+        assert!(["ok", "trouble"].contains(&built["level"].as_str().unwrap()), "{built}");
+    }
 }
 
 #[test]
