@@ -270,9 +270,9 @@ impl Rules {
     }
 
     fn load(files: &[(String, String)], changes: &[&str], tried: bool) -> Result<Self> {
-        let mut rules = Vec::new();
+        let (mut rules, mut scopes) = (Vec::new(), load::Scopes::new());
         for (name, text) in files {
-            rules.extend(load::rules(name, text, changes, tried)?);
+            rules.extend(load::rules(name, text, changes, tried, &mut scopes)?);
         }
         load::refuse_duplicates(&rules)?;
         if let Some(rule) =
@@ -332,14 +332,18 @@ impl Rules {
             self.all.iter().filter(|rule| rule.files.iter().any(|path| path == file.path())).collect();
         let whole: Vec<&Rule> = here.iter().copied().filter(|rule| rule.scope.is_none()).collect();
         let mut all = search(file, &file.grep(), &whole);
-        for node in file.grep().children() {
-            let wanted = here
-                .iter()
-                .filter(|rule| rule.scope.as_ref().is_some_and(|scope| scope.match_node(node.clone()).is_some()));
-            let wanted: Vec<&Rule> = wanted.copied().collect();
-            if !wanted.is_empty() {
-                all.extend(search(file, &node, &wanted));
+        let mut scopes: Vec<&load::Scope> = Vec::new();
+        for scope in here.iter().filter_map(|rule| rule.scope.as_ref()) {
+            if !scopes.iter().any(|known| Arc::ptr_eq(known, scope)) {
+                scopes.push(scope);
             }
+        }
+        for node in file.grep().children() {
+            let around: Vec<_> = scopes.iter().filter(|scope| scope.match_node(node.clone()).is_some()).collect();
+            let is_around = |scope: &load::Scope| around.iter().any(|one| Arc::ptr_eq(one, scope));
+            let wanted: Vec<&Rule> =
+                here.iter().copied().filter(|rule| rule.scope.as_ref().is_some_and(is_around)).collect();
+            all.extend(search(file, &node, &wanted));
         }
         all.sort_by_key(|one| one.at.range().start);
         all

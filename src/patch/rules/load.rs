@@ -4,8 +4,9 @@
 //! value, for what ast-grep leaves open or says without a place: unknown keys, patterns and replacements that are not
 //! Go, metavariables that nothing captures.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
 use ast_grep_config::{
     DeserializeEnv, GlobalRules, RuleConfig, RuleCore, SerializableRuleConfig, SerializableRuleCore,
@@ -45,11 +46,19 @@ pub struct Rule {
     pub message: String,
     /// What must fit, but for the function that it lies in.
     pub core: RuleCore,
-    /// Fits the functions and types that are searched; nothing where the whole file is.
-    pub scope: Option<RuleCore>,
+    /// Fits the functions and types that are searched; nothing where the whole file is. Rules that name the same ones
+    /// share it.
+    pub scope: Option<Scope>,
     /// Their names, for a refusal.
     pub functions: String,
 }
+
+/// The scopes that were compiled, by what was read. Most rules are for one of a few functions, and the regular
+/// expressions of their names take longer to compile than all else of a rule.
+pub type Scopes = HashMap<String, Scope>;
+
+/// What the functions or types that are searched must fit.
+pub type Scope = Arc<RuleCore>;
 
 /// Text that is added on lines of its own.
 pub struct Addition {
@@ -90,7 +99,7 @@ const RULE: [&str; 13] = [
 ///
 /// # Errors
 /// A document that is no rule: file, line, column, and what is wrong with it.
-pub fn rules(file: &str, text: &str, changes: &[&str], tried: bool) -> Result<Vec<Rule>, Error> {
+pub fn rules(file: &str, text: &str, changes: &[&str], tried: bool, scopes: &mut Scopes) -> Result<Vec<Rule>, Error> {
     let wrong = |error: serde_saphyr::Error| {
         let at = error.location().map(|at| (at.line(), at.column()));
         at_place(file, at, error.without_snippet().to_string())
@@ -106,7 +115,7 @@ pub fn rules(file: &str, text: &str, changes: &[&str], tried: bool) -> Result<Ve
     if configs.len() != documents.len() {
         return Err(at_place(file, None, "it holds a document that is no rule".into()));
     }
-    documents.into_iter().zip(configs).map(|(document, config)| document.rule(config, changes)).collect()
+    documents.into_iter().zip(configs).map(|(document, config)| document.rule(config, changes, scopes)).collect()
 }
 
 fn at_place(file: &str, at: Option<(u64, u64)>, what: String) -> Error {
@@ -279,7 +288,12 @@ impl Document<'_> {
         }
     }
 
-    fn rule(&self, config: SerializableRuleConfig<GoLanguage>, changes: &[&str]) -> Result<Rule, Error> {
+    fn rule(
+        &self,
+        config: SerializableRuleConfig<GoLanguage>,
+        changes: &[&str],
+        scopes: &mut Scopes,
+    ) -> Result<Rule, Error> {
         let top = &self.tree.value;
         let (rule, metadata) = (self.part("rule")?, self.part("metadata")?);
         self.refuse_unknown_keys(&metadata.value, &METADATA, "metadata")?;
@@ -332,7 +346,7 @@ impl Document<'_> {
                 return Err(self.wrong(given, format!("`{key}` is no metavariable that the rule captures")));
             }
         }
-        let (core, scope) = self.split(config, rule)?;
+        let (core, scope) = self.split(config, rule, scopes)?;
         let inside = rule.value.get("inside").filter(|_| scope.is_some());
         Ok(Rule {
             id: self.text("id"),
@@ -367,7 +381,8 @@ impl Document<'_> {
         &self,
         config: SerializableRuleConfig<GoLanguage>,
         rule: &Spanned<Yaml>,
-    ) -> Result<(RuleCore, Option<RuleCore>), Error> {
+        scopes: &mut Scopes,
+    ) -> Result<(RuleCore, Option<Scope>), Error> {
         let wrong = |error: ast_grep_config::RuleCoreError| self.wrong(rule, chain(&error));
         let compile =
             |core: &SerializableRuleCore| core.get_matcher(DeserializeEnv::new(GoLanguage::Go)).map_err(wrong);
@@ -381,12 +396,13 @@ impl Document<'_> {
         let mut rest = core.clone();
         let inside: Option<Box<_>> = std::mem::take(&mut rest.rule.inside).into();
         let Some(inside) = inside else { return Ok((compile(&core)?, None)) };
-        let scope = compile(&SerializableRuleCore {
-            rule: inside.rule,
-            constraints: None,
-            utils: core.utils.clone(),
-            transform: None,
-        })?;
+        let asked =
+            SerializableRuleCore { rule: inside.rule, constraints: None, utils: core.utils.clone(), transform: None };
+        let key = serde_json::to_string(&asked).map_err(|error| self.wrong(rule, chain(&error)))?;
+        let scope = match scopes.get(&key) {
+            Some(known) => Arc::clone(known),
+            None => Arc::clone(scopes.entry(key).or_insert(Arc::new(compile(&asked)?))),
+        };
         let functions = ["function_declaration", "method_declaration", "type_declaration"]
             .map(|kind| GoLanguage::Go.kind_to_id(kind));
         let only_functions = scope.potential_kinds().is_some_and(|kinds| {
