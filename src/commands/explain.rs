@@ -8,14 +8,12 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use crate::cause::explain::{Explanation, Group, How, ShownFrame, Suspect, explain};
 use crate::delve::client::Client;
 use crate::delve::{Listen, Ready, prepare};
 use crate::doctor::Host;
-use crate::error::{Shown, plain};
+use crate::error::{Error, Shown, plain};
 use crate::rr::log::Log;
 use crate::rr::trace::Store;
 use crate::sys::write::replace;
@@ -41,17 +39,12 @@ pub struct Explain {
     pub values: bool,
 }
 
-/// What was found out.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Explained(Explanation);
-
-impl Document for Explained {
+impl Document for Explanation {
     const SCHEMA: &'static str = "rr-patch/explain/1";
 }
 
 impl Explain {
-    pub fn run(&self) -> Result<Report<Explained>> {
+    pub fn run(&self) -> Result<Report<Explanation>> {
         let host = Host::here();
         let store = self
             .trace_dir
@@ -71,7 +64,7 @@ impl Explain {
             result = Some(explain(&trace, &opening, &mut client, &log, &timeline, self.values));
             // One that is still busy does not listen: it is ended by signals.
             if client.left().is_zero() {
-                return Err(crate::error::Error::failed("Delve is still busy").into());
+                return Err(Error::failed("Delve is still busy").into());
             }
             client.end();
             Ok(())
@@ -82,35 +75,32 @@ impl Explain {
         }
         match result {
             Some(explanation) => {
-                let explained = Explained(explanation?);
+                let explanation = explanation?;
                 if let Some(file) = &self.html {
-                    let page = html::page(&explained.0, explained.head().trim_end());
+                    let page = html::page(&explanation, &head(&explanation));
                     replace(file, page.as_bytes(), 0o600)?;
                     say(&format!("wrote `{}`", file.shown()));
                 }
-                Ok(Report::done(explained))
+                Ok(Report::done(explanation))
             }
-            None => Err(crate::error::Error::interrupted("interrupted: nothing was found out yet").into()),
+            None => Err(Error::interrupted("interrupted: nothing was found out yet").into()),
         }
     }
 }
 
-impl Explained {
-    /// How the program ended, in a line.
-    fn head(&self) -> String {
-        let Explanation { trace, end, .. } = &self.0;
-        let how = match end.how {
-            How::Exit => "ended by itself",
-            How::Panic => "panicked",
-            How::Fatal => "was ended by a fatal error of Go's runtime",
-            How::Signal => "was ended by a signal",
-            How::Stopped => "was stopped from outside",
-            How::Deadlock => "was ended by Go's runtime: every goroutine waited",
-        };
-        let code = end.code.map_or(String::new(), |code| format!(", exit status {code}"));
-        let signal = end.signal.map_or(String::new(), |signal| format!(", signal {signal}"));
-        format!("`{trace}` {how}{code}{signal}")
-    }
+/// How the program ended, in a line.
+fn head(Explanation { trace, end, .. }: &Explanation) -> String {
+    let how = match end.how {
+        How::Exit => "ended by itself",
+        How::Panic => "panicked",
+        How::Fatal => "was ended by a fatal error of Go's runtime",
+        How::Signal => "was ended by a signal",
+        How::Stopped => "was stopped from outside",
+        How::Deadlock => "was ended by Go's runtime: every goroutine waited",
+    };
+    let code = end.code.map_or(String::new(), |code| format!(", exit status {code}"));
+    let signal = end.signal.map_or(String::new(), |signal| format!(", signal {signal}"));
+    format!("`{trace}` {how}{code}{signal}")
 }
 
 fn frames(f: &mut fmt::Formatter<'_>, stack: &[ShownFrame]) -> fmt::Result {
@@ -121,10 +111,10 @@ fn frames(f: &mut fmt::Formatter<'_>, stack: &[ShownFrame]) -> fmt::Result {
     Ok(())
 }
 
-impl fmt::Display for Explained {
+impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Explanation { end, suspects, errors, goroutines, limits, next, .. } = &self.0;
-        writeln!(f, "{}", self.head())?;
+        let Explanation { end, suspects, errors, goroutines, limits, next, .. } = self;
+        writeln!(f, "{}", head(self))?;
         end.message.iter().try_for_each(|message| writeln!(f, "  {message}"))?;
         writeln!(f, "\nsuspects")?;
         if suspects.is_empty() {

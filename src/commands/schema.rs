@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use super::ci::{Made, Planned, RowBuilt};
 use super::completions::Script;
-use super::explain::Explained;
 use super::man::Manual;
 use super::record::RecordedProgram;
 use super::rules::{Exported, Tested};
 use super::traces::{CallsFound, LogLine, WritesFound};
+use crate::cause::explain::Explanation;
 use crate::error::Error;
 use crate::ui::apply::Applied;
 use crate::ui::build::Built;
@@ -46,7 +46,7 @@ const DOCUMENTS: &[Entry] = &[
     entry::<Demonstrated>(),
     entry::<Patch>(),
     entry::<Examined>(),
-    entry::<Explained>(),
+    entry::<Explanation>(),
     entry::<Failure>(),
     entry::<Inspected>(),
     entry::<LogLine>(),

@@ -135,7 +135,6 @@ fn close(schema: &mut Schema) {
 pub fn schema<T: Document>() -> Schema {
     let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(RecursiveTransform(close));
     let mut schema = SchemaGenerator::new(settings).into_root_schema_for::<T>();
-    inline(&mut schema);
     schema.insert("title".into(), json!(T::SCHEMA));
     if let Some(properties) = schema.ensure_object().entry("properties").or_insert(json!({})).as_object_mut() {
         properties.insert("schema".into(), json_schema!({ "const": T::SCHEMA }).into());
@@ -145,19 +144,6 @@ pub fn schema<T: Document>() -> Schema {
     }
     close_the_whole(&mut schema);
     schema
-}
-
-/// Puts the definition that a transparent type refers to in place of the reference, which allows no `schema` beside it.
-fn inline(schema: &mut Schema) {
-    let name = schema.get("$ref").and_then(|to| to.as_str()?.strip_prefix("#/$defs/").map(str::to_owned));
-    let definition = name.and_then(|name| {
-        let definitions = schema.ensure_object().get_mut("$defs")?.as_object_mut()?;
-        definitions.remove(&name)
-    });
-    if let Some(serde_json::Value::Object(definition)) = definition {
-        schema.remove("$ref");
-        schema.ensure_object().extend(definition);
-    }
 }
 
 /// A document of several forms is closed as a whole: its forms do not list `schema`.
