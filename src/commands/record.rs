@@ -21,10 +21,10 @@ use crate::patch::checkout::Checkout;
 use crate::patch::go::holds;
 use crate::patch::recognise::Recognised;
 use crate::rr::record::{
-    Free, Room, Run, Stopped, Subject, commit, counts_in_software, flags, folder_below, install_dir, make_latest,
-    remote,
+    Free, Outcome, Room, Run, Stopped, Subject, commit, counts_in_software, flags, folder_below, install_dir,
+    make_latest, remote,
 };
-use crate::rr::trace::{Sidecar, State, Store};
+use crate::rr::trace::{Sidecar, State, Store, Trace};
 use crate::sys::process::{Environment, Interrupt};
 use crate::ui::document::{Format, Report};
 use crate::ui::record::Recorded;
@@ -108,6 +108,24 @@ fn say(line: &str) {
     let _ = writeln!(io::stderr(), "rr-patch: {}", plain(line));
 }
 
+/// The facts about a recording that are known before it begins.
+fn noted(host: &Host, recorder: &Recorder, environment: &Environment) -> Sidecar {
+    Sidecar {
+        tool: format!("rr-patch {}", env!("CARGO_PKG_VERSION")),
+        rr_version: recorder.said(),
+        software_counters: counts_in_software(recorder, environment),
+        flags: flags(recorder, environment),
+        delve_version: delve(host).ok().map(|delve| delve.version.to_string()),
+        ..Sidecar::default()
+    }
+}
+
+/// Makes the folder of a store with the mode that rr gives its own.
+fn make_folder(store: &Store) -> Result<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(store.root());
+    made.with_context(|| format!("cannot make the trace folder `{}`", store.root().shown()))
+}
+
 impl Record {
     pub fn run(&self, format: Format) -> Result<Report<Recorded>> {
         self.refuse_without_dashes()?;
@@ -121,32 +139,16 @@ impl Record {
         self.refuse_unpatched(&installer, &scanned)?;
         warn_of_what_delve_would_lack(&scanned);
         let host = Host::here();
-        let own = Store::of(&|name| std::env::var_os(name));
-        let store = Store::at(match &self.trace_dir {
-            Some(folder) => std::path::absolute(folder).context("there is no current folder")?,
-            None => folder_below(&own, "install", SystemTime::now()),
-        });
+        let (own, store) = self.stores("install")?;
         let room = self.room(&host, &store)?;
-        let (recorder, environment) =
-            self.recorder(&host, checkout.as_ref()).map_err(|error| match error.downcast::<Error>() {
-                Ok(known) if known.exit == Exit::Failed => known.as_refusal().into(),
-                Ok(known) => known.into(),
-                Err(other) => other,
-            })?;
+        let (recorder, environment) = self.recorder(&host, checkout.as_ref())?;
         let sidecar = Sidecar {
-            tool: format!("rr-patch {}", env!("CARGO_PKG_VERSION")),
-            rr_version: recorder.said(),
-            software_counters: counts_in_software(&recorder, &environment),
-            flags: flags(&recorder, &environment),
-            delve_version: delve(&host).ok().map(|delve| delve.version.to_string()),
             installer_commit: commit(&installer),
             installer_remote: checkout.as_ref().and_then(remote),
-            ..Sidecar::default()
+            ..noted(&host, &recorder, &environment)
         };
         interrupt.check("the installer was not started")?;
-        // As rr makes its own.
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(store.root());
-        made.with_context(|| format!("cannot make the trace folder `{}`", store.root().shown()))?;
+        make_folder(&store)?;
         say(&format!("traces go to `{}`", store.root().shown()));
         let run = Run {
             installer: &installer,
@@ -159,18 +161,8 @@ impl Record {
             subject: Subject::Installer,
         };
         let outcome = run.start(&mut say)?;
-        if self.trace_dir.is_none() {
-            match outcome.traces.iter().filter(|trace| trace.state == State::Complete).max_by_key(|trace| trace.started)
-            {
-                Some(trace) => make_latest(&own, trace)?,
-                // Nothing was recorded: all that rr may have left is its lock file.
-                None if outcome.traces.is_empty() => {
-                    let _ = fs::remove_file(store.root().join("cpu_lock"));
-                    let _ = fs::remove_dir(store.root());
-                }
-                None => {}
-            }
-        }
+        let complete = outcome.traces.iter().filter(|trace| trace.state == State::Complete);
+        self.settle(&own, &store, &outcome, complete.max_by_key(|trace| trace.started))?;
         match outcome.stopped {
             Some(Stopped::NoRoom(_)) => say(&format!("hint: {MAKE_ROOM}")),
             None if !outcome.end.success() => say(&format!("error: the installer ended with {}", outcome.end)),
@@ -229,6 +221,33 @@ impl Record {
         executable(installer).map(|installer| (installer, Some(checkout)))
     }
 
+    /// rr's own store, and the one that the traces go to: `what` is in the name of a new folder.
+    fn stores(&self, what: &str) -> Result<(Store, Store)> {
+        let own = Store::of(&|name| std::env::var_os(name));
+        let folder = match &self.trace_dir {
+            Some(folder) => std::path::absolute(folder).context("there is no current folder")?,
+            None => folder_below(&own, what, SystemTime::now()),
+        };
+        Ok((own, Store::at(folder)))
+    }
+
+    /// Makes `latest` what rr replays by default, if the traces are in rr's own store.
+    fn settle(&self, own: &Store, store: &Store, outcome: &Outcome, latest: Option<&Trace>) -> Result<()> {
+        if self.trace_dir.is_some() {
+            return Ok(());
+        }
+        match latest {
+            Some(trace) => make_latest(own, trace)?,
+            // Nothing was recorded: all that rr may have left is its lock file.
+            None if outcome.traces.is_empty() => {
+                let _ = fs::remove_file(store.root().join("cpu_lock"));
+                let _ = fs::remove_dir(store.root());
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
     /// The limit for the file system that the traces go to.
     ///
     /// # Errors
@@ -258,8 +277,19 @@ impl Record {
             .into())
     }
 
-    /// The recorder that the installer will start, and what has to be in its environment for that.
+    /// The recorder that will be started, and what has to be in the environment for that.
+    ///
+    /// # Errors
+    /// A refusal, since nothing was started yet.
     fn recorder(&self, host: &Host, checkout: Option<&Checkout>) -> Result<(Recorder, Environment)> {
+        self.find_recorder(host, checkout).map_err(|error| match error.downcast::<Error>() {
+            Ok(known) if known.exit == Exit::Failed => known.as_refusal().into(),
+            Ok(known) => known.into(),
+            Err(other) => other,
+        })
+    }
+
+    fn find_recorder(&self, host: &Host, checkout: Option<&Checkout>) -> Result<(Recorder, Environment)> {
         let here = match &self.trace_dir {
             Some(folder) => host.clone().with("_RR_TRACE_DIR", &folder.to_string_lossy()),
             None => host.clone(),

@@ -1,21 +1,18 @@
 //! `rr-patch record --program`: any program under rr, with the same store, checks and sidecar as a controller.
 
 use std::fmt;
-use std::fs;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Record, counts_in_software, flags, say};
+use super::{Record, make_folder, noted, say};
 use crate::binary::{Facts, REBUILD_OTHER};
-use crate::doctor::{Host, Recorder, delve};
+use crate::doctor::{Host, Recorder};
 use crate::error::{Error, Exit, Shown, plain_name};
-use crate::rr::record::{Outcome, Run, Stopped, Subject, folder_below, make_latest};
-use crate::rr::trace::{Sidecar, State, Store, Trace};
+use crate::rr::record::{Outcome, Run, Stopped, Subject, flags};
+use crate::rr::trace::{State, Store, Trace};
 use crate::sys::process::{End, Environment, Interrupt, for_child};
 use crate::ui::document::{Document, Format, Ui};
 use crate::words::{bytes, quoted, seconds};
@@ -86,34 +83,17 @@ impl Record {
         let (program, arguments) = self.program_and_arguments()?;
         let interrupt = Interrupt::hold()?;
         warn_of_what_delve_would_lack(&program);
-        let own = Store::of(&|name| std::env::var_os(name));
-        let store = Store::at(match &self.trace_dir {
-            Some(folder) => std::path::absolute(folder).context("there is no current folder")?,
-            None => folder_below(&own, "program", SystemTime::now()),
-        });
+        let (own, store) = self.stores("program")?;
         let here = Host::here();
         let room = self.room(&here, &store)?;
-        let (recorder, mut environment) =
-            self.recorder(&here, None).map_err(|error| match error.downcast::<Error>() {
-                Ok(known) if known.exit == Exit::Failed => known.as_refusal().into(),
-                Ok(known) => known.into(),
-                Err(other) => other,
-            })?;
+        let (recorder, mut environment) = self.recorder(&here, None)?;
         environment.entry(COPY_ALL_FILES.into()).or_insert_with(|| "1".into());
-        let sidecar = Sidecar {
-            tool: format!("rr-patch {}", env!("CARGO_PKG_VERSION")),
-            rr_version: recorder.said(),
-            software_counters: counts_in_software(&recorder, &environment),
-            flags: flags(&recorder, &environment),
-            delve_version: delve(&here).ok().map(|delve| delve.version.to_string()),
-            ..Sidecar::default()
-        };
+        let sidecar = noted(&here, &recorder, &environment);
         let mut line = recorder_arguments(&recorder, &environment);
         line.push(for_child(&program)?.to_owned());
         line.extend(arguments.iter().cloned());
         interrupt.check("the program was not started")?;
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(store.root());
-        made.with_context(|| format!("cannot make the trace folder `{}`", store.root().shown()))?;
+        make_folder(&store)?;
         let run = Run {
             installer: &recorder.path,
             arguments: &line,
@@ -126,17 +106,8 @@ impl Record {
         };
         let outcome = run.start(&mut say)?;
         // rr itself is the first of its traces; a program that starts others is in the same one.
-        let trace = outcome.traces.first();
-        if self.trace_dir.is_none() {
-            match trace.filter(|trace| trace.state == State::Complete) {
-                Some(trace) => make_latest(&own, trace)?,
-                None if trace.is_none() => {
-                    let _ = fs::remove_file(store.root().join("cpu_lock"));
-                    let _ = fs::remove_dir(store.root());
-                }
-                None => {}
-            }
-        }
+        let latest = outcome.traces.first().filter(|trace| trace.state == State::Complete);
+        self.settle(&own, &store, &outcome, latest)?;
         let result = self.recorded(&program, arguments, &store, &own, &outcome);
         match format {
             Format::Text => result.to_string().lines().for_each(say),
