@@ -162,7 +162,7 @@ const HOMES: [(&str, &[&str]); 40] = [
     ("serde", &["*"]),
     ("serde_saphyr", &["src/patch/rules/"]),
     ("serde_json", &["*"]),
-    ("sha2", &["src/binary/", "src/patch/rules.rs", "src/rr/bundle/mod.rs"]),
+    ("sha2", &["src/binary/", "src/rr/bundle/mod.rs"]),
     ("signal_hook", &["src/sys/process.rs", "src/sys/process/"]),
     ("similar", &["src/patch/hunks.rs"]),
     ("strsim", &["src/error.rs"]),

@@ -27,10 +27,8 @@ use ast_grep_core::meta_var::MetaVariable;
 use include_dir::{Dir, include_dir};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::binary::hex;
-use crate::error::{Error, Shown as _};
+use crate::error::{Error, Shown};
 use crate::patch::edit::{Edit, splice};
 use crate::patch::go::{GoFile, SyntaxNode, holds as contains};
 
@@ -242,23 +240,19 @@ impl Rules {
         let mut paths: Vec<PathBuf> =
             entries.flatten().map(|entry| entry.path()).filter(|path| is_rule(path)).collect();
         paths.sort();
-        let mut files = Vec::new();
-        let mut digest = Sha256::new();
-        for path in paths {
-            let text = fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.shown()))?;
-            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-            for part in [name, text.as_bytes()] {
-                digest.update((part.len() as u64).to_be_bytes());
-                digest.update(part);
-            }
-            files.push((path.shown(), text));
+        let mut texts = Vec::new();
+        for path in &paths {
+            texts.push(fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.shown()))?);
         }
+        let names = paths.iter().map(|path| path.file_name().unwrap_or_default().as_encoded_bytes());
+        let digest = digest::of(names.zip(texts.iter().map(String::as_bytes)));
+        let files: Vec<(String, String)> = paths.iter().map(Shown::shown).zip(texts).collect();
         if files.is_empty() {
             return Err(Error::refused(format!("there are no rules in `{}`", inside.shown()))
                 .hint("`rr-patch rules export DIR` writes those that rr-patch carries")
                 .into());
         }
-        Ok(Self { digest: Some(format!("sha256:{}", hex(&digest.finalize()))), ..Self::parse(&files, changes)? })
+        Ok(Self { digest: Some(format!("sha256:{digest}")), ..Self::parse(&files, changes)? })
     }
 
     /// The rules of some files, each a name and its text.
