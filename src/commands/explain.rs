@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
+use super::store;
 use crate::cause::explain::{Explanation, Group, How, ShownFrame, Suspect, explain};
 use crate::delve::client::Client;
 use crate::delve::{Listen, Ready, prepare};
 use crate::doctor::Host;
 use crate::error::{Error, Shown, plain};
 use crate::rr::log::Log;
-use crate::rr::trace::Store;
 use crate::sys::write::replace;
 use crate::ui::document::{Document, Report};
 use crate::words::count;
@@ -46,10 +46,7 @@ impl Document for Explanation {
 impl Explain {
     pub fn run(&self) -> Result<Report<Explanation>> {
         let host = Host::here();
-        let store = self
-            .trace_dir
-            .as_ref()
-            .map_or_else(|| Store::of(&|name| std::env::var_os(name)), |dir| Store::at(dir.clone()));
+        let store = store(self.trace_dir.as_deref());
         let trace = store.find(&self.trace)?;
         let opening = prepare(&host, &trace)?;
         let mut say = |line: &str| {

@@ -32,6 +32,7 @@ use crate::patch::checkout::Checkout;
 use crate::patch::plan::PatchSource;
 use crate::patch::rules::{Avx512, CHANGES, Options, Rules, Signal, shipped_patch};
 use crate::patch::unified::{LIMIT, PatchFile};
+use crate::rr::trace::Store;
 use crate::words::quoted;
 
 /// Which checkout.
@@ -56,6 +57,11 @@ impl Where {
         let root = self.root.iter().map(|root| format!("--root {}", quoted(&root.shown())));
         ["rr-patch".to_owned(), name.to_owned()].into_iter().chain(repo).chain(root).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// The traces of the folder that `--trace-dir` names, or of rr's own.
+fn store(trace_dir: Option<&Path>) -> Store {
+    trace_dir.map_or_else(|| Store::of(&|name| std::env::var_os(name)), |folder| Store::at(folder.into()))
 }
 
 /// What to record, and how.

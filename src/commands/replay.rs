@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
+use super::store;
 use crate::cause::place::{Known, Place, trace_with};
 use crate::delve::client::Client;
 use crate::delve::editor::{self, Configuration, LaunchMode, Moved, Session, SettingsEdit, configure, moved};
@@ -96,10 +97,7 @@ impl Replay {
         if self.terminal && ui.format == Format::Json {
             return Err(Error::usage("`--terminal` has no JSON form: Delve writes to the terminal itself").into());
         }
-        let store = match &self.trace_dir {
-            Some(folder) => Store::at(folder.clone()),
-            None => Store::of(&|name| std::env::var_os(name)),
-        };
+        let store = store(self.trace_dir.as_deref());
         let mut trace = match &self.at {
             Some(Place::Text(text)) if self.trace.is_empty() => trace_with(&store, &Host::here(), text, &mut say)?,
             _ => self.trace(&store)?,

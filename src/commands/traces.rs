@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
+use super::store;
 use crate::error::{Error, Exit, Shown, plain};
 use crate::rr::bundle::{self, LEVELS, Packing, Unpacking};
 use crate::rr::trace::{Store, Trace};
@@ -146,10 +147,7 @@ fn age(text: &str) -> Result<Duration, String> {
 impl Traces {
     /// Prints the result of the subcommand.
     pub fn run(&self, ui: Ui) -> Result<Exit> {
-        let store = match &self.trace_dir {
-            Some(folder) => Store::at(folder.clone()),
-            None => Store::of(&|name| std::env::var_os(name)),
-        };
+        let store = store(self.trace_dir.as_deref());
         match &self.command {
             None | Some(What::List) => ui.show(&Report::done(ui::traces::Traces::of(&store, &store.look()?))),
             Some(What::Show(show)) => {
