@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::phases::Phase;
 use super::sample::{Load, PERIOD, Work};
 use crate::patch::go::holds;
-use crate::words::{bytes, seconds};
+use crate::words::{bytes, html, seconds};
 
 /// What the page shows.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Page<'_> {
     /// The page as HTML.
     pub fn html(&self) -> String {
         let mut page = String::new();
-        let title = escape(&self.title);
+        let title = html(&self.title);
         let _ = write!(
             page,
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -82,7 +82,7 @@ impl Page<'_> {
             seconds(self.total)
         );
         for (name, value) in &self.about {
-            let _ = writeln!(page, "<div><dt>{name}</dt><dd>{}</dd></div>", escape(value));
+            let _ = writeln!(page, "<div><dt>{name}</dt><dd>{}</dd></div>", html(value));
         }
         page.push_str("</dl>\n");
         page.push_str(&self.drawing());
@@ -138,7 +138,7 @@ impl Page<'_> {
         let (from, to) = (self.x(phase.began), self.x(phase.began + phase.seconds));
         let width = (to - from).max(2.0);
         let took = seconds(Duration::from_secs_f64(phase.seconds));
-        let name = escape(&phase.name);
+        let name = html(&phase.name);
         let middle = top + ROW * 0.62;
         let colour = match phase.name.as_str() {
             "installer" => "--b",
@@ -206,7 +206,7 @@ impl Page<'_> {
             let _ = writeln!(
                 table,
                 "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"bar\"><i style=\"width:{:.1}%\"></i></td></tr>",
-                escape(&phase.name),
+                html(&phase.name),
                 clock(phase.began),
                 seconds(Duration::from_secs_f64(phase.seconds)),
                 100.0 * phase.seconds / longest
@@ -238,9 +238,9 @@ impl Page<'_> {
                 table,
                 "<tr><td class=\"w\">{}</td><td>{}</td><td class=\"s\">{}</td><td class=\"n\">{:.1} s</td><td class=\"n\">{:.1} s</td>\
                  <td class=\"n\">{}</td><td class=\"bar\"><i style=\"width:{:.1}%\"></i></td></tr>",
-                escape(&work.package),
-                escape(&work.tool),
-                escape(&super::phases::short(&work.of)),
+                html(&work.package),
+                html(&work.tool),
+                html(&super::phases::short(&work.of)),
                 work.took(),
                 work.cpu,
                 bytes(work.memory),
@@ -289,10 +289,6 @@ fn averages(values: &[(f64, f64)]) -> Vec<(f64, f64)> {
 
 fn run(values: &[(f64, f64)]) -> usize {
     values.len().div_ceil(POINTS).max(1)
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// A place on the axis of memory.

@@ -4,14 +4,15 @@ use std::fmt::Write as _;
 
 use crate::cause::explain::{ErrorLine, Explanation, Group, ShownFrame, Suspect};
 use crate::error::plain;
+use crate::words::html;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em}\
 code,pre{font:13px/1.5 ui-monospace,monospace}pre{overflow-x:auto;background:#8881;padding:.6em}\
 li{margin:.6em 0}small{opacity:.7}summary{cursor:pointer}";
 
-/// A text in HTML: nothing in it is markup.
+/// A text in HTML, with what a terminal would act on escaped too.
 fn escaped(text: &str) -> String {
-    plain(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    html(&plain(text))
 }
 
 fn stack(frames: &[ShownFrame]) -> String {
