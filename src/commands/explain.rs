@@ -3,18 +3,17 @@
 mod html;
 
 use std::fmt;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
 
-use super::store;
+use super::{say, store};
 use crate::cause::explain::{Explanation, Group, How, ShownFrame, Suspect, explain};
 use crate::delve::client::Client;
 use crate::delve::{Listen, Ready, prepare};
 use crate::doctor::Host;
-use crate::error::{Error, Shown, plain};
+use crate::error::{Error, Shown};
 use crate::rr::log::Log;
 use crate::sys::write::replace;
 use crate::ui::document::{Document, Report};
@@ -49,9 +48,6 @@ impl Explain {
         let store = store(self.trace_dir.as_deref());
         let trace = store.find(&self.trace)?;
         let opening = prepare(&host, &trace)?;
-        let mut say = |line: &str| {
-            let _ = writeln!(io::stderr(), "{}", plain(line));
-        };
         let log = Log::of(&host, &trace, &mut say)?;
         let timeline = trace.timeline()?;
         say(&format!("looking into `{}` with Delve {}", trace.name, opening.delve.version));

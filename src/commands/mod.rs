@@ -20,14 +20,14 @@ pub mod status;
 pub mod traces;
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use crate::error::{Error, Shown};
+use crate::error::{Error, Shown, plain};
 use crate::patch::checkout::Checkout;
 use crate::patch::plan::PatchSource;
 use crate::patch::rules::{Avx512, CHANGES, Options, Rules, Signal, shipped_patch};
@@ -62,6 +62,11 @@ impl Where {
 /// The traces of the folder that `--trace-dir` names, or of rr's own.
 fn store(trace_dir: Option<&Path>) -> Store {
     trace_dir.map_or_else(|| Store::of(&|name| std::env::var_os(name)), |folder| Store::at(folder.into()))
+}
+
+/// Tells on stderr what is no result. That nobody reads it is no failure.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{}", plain(line));
 }
 
 /// What to record, and how.

@@ -1,18 +1,17 @@
 //! `rr-patch replay`: open a trace in Delve, and lead an editor there.
 
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use super::store;
+use super::{say, store};
 use crate::cause::place::{Known, Place, trace_with};
 use crate::delve::client::Client;
 use crate::delve::editor::{self, Configuration, LaunchMode, Moved, Session, SettingsEdit, configure, moved};
 use crate::delve::{Listen, Ready, ReplayPlan, Served, prepare};
 use crate::doctor::Host;
-use crate::error::{Error, Exit, Shown, plain};
+use crate::error::{Error, Exit, Shown};
 use crate::patch::checkout::Checkout;
 use crate::rr::bundle::{self, Unpacking};
 use crate::rr::trace::{Store, Trace};
@@ -97,17 +96,17 @@ impl Replay {
         if self.terminal && ui.format == Format::Json {
             return Err(Error::usage("`--terminal` has no JSON form: Delve writes to the terminal itself").into());
         }
-        let store = store(self.trace_dir.as_deref());
+        let (host, store) = (Host::here(), store(self.trace_dir.as_deref()));
         let mut trace = match &self.at {
-            Some(Place::Text(text)) if self.trace.is_empty() => trace_with(&store, &Host::here(), text, &mut say)?,
+            Some(Place::Text(text)) if self.trace.is_empty() => trace_with(&store, &host, text, &mut say)?,
             _ => self.trace(&store)?,
         };
         trace.path = trace.path.canonicalize().with_context(|| format!("cannot read `{}`", trace.path.shown()))?;
-        let opening = prepare(&Host::here(), &trace)?;
+        let opening = prepare(&host, &trace)?;
         for warning in &opening.warnings {
             say(&format!("warning: {warning}"));
         }
-        let at = self.at.as_ref().map(|place| place.find(&Host::here(), &trace, &mut say)).transpose()?;
+        let at = self.at.as_ref().map(|place| place.find(&host, &trace, &mut say)).transpose()?;
         if self.terminal {
             return self.on_the_terminal(&opening, &trace, at.as_ref(), ui);
         }
@@ -219,11 +218,6 @@ impl Replay {
                 .into()
         })
     }
-}
-
-/// What is not a result goes to stderr; that nobody reads it is no failure.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{}", plain(line));
 }
 
 /// Everything there is to say about one opening.

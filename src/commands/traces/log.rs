@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cause::credentials;
+use crate::commands::say;
 use crate::doctor::Host;
 use crate::error::{Error, plain};
 use crate::rr::log::{Form, Level, Line, Log, understand};
@@ -119,9 +120,6 @@ impl ShowLog {
     /// Prints the lines: text for people, through a pager on a terminal, or a document of JSON for each line.
     pub fn run(&self, store: &Store, ui: Ui) -> Result<()> {
         let trace = store.find(&self.trace)?;
-        let mut say = |text: &str| {
-            let _ = writeln!(io::stderr(), "{}", plain(text));
-        };
         let log = Log::of(&Host::here(), &trace, &mut say)?;
         if let Some(why) = &log.not_kept {
             say(&format!("warning: the lines were not kept for the next time: {why}"));

@@ -1,7 +1,6 @@
 //! `rr-patch traces writes` and `rr-patch traces calls`: who wrote this, and who called that.
 
 use std::fmt;
-use std::io::{self, Write as _};
 
 use anyhow::Result;
 use clap::Args;
@@ -11,10 +10,11 @@ use serde::Serialize;
 use crate::cause::own::Own;
 use crate::cause::place::Place;
 use crate::cause::visits::{Called, Written, calls, memory, writes};
+use crate::commands::say;
 use crate::delve::client::Client;
 use crate::delve::{Listen, Ready, ReplayPlan, prepare};
 use crate::doctor::Host;
-use crate::error::{Error, plain};
+use crate::error::Error;
 use crate::rr::log::Log;
 use crate::rr::trace::{Store, Trace};
 use crate::ui::document::{Document, Report};
@@ -127,10 +127,6 @@ impl fmt::Display for CallsFound {
     }
 }
 
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{}", plain(line));
-}
-
 /// Opens a trace, asks, and ends Delve.
 fn ask<T>(opening: &ReplayPlan, mut question: impl FnMut(&mut Client) -> Result<T>) -> Result<T> {
     let mut result = None;
@@ -147,19 +143,19 @@ fn ask<T>(opening: &ReplayPlan, mut question: impl FnMut(&mut Client) -> Result<
     }
 }
 
-fn open(store: &Store, name: &str) -> Result<(Trace, ReplayPlan, Log)> {
-    let host = Host::here();
+fn open(host: &Host, store: &Store, name: &str) -> Result<(Trace, ReplayPlan, Log)> {
     let trace = store.find(name)?;
-    let opening = prepare(&host, &trace)?;
+    let opening = prepare(host, &trace)?;
     opening.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
-    let log = Log::of(&host, &trace, &mut say)?;
+    let log = Log::of(host, &trace, &mut say)?;
     Ok((trace, opening, log))
 }
 
 impl ShowWrites {
     pub fn run(&self, store: &Store) -> Result<Report<WritesFound>> {
-        let (trace, opening, log) = open(store, &self.trace)?;
-        let known = self.at.find(&Host::here(), &trace, &mut say)?;
+        let host = Host::here();
+        let (trace, opening, log) = open(&host, store, &self.trace)?;
+        let known = self.at.find(&host, &trace, &mut say)?;
         let own = Own { module: opening.program.as_ref().and_then(|facts| facts.module.clone()) };
         let (event, note, writes) = ask(&opening, |client| {
             let stop = known.stand(client)?;
@@ -179,7 +175,7 @@ impl ShowWrites {
 
 impl ShowCalls {
     pub fn run(&self, store: &Store) -> Result<Report<CallsFound>> {
-        let (trace, opening, log) = open(store, &self.trace)?;
+        let (trace, opening, log) = open(&Host::here(), store, &self.trace)?;
         let calls = ask(&opening, |client| calls(client, &self.function, &self.print, &log, self.values))?;
         let name = crate::words::quoted(&self.trace);
         let next = calls.last().map(|call| format!("rr-patch replay {name} --at {}", call.event)).into_iter().collect();
