@@ -1,8 +1,8 @@
 //! Reads rules: YAML in ast-grep's rule language, and what that language does not say as `metadata`.
 //!
-//! ast-grep reads each document itself, and decides what it means. It is read once more here, with the place of every
-//! value, for what ast-grep leaves open or says without a place: unknown keys, patterns and replacements that are not
-//! Go, metavariables that nothing captures.
+//! ast-grep decides what a document means. It gets the values of the one tree that is read here with the place of each,
+//! for what ast-grep leaves open or says without a place: unknown keys, patterns and replacements that are not Go,
+//! metavariables that nothing captures. (Reading the YAML twice took a sixth of an apply.)
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -13,6 +13,7 @@ use ast_grep_config::{
 };
 use ast_grep_core::{Language, Matcher, Pattern};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Value, json};
 use serde_saphyr::Spanned;
 
 use super::substitute;
@@ -107,15 +108,11 @@ pub fn rules(file: &str, text: &str, changes: &[&str], tried: bool, scopes: &mut
     let located: Vec<Spanned<Yaml>> = serde_saphyr::from_multiple(text).map_err(wrong)?;
     let documents: Vec<Document> = located
         .into_iter()
-        .filter(|one| !matches!(&one.value, Yaml::Text(text) if text.is_empty()))
+        .filter(|one| one.value.text() != Some(""))
         .map(|tree| Document { file, tree, tried })
         .collect();
     documents.iter().filter(|_| !tried).try_for_each(Document::check)?;
-    let configs: Vec<SerializableRuleConfig<GoLanguage>> = ast_grep_config::from_multiple(text).map_err(wrong)?;
-    if configs.len() != documents.len() {
-        return Err(at_place(file, None, "it holds a document that is no rule".into()));
-    }
-    documents.into_iter().zip(configs).map(|(document, config)| document.rule(config, changes, scopes)).collect()
+    documents.iter().map(|document| document.rule(document.config()?, changes, scopes)).collect()
 }
 
 fn at_place(file: &str, at: Option<(u64, u64)>, what: String) -> Error {
@@ -131,8 +128,9 @@ struct Document<'a> {
 }
 
 enum Yaml {
-    /// A text, or a number or truth value as it is written.
     Text(String),
+    /// A number, a truth value or nothing, and how it is written.
+    Plain(Value, String),
     List(Vec<Spanned<Yaml>>),
     Map(Vec<(Spanned<String>, Spanned<Yaml>)>),
 }
@@ -151,8 +149,20 @@ impl Yaml {
 
     fn text(&self) -> Option<&str> {
         match self {
-            Self::Text(text) => Some(text),
+            Self::Text(text) | Self::Plain(_, text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// The values without their places, as ast-grep reads them.
+    fn plain(&self) -> Value {
+        match self {
+            Self::Text(text) => Value::String(text.clone()),
+            Self::Plain(value, _) => value.clone(),
+            Self::List(all) => all.iter().map(|one| one.value.plain()).collect(),
+            Self::Map(entries) => {
+                entries.iter().map(|(key, value)| (key.value.clone(), value.value.plain())).collect()
+            }
         }
     }
 
@@ -176,19 +186,19 @@ impl<'de> Deserialize<'de> for Yaml {
             }
 
             fn visit_bool<E>(self, value: bool) -> Result<Yaml, E> {
-                Ok(Yaml::Text(value.to_string()))
+                Ok(Yaml::Plain(value.into(), value.to_string()))
             }
 
             fn visit_i64<E>(self, value: i64) -> Result<Yaml, E> {
-                Ok(Yaml::Text(value.to_string()))
+                Ok(Yaml::Plain(value.into(), value.to_string()))
             }
 
             fn visit_u64<E>(self, value: u64) -> Result<Yaml, E> {
-                Ok(Yaml::Text(value.to_string()))
+                Ok(Yaml::Plain(value.into(), value.to_string()))
             }
 
             fn visit_f64<E>(self, value: f64) -> Result<Yaml, E> {
-                Ok(Yaml::Text(value.to_string()))
+                Ok(Yaml::Plain(value.into(), value.to_string()))
             }
 
             fn visit_str<E>(self, value: &str) -> Result<Yaml, E> {
@@ -196,7 +206,7 @@ impl<'de> Deserialize<'de> for Yaml {
             }
 
             fn visit_unit<E>(self) -> Result<Yaml, E> {
-                Ok(Yaml::Text(String::new()))
+                Ok(Yaml::Plain(Value::Null, String::new()))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Yaml, A::Error> {
@@ -222,6 +232,25 @@ impl<'de> Deserialize<'de> for Yaml {
 impl Document<'_> {
     fn wrong<T>(&self, at: &Spanned<T>, what: impl Into<String>) -> Error {
         at_place(self.file, Some((at.referenced.line(), at.referenced.column())), what.into())
+    }
+
+    /// The document as ast-grep means it. Where it means nothing, the place is that of the part without which it would.
+    fn config(&self) -> Result<SerializableRuleConfig<GoLanguage>, Error> {
+        let whole = self.tree.value.plain();
+        let read = |value: Value| serde_json::from_value::<SerializableRuleConfig<GoLanguage>>(value);
+        read(whole.clone()).map_err(|error| {
+            let harmless = json!({ "id": "", "message": "", "language": "Go", "rule": { "kind": "block" } });
+            let without = |key: &str| {
+                let mut rest = whole.clone();
+                rest[key] = harmless.get(key).cloned().unwrap_or_default();
+                read(rest).is_ok()
+            };
+            let part = self.tree.value.entries().iter().find(|(key, _)| without(&key.value));
+            match part {
+                Some((key, value)) => self.wrong(value, format!("`{}` is not understood: {error}", key.value)),
+                None => self.wrong(&self.tree, error.to_string()),
+            }
+        })
     }
 
     /// Refuses keys that nobody reads, and patterns that are not Go.
@@ -501,7 +530,7 @@ fn names(inside: &Yaml) -> Vec<String> {
 /// The letters that a regular expression asks for: `State` of `(?i)\bState\)$`.
 fn words(regex: &str) -> String {
     let mut out = String::new();
-    let mut chars = regex.trim_start_matches("(?i)").chars();
+    let mut chars = regex.trim_start_matches("(?i)").trim_start_matches("(?i-u)").chars();
     while let Some(c) = chars.next() {
         match c {
             '\\' => drop(chars.next()),
