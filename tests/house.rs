@@ -144,7 +144,7 @@ const HOMES: [(&str, &[&str]); 40] = [
     ("object", &["src/binary/", "src/rr/bundle/elf.rs"]),
     ("perf_event", &["src/doctor/kernel.rs"]),
     ("procfs", &["src/builder/", "src/patch/build_lock.rs"]),
-    ("regex", &["src/cause/credentials.rs", "src/commands/traces/"]),
+    ("regex", &["src/cause/alike.rs", "src/cause/credentials.rs", "src/commands/traces/"]),
     (
         "rustix",
         &[
@@ -164,7 +164,7 @@ const HOMES: [(&str, &[&str]); 40] = [
     ("serde_json", &["*"]),
     ("sha2", &["src/binary/", "src/rr/bundle/mod.rs"]),
     ("signal_hook", &["src/sys/process.rs", "src/sys/process/"]),
-    ("similar", &["src/patch/hunks.rs"]),
+    ("similar", &["src/cause/diff.rs", "src/patch/hunks.rs"]),
     ("strsim", &["src/error.rs"]),
     ("tar", &["src/rr/bundle/"]),
     (

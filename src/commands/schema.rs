@@ -12,7 +12,7 @@ use super::completions::Script;
 use super::man::Manual;
 use super::record::RecordedProgram;
 use super::rules::{Exported, Tested};
-use super::traces::{CallsFound, LogLine, WritesFound};
+use super::traces::{CallsFound, LogLine, LogsCompared, WritesFound};
 use crate::cause::explain::Explanation;
 use crate::error::Error;
 use crate::ui::apply::Applied;
@@ -50,6 +50,7 @@ const DOCUMENTS: &[Entry] = &[
     entry::<Failure>(),
     entry::<Inspected>(),
     entry::<LogLine>(),
+    entry::<LogsCompared>(),
     entry::<Manual>(),
     entry::<Recorded>(),
     entry::<CallsFound>(),

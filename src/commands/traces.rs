@@ -1,5 +1,6 @@
 //! `rr-patch traces`: list, show, prune, pack and unpack what rr has recorded.
 
+mod diff;
 mod log;
 mod visits;
 
@@ -21,6 +22,7 @@ use crate::ui::progress::Bytes;
 use crate::ui::traces::Pruned;
 use crate::words::quoted;
 
+pub use diff::{DiffLogs, LogsCompared};
 pub use log::{LogLine, ShowLog};
 pub use visits::{CallsFound, ShowCalls, ShowWrites, WritesFound};
 
@@ -43,6 +45,8 @@ pub enum What {
     Show(Show),
     /// Show what a recorded program wrote, each line with its event, time and level
     Log(ShowLog),
+    /// Show where the logs of a good and a bad run part, and go there
+    Diff(DiffLogs),
     /// Show who wrote some memory, the newest write first
     Writes(ShowWrites),
     /// Show every call of a function with its arguments and results
@@ -154,6 +158,7 @@ impl Traces {
                 ui.show(&Report::done(ui::trace::Trace::of(&store.find(&show.trace)?, &self.option())))
             }
             Some(What::Log(log)) => log.run(&store, ui).map(|()| Exit::Done),
+            Some(What::Diff(diff)) => ui.show(&diff.run(&store)?),
             Some(What::Writes(writes)) => ui.show(&writes.run(&store)?),
             Some(What::Calls(calls)) => ui.show(&calls.run(&store)?),
             Some(What::Prune(prune)) => ui.show(&prune.run(&store)?),
