@@ -5,7 +5,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     apply::Apply, build::Build, check::Check, ci::Ci, ci::Step, completions::Completions, demo::Demo, diff::Diff,
-    doctor::Doctor, explain::Explain, inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert,
+    doctor::Doctor, explain::Explain, hunt::Hunt, inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert,
     rules::RulesCommand, schema::PrintSchema, status::Status, traces::Traces,
 };
 use crate::error::{Error, Exit};
@@ -75,6 +75,8 @@ pub enum Command {
     Replay(Replay),
     /// Say why a recorded program ended as it did, and which lines of its code are to blame
     Explain(Explain),
+    /// Record a program again and again until it fails, with schedules that make races happen
+    Hunt(Hunt),
     /// Show the whole way on a small installer in a temporary folder
     Demo(Demo),
     /// Print the completions of a shell
@@ -124,6 +126,7 @@ impl Cli {
             Command::Record(record) => ui.show(&record.run(format)?),
             Command::Replay(replay) => replay.run(ui),
             Command::Explain(explain) => ui.show(&explain.run()?),
+            Command::Hunt(hunt) => ui.show(&hunt.run()?),
             Command::Demo(demo) => ui.show(&demo.run(format)?),
             Command::Completions(completions) => ui.show(&completions.run(&mut Self::command())),
             Command::Man(man) => ui.show(&man.run(Self::command())?),

@@ -4,6 +4,7 @@ pub mod alike;
 pub mod credentials;
 pub mod diff;
 pub mod explain;
+pub mod hunt;
 pub mod own;
 pub mod place;
 pub mod source;

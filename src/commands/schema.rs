@@ -23,6 +23,7 @@ use crate::ui::demo::Demonstrated;
 use crate::ui::diff::Patch;
 use crate::ui::doctor::Examined;
 use crate::ui::document::{Document, Failure, Report, schema};
+use crate::ui::hunt::Hunted;
 use crate::ui::inspect::Inspected;
 use crate::ui::record::Recorded;
 use crate::ui::replay::Opened;
@@ -48,6 +49,7 @@ const DOCUMENTS: &[Entry] = &[
     entry::<Examined>(),
     entry::<Explanation>(),
     entry::<Failure>(),
+    entry::<Hunted>(),
     entry::<Inspected>(),
     entry::<LogLine>(),
     entry::<LogsCompared>(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
-use super::store;
+use super::{age, store};
 use crate::error::{Error, Exit, Shown, plain};
 use crate::rr::bundle::{self, LEVELS, Packing, Unpacking};
 use crate::rr::trace::{Store, Trace};
@@ -131,21 +131,6 @@ fn level(text: &str) -> Result<i32, String> {
     let (least, most) = (LEVELS.start(), LEVELS.end());
     let level = text.parse().ok().filter(|level| LEVELS.contains(level));
     level.ok_or_else(|| format!("expected a number from {least} to {most}"))
-}
-
-/// An age in one unit.
-fn age(text: &str) -> Result<Duration, String> {
-    let expected = || "expected a number and `s`, `m`, `h`, `d` or `w`, like 7d".to_owned();
-    let unit = match text.chars().next_back() {
-        Some('s') => 1,
-        Some('m') => 60,
-        Some('h') => 60 * 60,
-        Some('d') => 24 * 60 * 60,
-        Some('w') => 7 * 24 * 60 * 60,
-        _ => return Err(expected()),
-    };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| expected())?;
-    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(expected)
 }
 
 impl Traces {

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod diff;
 pub mod doctor;
 pub mod document;
+pub mod hunt;
 pub mod inspect;
 pub mod progress;
 pub mod record;
