@@ -4,9 +4,9 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    apply::Apply, build::Build, check::Check, ci::Ci, ci::Step, completions::Completions, demo::Demo, diff::Diff,
-    doctor::Doctor, explain::Explain, hunt::Hunt, inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert,
-    rules::RulesCommand, schema::PrintSchema, status::Status, traces::Traces,
+    apply::Apply, build::Build, chaos::ChaosCommand, check::Check, ci::Ci, ci::Step, completions::Completions,
+    demo::Demo, diff::Diff, doctor::Doctor, explain::Explain, hunt::Hunt, inspect::Inspect, man::Man, record::Record,
+    replay::Replay, revert::Revert, rules::RulesCommand, schema::PrintSchema, status::Status, traces::Traces,
 };
 use crate::error::{Error, Exit};
 use crate::ui::document::{Format, Ui};
@@ -61,6 +61,8 @@ pub enum Command {
     Check(Check),
     /// Build recording installers of many branches on a CI engine
     Ci(Ci),
+    /// Make Go's own scheduler shuffle what a program does, so that rare orders of events become frequent
+    Chaos(ChaosCommand),
     /// Say which changes are in place, where, and what was edited since
     Status(Status),
     /// Write the rules out as files to edit, or try a folder of them on its snippets
@@ -119,6 +121,7 @@ impl Cli {
                 Step::Tekton(tekton) => ui.show(&tekton.run()?),
                 Step::Prow(prow) => ui.show(&prow.run()?),
             },
+            Command::Chaos(chaos) => chaos.run(ui),
             Command::Status(status) => ui.show(&status.run()?),
             Command::Rules(rules) => rules.run(ui),
             Command::Traces(traces) => traces.run(ui),

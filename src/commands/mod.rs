@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod build;
+pub mod chaos;
 pub mod check;
 pub mod ci;
 pub mod completions;

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::ui::apply::Applied;
 use crate::ui::build::Built;
 use crate::ui::bundle::{Packed, Unpacked};
+use crate::ui::chaos::Written;
 use crate::ui::check::Checked;
 use crate::ui::demo::Demonstrated;
 use crate::ui::diff::Patch;
@@ -39,6 +40,7 @@ type Entry = (&'static str, fn() -> Schema);
 const DOCUMENTS: &[Entry] = &[
     entry::<Applied>(),
     entry::<Built>(),
+    entry::<Written>(),
     entry::<Checked>(),
     entry::<RowBuilt>(),
     entry::<Planned>(),

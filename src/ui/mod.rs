@@ -4,6 +4,7 @@ pub mod apply;
 pub mod build;
 pub mod bundle;
 pub mod changes;
+pub mod chaos;
 pub mod check;
 pub mod demo;
 pub mod diff;
