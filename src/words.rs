@@ -25,7 +25,13 @@ pub fn count(number: usize, one: &str) -> String {
 
 /// A part of a whole in percent: `2.5 %`, `40 %`.
 pub fn share(part: usize, whole: usize) -> String {
-    percent(if whole == 0 { 0.0 } else { part as f64 / whole as f64 })
+    percent(ratio(part, whole))
+}
+
+/// A part of a whole, from 0 to 1; 0 of nothing.
+pub fn ratio(part: usize, whole: usize) -> f64 {
+    let number = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+    if whole == 0 { 0.0 } else { number(part) / number(whole) }
 }
 
 /// A share from 0 to 1 in percent, with a digit after the point where it is small.

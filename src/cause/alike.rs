@@ -35,10 +35,7 @@ static RULES: [Rule; 13] = [
     rule!(r"\b(?:[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{32})\b", "<hash>"),
     rule!(r"\b(goroutine |goid[=:] ?|gp[=:] ?)\d+\b", "$1<n>"),
     rule!(r#"(?i)\b(pid"?[=: ] ?"?)\d+\b"#, "$1<pid>"),
-    rule!(
-        r"((?:\b\d{1,3}(?:\.\d{1,3}){3}|\blocalhost|\[[0-9a-fA-F:]*\])):\d{2,5}\b",
-        "$1:<port>"
-    ),
+    rule!(r"((?:\b\d{1,3}(?:\.\d{1,3}){3}|\blocalhost|\[[0-9a-fA-F:]*\])):\d{2,5}\b", "$1:<port>"),
     rule!(r#"(?i)\b(port"?[=: ] ?"?)\d{2,5}\b"#, "$1<port>"),
     rule!(r"(?:\b|-)(?:\d+(?:\.\d+)?(?:h|m|s|ms|µs|us|ns))+\b", "<duration>"),
     // Resource versions, ids and the names of temporary folders.

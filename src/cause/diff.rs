@@ -58,14 +58,11 @@ pub fn compare(good: &[Line], bad: &[Line]) -> Comparison {
     found.moved = left.values().flat_map(|(old, new)| old.iter().copied().zip(new.iter().copied())).collect();
     found.moved.sort_unstable();
     // Of several lines with one text, the first ones count as moved, and the rest as missing.
-    let rest = |of: fn(&(Vec<usize>, Vec<usize>)) -> &Vec<usize>, pairs: usize, places: &(Vec<usize>, Vec<usize>)| {
-        of(places).iter().skip(pairs).copied().collect::<Vec<_>>()
-    };
     let (mut only_good, mut only_bad) = (Vec::new(), Vec::new());
-    for places in left.values() {
-        let pairs = places.0.len().min(places.1.len());
-        only_good.extend(rest(|places| &places.0, pairs, places));
-        only_bad.extend(rest(|places| &places.1, pairs, places));
+    for (old, new) in left.values() {
+        let pairs = old.len().min(new.len());
+        only_good.extend(&old[pairs..]);
+        only_bad.extend(&new[pairs..]);
     }
     only_good.sort_unstable();
     only_bad.sort_unstable();
@@ -98,8 +95,11 @@ pub fn compare(good: &[Line], bad: &[Line]) -> Comparison {
 /// Whether no equal line is between a place and another one.
 fn touches(ops: &[DiffOp], from: (usize, usize), to: (usize, usize)) -> bool {
     !ops.iter().any(|op| {
-        matches!(op, DiffOp::Equal { .. }) && op.old_range().start >= from.0 && op.old_range().end <= to.0
-            && op.new_range().start >= from.1 && op.new_range().end <= to.1
+        matches!(op, DiffOp::Equal { .. })
+            && op.old_range().start >= from.0
+            && op.old_range().end <= to.0
+            && op.new_range().start >= from.1
+            && op.new_range().end <= to.1
     })
 }
 

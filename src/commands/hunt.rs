@@ -31,7 +31,8 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 /// A function of the overlay, in the program's own table of functions.
 const OVERLAY: &[u8] = b"rrPatchYield";
 
-const EXIT_CODES: &str = "Exit codes: 0 what was asked for was found; 1 could not; 3 not started: this machine cannot record, or there is
+const EXIT_CODES: &str =
+    "Exit codes: 0 what was asked for was found; 1 could not; 3 not started: this machine cannot record, or there is
 too little room; 4 not found, and the result says how rare it is at most; 130 stopped by Ctrl-C or
 SIGTERM, with the summary of what was found until then.";
 
@@ -154,7 +155,9 @@ impl Hunt {
         let progress = Hunting::begin(plan.runs);
         let say = |line: &str| progress.say(line);
         if !quarry.overlay && self.chaos.is_empty() {
-            say("it does not carry the chaos overlay, so only rr disturbs it: `rr-patch chaos overlay` makes one, `--test` and `build --chaos` build with it");
+            say(
+                "it does not carry the chaos overlay, so only rr disturbs it: `rr-patch chaos overlay` makes one, `--test` and `build --chaos` build with it",
+            );
         }
         say(&format!("traces of failing runs are kept in `{}`", crate::error::Shown::shown(store.root())));
         let means = Means {

@@ -11,7 +11,7 @@ use super::table::table;
 use crate::cause::hunt::{Catch, Ending, FirstSuspect, Kept, Kind, Setting, bound};
 use crate::error::{Exit, Shown, plain_name};
 use crate::rr::trace::Store;
-use crate::words::{bytes, count, percent, quoted, seconds, share};
+use crate::words::{bytes, count, percent, quoted, ratio, seconds, share};
 
 /// What a hunt brought in.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -114,7 +114,7 @@ impl Named<'_> {
         let kept: Vec<ShownRun> = kind.kept.iter().map(|kept| self.run(kept)).collect();
         ShownKind {
             count: kind.runs.len(),
-            rate: kind.runs.len() as f64 / runs.max(1) as f64,
+            rate: ratio(kind.runs.len(), runs),
             how: kind.signature.how.clone(),
             line: kind.signature.line.clone(),
             suspect: kind.suspect.clone(),
@@ -225,7 +225,11 @@ impl fmt::Display for Hunted {
             writeln!(f, "{} left no trace, and count for nothing", count(self.unrecorded, "run"))?;
         }
         if self.dropped > 0 {
-            writeln!(f, "{} of failures that are kept were removed to stay within --disk", count(self.dropped, "trace"))?;
+            writeln!(
+                f,
+                "{} of failures that are kept were removed to stay within --disk",
+                count(self.dropped, "trace")
+            )?;
         }
         match self.ended {
             "disk" => writeln!(f, "ended for want of room: {} are kept; --disk sets the budget", bytes(self.disk))?,

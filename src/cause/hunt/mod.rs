@@ -23,7 +23,7 @@ use anyhow::{Context, Result};
 use crate::error::{Error, Shown};
 use crate::rr::record::{Outcome, Stopped};
 use crate::rr::trace::{State, Store, Trace};
-use crate::words::seconds;
+use crate::words::{ratio, seconds};
 use signature::{Heard, Verdict, judge, signature};
 
 pub use explained::{FirstSuspect, explain_kinds};
@@ -66,10 +66,12 @@ pub struct Attempt<'a> {
     pub most: u64,
 }
 
+/// Records one run. The second argument gets each line of its output.
+pub type RecordRun<'a> = dyn Fn(&Attempt, &mut dyn FnMut(&str)) -> Result<Outcome> + Sync + 'a;
+
 /// What a hunt needs from outside.
 pub struct Means<'a> {
-    /// Records one run. The second argument gets each line of its output.
-    pub record: &'a (dyn Fn(&Attempt, &mut dyn FnMut(&str)) -> Result<Outcome> + Sync),
+    pub record: &'a RecordRun<'a>,
     /// Is told how far the hunt is, after each run.
     pub see: &'a (dyn Fn(&Catch) + Sync),
     /// Is told of a new kind of failure, and of what is wrong.
@@ -99,9 +101,8 @@ impl Kept {
 
     /// The trace to look into first: of a program that did not end well, or else the largest.
     pub fn main_trace(&self) -> Option<&Trace> {
-        let failed = |trace: &&Trace| {
-            trace.program().ok().and_then(|program| program.end).is_some_and(|end| !end.success())
-        };
+        let failed =
+            |trace: &&Trace| trace.program().ok().and_then(|program| program.end).is_some_and(|end| !end.success());
         self.traces.iter().find(failed).or_else(|| self.traces.iter().max_by_key(|trace| trace.size))
     }
 
@@ -204,9 +205,7 @@ pub fn hunt(plan: &Plan, means: &Means<'_>) -> Result<Catch> {
     });
     std::thread::scope(|scope| {
         for _ in 0..plan.jobs.max(1) {
-            scope.spawn(|| {
-                while work(&shared, plan, means) {}
-            });
+            scope.spawn(|| while work(&shared, plan, means) {});
         }
     });
     let mut hunt = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -281,7 +280,9 @@ impl Hunt<'_> {
             dropped += 1;
         }
         if dropped > 0 && self.caught.dropped == 0 {
-            (self.means.say)("the disk budget is used up: the oldest traces of failures that are kept twice are removed");
+            (self.means.say)(
+                "the disk budget is used up: the oldest traces of failures that are kept twice are removed",
+            );
         }
         self.caught.dropped += dropped;
         self.caught.disk().saturating_add(need) <= self.plan.disk
@@ -361,7 +362,9 @@ fn unrecorded(outcome: &Outcome, heard: &Heard) -> Error {
         .detail(format!("the last run ended with {}", outcome.end));
     let last = heard.last(8);
     let error = if last.is_empty() { error } else { error.detail(last.join("\n")) };
-    error.hint("`rr-patch doctor` looks at what a recording needs; `rr-patch record --program -- …` shows all that rr says")
+    error.hint(
+        "`rr-patch doctor` looks at what a recording needs; `rr-patch record --program -- …` shows all that rr says",
+    )
 }
 
 fn remove_folder(folder: &Path) -> Result<()> {
@@ -378,7 +381,7 @@ pub fn bound(runs: usize) -> f64 {
     // With a higher rate, so many good runs in a row would happen less than one time in twenty.
     match runs {
         0 => 1.0,
-        runs => 1.0 - 0.05_f64.powf(1.0 / runs as f64),
+        runs => 1.0 - 0.05_f64.powf(ratio(1, runs)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! By what failing runs are told apart, before anybody looks into a trace: how each ended, and the line that says most.
 
 use std::collections::VecDeque;
+use std::path::Path;
 
 use regex::Regex;
 
@@ -92,7 +93,8 @@ impl Heard {
     /// The line that says most about the end: that of Go's runtime, the one that was asked for, the last that a test
     /// reports, the last that tells of an error, the last at all.
     fn telling(&self) -> Option<&str> {
-        let last = |wanted: &dyn Fn(&str) -> bool| self.lines.iter().rev().map(String::as_str).find(|line| wanted(line));
+        let last =
+            |wanted: &dyn Fn(&str) -> bool| self.lines.iter().rev().map(String::as_str).find(|line| wanted(line));
         let summary = |line: &str| {
             ["FAIL", "ok  \t", "PASS", "exit status ", "--- FAIL: "].iter().any(|start| line.starts_with(start))
         };
@@ -109,7 +111,9 @@ impl Heard {
 fn is_report_of_a_test(line: &str) -> bool {
     let place = line.strip_prefix("    ").and_then(|line| line.trim_start().split_once(": "));
     place.and_then(|(place, _)| place.rsplit_once(':')).is_some_and(|(file, number)| {
-        file.ends_with(".go") && !file.contains(' ') && number.bytes().all(|byte| byte.is_ascii_digit())
+        Path::new(file).extension().is_some_and(|ending| ending == "go")
+            && !file.contains(' ')
+            && number.bytes().all(|byte| byte.is_ascii_digit())
     })
 }
 
@@ -168,7 +172,8 @@ mod tests {
     fn the_line_that_says_most_is_that_of_the_runtime_of_a_test_or_of_an_error() {
         let of = |lines: &[&str]| line(lines).unwrap_or_default();
         assert_eq!(of(&["begin", "panic: x", "", "goroutine 1 [running]:", "exit status 2"]), "panic: x");
-        let test = ["=== RUN   TestX", "--- FAIL: TestX (0.01s)", "    x_test.go:41: lost an item", "FAIL", "exit status 1"];
+        let test =
+            ["=== RUN   TestX", "--- FAIL: TestX (0.01s)", "    x_test.go:41: lost an item", "FAIL", "exit status 1"];
         assert_eq!(of(&test), "x_test.go:41: lost an item");
         assert_eq!(of(&["error: no room", "bye"]), "error: no room");
         assert_eq!(of(&["--- FAIL: TestX (0.01s)", "FAIL"]), "--- FAIL: TestX (0.01s)");

@@ -15,18 +15,17 @@ use crate::rr::record::Subject;
 use crate::sys::process::{Child, Environment, for_child};
 
 /// The options of `go test` that its test binary takes too, under the name `-test.NAME`.
-const OPTIONS: [&str; 12] = [
-    "run", "skip", "bench", "benchtime", "count", "cpu", "failfast", "fuzz", "parallel", "short", "shuffle", "v",
-];
+const OPTIONS: [&str; 12] =
+    ["run", "skip", "bench", "benchtime", "count", "cpu", "failfast", "fuzz", "parallel", "short", "shuffle", "v"];
 
 impl Hunt {
     /// Builds the tests of a package, and finds the folder that they expect to run in.
     pub(super) fn test_quarry(&self, record: &Record, host: &Host, package: &str, hunt: &Path) -> Result<Quarry> {
         // Beside the traces, so that rr need not copy the program into each of them.
-        let build = hunt.join(".test");
-        fs::create_dir_all(&build).with_context(|| format!("cannot make the folder `{}`", build.shown()))?;
+        let place = hunt.join(".test");
+        fs::create_dir_all(&place).with_context(|| format!("cannot make the folder `{}`", place.shown()))?;
         let own = self.test_arguments()?;
-        let built = folder_of(package).and_then(|folder| Ok((build_test(package, &build)?, folder)));
+        let built = folder_of(package).and_then(|folder| Ok((build_test(package, &place)?, folder)));
         let (binary, folder) = match built {
             Ok(built) => built,
             Err(error) => {
@@ -90,11 +89,11 @@ fn folder_of(package: &str) -> Result<PathBuf> {
     }
 }
 
-fn build_test(package: &str, build: &Path) -> Result<PathBuf> {
+fn build_test(package: &str, place: &Path) -> Result<PathBuf> {
     let rules = chaos::rules(None)?;
-    let overlay = make_chaos("go", Path::new("."), &rules, &build.join("overlay"))?;
+    let overlay = make_chaos("go", Path::new("."), &rules, &place.join("overlay"))?;
     let name = package.rsplit('/').find(|part| !part.is_empty() && !part.starts_with('.')).unwrap_or("package");
-    let binary = build.join(format!("{name}.test"));
+    let binary = place.join(format!("{name}.test"));
     super::super::say(&format!("rr-patch: building the tests of `{package}` with the chaos overlay"));
     let list = format!("-overlay={}", for_child(&overlay.list)?);
     go(&["test", "-c", &list, "-gcflags=all=-N -l", "-o", for_child(&binary)?, package])?;

@@ -171,12 +171,13 @@ impl DiffLogs {
         let go = |name: &str, event: u64| format!("rr-patch replay {} --at {event}", quoted(name));
         // Where one run wrote nothing more of its own, the line that it wrote there or last is the moment to look at.
         let near = |lines: &[Line], own: Option<usize>, at: usize| {
-            own.or((at < lines.len()).then_some(at)).and_then(|place| lines.get(place)).or(lines.last()).map(|l| l.event)
+            own.or((at < lines.len()).then_some(at))
+                .and_then(|place| lines.get(place))
+                .or(lines.last())
+                .map(|l| l.event)
         };
         let events = match (first, found.moved.first()) {
-            (Some(first), _) => {
-                [near(&good.1, first.good, first.at.0), near(&bad.1, first.bad, first.at.1)]
-            }
+            (Some(first), _) => [near(&good.1, first.good, first.at.0), near(&bad.1, first.bad, first.at.1)],
             (None, Some(&(old, new))) => [Some(good.1[old].event), Some(bad.1[new].event)],
             (None, None) => [None, None],
         };
