@@ -40,7 +40,7 @@ const USAGE: &str = "rr-patch hunt [OPTIONS] -- <PROGRAM> [ARGS]...
        rr-patch hunt [OPTIONS] --test <PACKAGE> [-run RE] [-- <ARGS>...]
        rr-patch hunt [OPTIONS] --installer <PATH> -- <ARGS>...";
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(after_help = EXIT_CODES, override_usage = USAGE)]
 pub struct Hunt {
     /// Build the tests of this package with the chaos overlay and for debugging, and run them; `-run RE`, `-short`
@@ -139,6 +139,10 @@ struct Quarry {
 
 impl Hunt {
     pub fn run(&self) -> Result<Report<Hunted>> {
+        self.with_later_options()?.begin()
+    }
+
+    fn begin(&self) -> Result<Report<Hunted>> {
         self.refuse_strays()?;
         let interrupt = Interrupt::hold()?;
         let host = Host::here();

@@ -216,7 +216,7 @@ impl fmt::Display for Hunted {
         self.good.iter().try_for_each(|good| writeln!(f, "  a good run: {good}"))?;
         if self.settings.len() > 1 {
             let rows: Vec<_> = self.settings.iter().map(Tally::row).collect();
-            writeln!(f, "{}", table(["setting", "runs", "failed"], &rows, &[1, 2]))?;
+            write!(f, "{}", table(["setting", "runs", "failed"], &rows, &[1, 2]))?;
         }
         if self.other > 0 {
             writeln!(f, "{} ended in another way than --fail-on names", count(self.other, "run"))?;

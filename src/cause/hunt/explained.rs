@@ -57,7 +57,9 @@ pub fn explain_kinds(
         let Some(trace) = kind.kept.first().and_then(|kept| kept.main_trace()) else { continue };
         match examine(host, trace, false, &mut |_| {}) {
             Ok(Some(found)) => {
-                kind.suspect = found.suspects.first().map(|suspect| FirstSuspect {
+                // Every failing test ends in the main function that Go makes for a test binary.
+                let mut suspects = found.suspects.iter().filter(|suspect| !suspect.file.ends_with("_testmain.go"));
+                kind.suspect = suspects.next().map(|suspect| FirstSuspect {
                     kind: suspect.kind.to_owned(),
                     function: suspect.function.clone(),
                     file: suspect.file.clone(),

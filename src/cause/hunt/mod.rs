@@ -209,9 +209,10 @@ pub fn hunt(plan: &Plan, means: &Means<'_>) -> Result<Catch> {
         }
     });
     let mut hunt = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // Empty, unless something was found.
-    let _ = fs::remove_dir(&plan.folder);
     hunt.caught.took = hunt.began.elapsed();
+    if hunt.caught.kinds.is_empty() && hunt.caught.good.is_none() {
+        remove_folder(&plan.folder)?;
+    }
     match hunt.failed {
         Some(error) => Err(error),
         None => Ok(hunt.caught),

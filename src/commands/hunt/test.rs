@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use clap::{Args, FromArgMatches};
 
 use super::{Hunt, Quarry};
 use crate::builder::make_chaos;
@@ -47,34 +48,69 @@ impl Hunt {
         Ok(Quarry { prepared, subject, arguments, folder: Some(folder), overlay: true, installer: None, timeout })
     }
 
-    /// What was given of `go test`'s own options, as the test binary takes them.
+    /// The options of `go test` among the words before `--`, as the test binary takes them.
     fn test_arguments(&self) -> Result<Vec<String>> {
-        let mut arguments = Vec::new();
-        let mut count = false;
-        let mut words = self.strays.iter();
-        while let Some(word) = words.next() {
-            let name = word.trim_start_matches('-').trim_start_matches("test.");
-            let (name, value) = name.split_once('=').map_or((name, None), |(name, value)| (name, Some(value)));
-            if !word.starts_with('-') || !OPTIONS.contains(&name) {
-                return Err(Error::usage(format!("`{word}` is no option of a test binary that `hunt` knows"))
-                    .detail(format!("expected: -{}", OPTIONS.join(", -")))
-                    .hint("what stands after `--` is passed on as it is, like `-- -test.v`")
-                    .into());
-            }
-            count |= name == "count";
-            let alone = ["failfast", "short", "v"].contains(&name);
-            let value = match value {
-                Some(value) => Some(value.to_owned()),
-                None if alone => None,
-                None => Some(words.next().cloned().ok_or_else(|| Error::usage(format!("`{word}` lacks its value")))?),
-            };
-            arguments.push(value.map_or_else(|| format!("-test.{name}"), |value| format!("-test.{name}={value}")));
-        }
-        if !count {
+        let (mut arguments, _) = split(&self.strays)?;
+        if !arguments.iter().any(|argument| argument.starts_with("-test.count")) {
             arguments.push("-test.count=1".into());
         }
         Ok(arguments)
     }
+
+    /// With our own options that stand after those of `go test`: once one of these has come, clap takes all that
+    /// follows for more of them.
+    pub(super) fn with_later_options(&self) -> Result<Self> {
+        let mut whole = self.clone();
+        let (_, rest) = split(&self.strays)?;
+        if self.test.is_none() || rest.is_empty() {
+            return Ok(whole);
+        }
+        let command = Self::augment_args_for_update(clap::Command::new("hunt").no_binary_name(true));
+        // What was given before must not go back to its default.
+        let command = command.mut_args(|arg| match arg.get_id() == "strays" {
+            true => arg.allow_hyphen_values(false),
+            false => arg.default_value(clap::builder::Resettable::Reset),
+        });
+        let matches =
+            command.try_get_matches_from(&rest).and_then(|mut matches| whole.update_from_arg_matches_mut(&mut matches));
+        matches.map_err(|error| {
+            let said = error.to_string();
+            let first = said.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            Error::usage(first)
+                .detail(format!("options of `go test` that are known: -{}", OPTIONS.join(", -")))
+                .hint("what stands after `--` is passed on as it is, like `-- -test.v`")
+        })?;
+        whole.strays.clone_from(&self.strays);
+        whole.strays.retain(|word| !rest.contains(word));
+        Ok(whole)
+    }
+}
+
+/// Splits words into the options of `go test`, as the test binary takes them, and all others.
+fn split(words: &[String]) -> Result<(Vec<String>, Vec<String>)> {
+    let (mut arguments, mut rest) = (Vec::new(), Vec::new());
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let name = word.strip_prefix('-').filter(|name| !name.starts_with('-'));
+        let name = name.map(|name| name.trim_start_matches("test."));
+        let (name, value) = match name.and_then(|name| name.split_once('=')) {
+            Some((name, value)) => (Some(name), Some(value.to_owned())),
+            None => (name, None),
+        };
+        let Some(name) = name.filter(|name| OPTIONS.contains(name)) else {
+            rest.push(word.clone());
+            continue;
+        };
+        let alone = ["failfast", "short", "v"].contains(&name);
+        let value = match value {
+            None if !alone => {
+                Some(words.next().cloned().ok_or_else(|| Error::usage(format!("`{word}` lacks its value")))?)
+            }
+            value => value,
+        };
+        arguments.push(value.map_or_else(|| format!("-test.{name}"), |value| format!("-test.{name}={value}")));
+    }
+    Ok((arguments, rest))
 }
 
 /// The folder of a package: its tests read files beside them.
@@ -125,4 +161,27 @@ fn go(arguments: &[&str]) -> Result<String> {
             .into());
     }
     Ok(String::from_utf8_lossy(&said).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn options_of_go_test_are_passed_on_under_the_names_that_a_test_binary_takes() {
+        let (arguments, rest) = split(&words("-run TestX$ -v -cpu=1,2 -test.short")).unwrap();
+        assert_eq!(arguments, ["-test.run=TestX$", "-test.v", "-test.cpu=1,2", "-test.short"]);
+        assert!(rest.is_empty());
+        assert!(split(&words("-run")).is_err());
+    }
+
+    #[test]
+    fn our_own_options_may_stand_after_those_of_go_test() {
+        let (arguments, rest) = split(&words("-run TestX --runs 7 --jobs=2")).unwrap();
+        assert_eq!((arguments.join(" "), rest.join(" ")), ("-test.run=TestX".into(), "--runs 7 --jobs=2".into()));
+    }
 }
