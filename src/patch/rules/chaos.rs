@@ -65,7 +65,7 @@ pub fn rules(folder: Option<&Path>) -> Result<Arc<Rules>> {
 
 /// The SHA-256 of the rules and of the files that they add: the same whatever toolchain they are used with.
 pub fn digest_of(rules: &Rules) -> String {
-    rules.digest().map_or_else(|| digest::digest_of(&["chaos/rules", SUPPORT]), |digest| digest.to_owned())
+    rules.digest().map_or_else(|| digest::digest_of(&["chaos/rules", SUPPORT]), str::to_owned)
 }
 
 impl Chaos {
