@@ -12,7 +12,7 @@ use super::document::Document;
 use crate::binary::Facts;
 use crate::builder::{self, Phase, Prepared, Removed, Terraform};
 use crate::error::{Shown, plain_name};
-use crate::patch::rules::chaos::VARIABLE;
+use crate::patch::rules::chaos::awake;
 use crate::words::{bytes, count, quoted, seconds};
 
 /// What `build` made, or with `--dry-run` would make.
@@ -219,7 +219,7 @@ impl fmt::Display for Made {
             writeln!(f, "patched sources, which the checkout does not have: {}", plain_name(folder))?;
         }
         if self.chaos.is_some() {
-            writeln!(f, "controllers have the chaos overlay, which sleeps until {VARIABLE} is set, as to 1/4")?;
+            writeln!(f, "controllers have the chaos overlay, which sleeps until `{}` is set", awake("1/4"))?;
         }
         if let Some(page) = &self.timings {
             writeln!(f, "timings: {}", plain_name(page))?;

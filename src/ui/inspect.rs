@@ -14,7 +14,7 @@ use crate::binary::{Content, EmbeddedFile, Facts, Finding, Installer, Kind, Patc
 use crate::error::{Shown, plain_name};
 use crate::patch::checkout::short;
 use crate::patch::rules::Options;
-use crate::patch::rules::chaos::VARIABLE;
+use crate::patch::rules::chaos::awake;
 use crate::provenance::{self, Kept, Statement};
 use crate::words::count;
 
@@ -330,8 +330,8 @@ fn chaos_of(programs: &[Program]) -> Option<String> {
     let with = programs.iter().filter(|program| program.facts.as_ref().is_some_and(|facts| facts.chaos));
     let names: Vec<&str> = with.map(|program| program.name.as_str()).collect();
     let all = names.join(", ");
-    (!names.is_empty())
-        .then(|| format!("{all}: built with the chaos overlay; goroutines yield where they meet if {VARIABLE} is set"))
+    let wakes = awake("1/4");
+    (!names.is_empty()).then(|| format!("{all}: built with the chaos overlay, which sleeps until `{wakes}` is set"))
 }
 
 fn linked(facts: &Facts) -> String {

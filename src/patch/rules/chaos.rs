@@ -30,8 +30,10 @@ pub const CHANGES: [(&str, &str); 5] = [
     ("sync", "a goroutine may yield at RWMutex, WaitGroup, Once and Cond"),
 ];
 
-/// The variable that wakes it in a program that is built with it.
-pub const VARIABLE: &str = "RR_PATCH_CHAOS";
+/// What wakes it in a program that is built with it: an assignment in the program's environment.
+pub fn awake(how: &str) -> String {
+    format!("RR_PATCH_CHAOS={how}")
+}
 
 /// What becomes of the files of one toolchain.
 #[derive(Debug)]
