@@ -61,7 +61,7 @@ pub enum Command {
     Check(Check),
     /// Build recording installers of many branches on a CI engine
     Ci(Ci),
-    /// Make Go's own scheduler shuffle what a program does, so that rare orders of events become frequent
+    /// Let Go's own scheduler shuffle what a program does
     Chaos(ChaosCommand),
     /// Say which changes are in place, where, and what was edited since
     Status(Status),

@@ -9,7 +9,7 @@ use super::document::Document;
 use crate::builder::ChaosOverlay;
 use crate::error::{Shown, plain_name};
 use crate::patch::rules::Site;
-use crate::patch::rules::chaos::{CHANGES, VARIABLE};
+use crate::patch::rules::chaos::{CHANGES, awake};
 use crate::words::{count, quoted};
 
 /// A chaos overlay that was written.
@@ -44,8 +44,8 @@ impl Written {
             added: made.added.clone(),
             next: vec![
                 format!("GOFLAGS={flags} go build -o PROGRAM ."),
-                format!("{VARIABLE}=1/4 ./PROGRAM"),
-                format!("{VARIABLE}=1/4 GOFLAGS={flags} go test -count 20 ./..."),
+                format!("{} ./PROGRAM", awake("1/4")),
+                format!("{} GOFLAGS={flags} go test -count 20 ./...", awake("1/4")),
             ],
             goflags,
         }
@@ -76,10 +76,9 @@ impl fmt::Display for Written {
             writeln!(f, "  {change:<10} {:>10}  {what}", count(places, "place"))?;
         }
         writeln!(f, "\nGOFLAGS={}", quoted(&self.goflags))?;
-        writeln!(f, "\nwhat is built with it behaves as ever until {VARIABLE} is set:")?;
-        writeln!(f, "  {VARIABLE}=1/4    yields at one of four places where goroutines meet")?;
-        writeln!(f, "  {VARIABLE}=mix    another way in each run")?;
-        writeln!(f)?;
+        writeln!(f, "\nwhat is built with it behaves as ever until its environment asks for chaos:")?;
+        writeln!(f, "  {:<20} a goroutine yields at one of four places where goroutines meet", awake("1/4"))?;
+        writeln!(f, "  {:<20} each run is shuffled in another way\n", awake("mix"))?;
         self.next.iter().try_for_each(|next| writeln!(f, "next: `{next}`"))
     }
 }

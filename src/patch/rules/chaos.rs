@@ -30,8 +30,10 @@ pub const CHANGES: [(&str, &str); 5] = [
     ("sync", "a goroutine may yield at RWMutex, WaitGroup, Once and Cond"),
 ];
 
-/// The variable that wakes it in a program that is built with it.
-pub const VARIABLE: &str = "RR_PATCH_CHAOS";
+/// What wakes it in a program that is built with it: an assignment in the program's environment.
+pub fn awake(how: &str) -> String {
+    format!("RR_PATCH_CHAOS={how}")
+}
 
 /// What becomes of the files of one toolchain.
 #[derive(Debug)]
@@ -65,7 +67,7 @@ pub fn rules(folder: Option<&Path>) -> Result<Arc<Rules>> {
 
 /// The SHA-256 of the rules and of the files that they add: the same whatever toolchain they are used with.
 pub fn digest_of(rules: &Rules) -> String {
-    rules.digest().map_or_else(|| digest::digest_of(&["chaos/rules", SUPPORT]), |digest| digest.to_owned())
+    rules.digest().map_or_else(|| digest::digest_of(&["chaos/rules", SUPPORT]), str::to_owned)
 }
 
 impl Chaos {
