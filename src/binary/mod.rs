@@ -34,11 +34,6 @@ pub use installer::{Content, EmbeddedFile, Installer, Scanned};
 pub use scan::{Patch, hash, hash_file};
 pub use verdict::{Finding, Kind, REBUILD, REBUILD_OTHER};
 
-/// Whether a file holds these bytes, for example the name of a function. A file that cannot be read holds nothing.
-pub fn mentions(file: &Path, bytes: &[u8]) -> bool {
-    fs::read(file).is_ok_and(|content| memchr::memmem::find(&content, bytes).is_some())
-}
-
 /// The facts about one ELF file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

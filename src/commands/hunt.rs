@@ -12,7 +12,6 @@ use clap::Args;
 
 use super::age;
 use super::record::{Prepared, Record, make_folder, size};
-use crate::binary::mentions;
 use crate::cause::hunt::{Attempt, CHAOS, Catch, Ending, FailOn, Means, Plan, Setting, explain_kinds, hunt};
 use crate::doctor::{Host, LEAST_FREE};
 use crate::error::Error;
@@ -27,9 +26,6 @@ use installer::Installer;
 
 /// A program that takes longer hangs. Go's own tests are given ten minutes, and rr runs one thread at a time.
 const TIMEOUT: Duration = Duration::from_secs(600);
-
-/// A function of the overlay, in the program's own table of functions.
-const OVERLAY: &[u8] = b"rrPatchYield";
 
 const EXIT_CODES: &str =
     "Exit codes: 0 what was asked for was found; 1 could not; 3 not started: this machine cannot record, or there is
@@ -131,8 +127,6 @@ struct Quarry {
     arguments: Vec<String>,
     /// The folder that it runs in.
     folder: Option<PathBuf>,
-    /// Whether it carries the chaos overlay.
-    overlay: bool,
     installer: Option<Installer>,
     timeout: Option<Duration>,
 }
@@ -158,7 +152,7 @@ impl Hunt {
         let plan = self.plan(&quarry, folder);
         let progress = Hunting::begin(plan.runs);
         let say = |line: &str| progress.say(line);
-        if !quarry.overlay && self.chaos.is_empty() {
+        if !quarry.prepared.chaos && self.chaos.is_empty() {
             say(
                 "it does not carry the chaos overlay, so only rr disturbs it: `rr-patch chaos overlay` makes one, `--test` and `build --chaos` build with it",
             );
@@ -209,14 +203,13 @@ impl Hunt {
             let arguments = self.arguments.clone();
             let timeout = self.timeout.filter(|limit| !limit.is_zero());
             let (subject, installer) = (Subject::Installer, Some(installer));
-            return Ok(Quarry { prepared, subject, arguments, folder: None, overlay: true, installer, timeout });
+            return Ok(Quarry { prepared, subject, arguments, folder: None, installer, timeout });
         }
         let (program, arguments) = record.program_and_arguments()?;
         let arguments = arguments.to_vec();
-        let overlay = mentions(&program, OVERLAY);
         let prepared = record.prepared_program(host, program)?;
         let (subject, timeout) = (Subject::Program, self.timeout());
-        Ok(Quarry { prepared, subject, arguments, folder: None, overlay, installer: None, timeout })
+        Ok(Quarry { prepared, subject, arguments, folder: None, installer: None, timeout })
     }
 
     /// How long a program may run.
@@ -225,7 +218,8 @@ impl Hunt {
     }
 
     fn plan(&self, quarry: &Quarry, folder: PathBuf) -> Plan {
-        let mut settings = if self.chaos.is_empty() { Setting::cycle(quarry.overlay) } else { self.chaos.clone() };
+        let mut settings =
+            if self.chaos.is_empty() { Setting::cycle(quarry.prepared.chaos) } else { self.chaos.clone() };
         // An installer starts its recorders itself, with a command line of its own; and not every rr has the option.
         let has_option = quarry.prepared.recorder.options.contains("--chaos");
         if self.chaos.is_empty() && (quarry.subject == Subject::Installer || !has_option) {

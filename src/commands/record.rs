@@ -132,6 +132,8 @@ pub(super) struct Prepared {
     pub recorder: Recorder,
     pub environment: Environment,
     pub sidecar: Sidecar,
+    /// Whether it, or a controller of the installer, was built with the chaos overlay.
+    pub chaos: bool,
 }
 
 /// Makes the folder of a store with the mode that rr gives its own.
@@ -200,7 +202,8 @@ impl Record {
             installer_remote: checkout.as_ref().and_then(remote),
             ..noted(host, &recorder, &environment)
         };
-        Ok((Prepared { program: installer, recorder, environment, sidecar }, checkout))
+        let chaos = scanned.controllers().unwrap_or_default().iter().any(|(_, facts)| facts.chaos);
+        Ok((Prepared { program: installer, recorder, environment, sidecar, chaos }, checkout))
     }
 
     /// # Errors

@@ -45,7 +45,7 @@ impl Hunt {
         prepared.environment.remove("RR_COPY_ALL_FILES");
         let timeout = timeout.map(|limit| limit * 2);
         let subject = Subject::Program;
-        Ok(Quarry { prepared, subject, arguments, folder: Some(folder), overlay: true, installer: None, timeout })
+        Ok(Quarry { prepared, subject, arguments, folder: Some(folder), installer: None, timeout })
     }
 
     /// The options of `go test` among the words before `--`, as the test binary takes them.

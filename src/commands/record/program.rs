@@ -123,7 +123,8 @@ impl Record {
         let (recorder, mut environment) = self.recorder(host, None)?;
         environment.entry(COPY_ALL_FILES.into()).or_insert_with(|| "1".into());
         let sidecar = noted(host, &recorder, &environment);
-        Ok(Prepared { program, recorder, environment, sidecar })
+        let chaos = Facts::read(&program).is_ok_and(|facts| facts.chaos);
+        Ok(Prepared { program, recorder, environment, sidecar, chaos })
     }
 
     /// The program and its arguments: what stands after `--`.

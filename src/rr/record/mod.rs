@@ -332,7 +332,9 @@ impl Watch<'_> {
         if let Some(time) = limits.time.filter(|time| began.elapsed() > *time) {
             return Some((format!("no end after {}", seconds(time)), Stopped::TimedOut));
         }
-        let size: u64 = self.recorders().iter().map(|recorder| size_of(&recorder.trace)).sum();
+        // A recorder that has just started its program is two processes with one trace.
+        let traces: BTreeSet<PathBuf> = self.recorders().into_iter().map(|recorder| recorder.trace).collect();
+        let size: u64 = traces.iter().map(|trace| size_of(trace)).sum();
         (size > limits.size).then(|| (format!("its traces take more than {}", bytes(limits.size)), Stopped::TooLarge))
     }
 
