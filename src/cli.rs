@@ -77,7 +77,7 @@ pub enum Command {
     Replay(Replay),
     /// Say why a recorded program ended as it did, and which lines of its code are to blame
     Explain(Explain),
-    /// Record a program again and again until it fails, with schedules that make races happen
+    /// Record a program again and again until it fails, and keep the runs that did
     Hunt(Hunt),
     /// Show the whole way on a small installer in a temporary folder
     Demo(Demo),

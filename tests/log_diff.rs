@@ -15,7 +15,7 @@ fn trace(folder: &Path, name: &str, script: &str) -> Option<String> {
     Some(trace.expect("a trace").path().display().to_string())
 }
 
-fn diff(scripts: [&str; 2], options: &[&str]) -> Option<Run> {
+fn run(scripts: [&str; 2], options: &[&str]) -> Option<Run> {
     let folder = tempfile::tempdir().unwrap();
     let (good, bad) = (trace(folder.path(), "good", scripts[0])?, trace(folder.path(), "bad", scripts[1])?);
     let mut tool = defects::tool()?;
@@ -26,7 +26,7 @@ fn diff(scripts: [&str; 2], options: &[&str]) -> Option<Run> {
 fn traces_diff_names_the_first_line_that_differs_and_goes_there_in_both() {
     let good = "echo pid $$; date +%Y-%m-%dT%H:%M:%SZ; echo a; echo b; echo stored worker-0; echo done";
     let bad = "echo pid $$; echo 2020-01-01T00:00:00Z; echo b; echo a; echo conflict on worker-0; echo done";
-    let Some(run) = diff([good, bad], &["--format", "json"]) else { return };
+    let Some(run) = run([good, bad], &["--format", "json"]) else { return };
     let found = run.exits(0).json();
     assert_eq!((&found["equal"], &found["moved"]), (&4.into(), &1.into()), "{found:#}");
     let first = &found["differences"][0];
@@ -36,12 +36,12 @@ fn traces_diff_names_the_first_line_that_differs_and_goes_there_in_both() {
         let command = found["next"][next].as_str().unwrap();
         assert!(command.ends_with(&format!(" --at {}", first[side]["event"])), "{found:#}");
     }
-    let Some(run) = diff([good, bad], &[]) else { return };
+    let Some(run) = self::run([good, bad], &[]) else { return };
     run.exits(0).prints(&["- good ", "stored worker-0", "+ bad ", "conflict on worker-0", "the first line that moved"]);
 }
 
 #[test]
 fn traces_diff_says_that_logs_are_equal_but_for_what_no_run_can_repeat() {
-    let Some(run) = diff(["echo pid $$ at 10:00:00", "echo pid $$ at 11:00:00"], &[]) else { return };
+    let Some(run) = run(["echo pid $$ at 10:00:00", "echo pid $$ at 11:00:00"], &[]) else { return };
     run.exits(0).prints(&["the logs are equal but for times, ids", "next: `rr-patch explain "]);
 }

@@ -10,7 +10,7 @@ use anyhow::Result;
 use bytesize::ByteSize;
 use clap::Args;
 
-use super::age;
+use super::duration;
 use super::record::{Prepared, Record, make_folder, size};
 use crate::cause::hunt::{Attempt, CHAOS, Catch, Ending, FailOn, Means, Plan, Setting, explain_kinds, hunt};
 use crate::doctor::{Host, LEAST_FREE};
@@ -58,7 +58,7 @@ pub struct Hunt {
     pub until: usize,
 
     /// Begin no run later than this, like `90s`, `30m` or `8h`
-    #[arg(long, value_name = "TIME", value_parser = age)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     pub time: Option<Duration>,
 
     /// Record so many runs at the same time
@@ -72,7 +72,7 @@ pub struct Hunt {
 
     /// A run that takes longer fails: it is stopped so that its trace closes; 0s never [default: 10m, and no limit
     /// for an installer]
-    #[arg(long, value_name = "TIME", value_parser = age)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     pub timeout: Option<Duration>,
 
     /// Keep traces of so many bytes at most

@@ -73,7 +73,7 @@ fn say(line: &str) {
 }
 
 /// An age or another duration, in one unit.
-fn age(text: &str) -> Result<Duration, String> {
+fn duration(text: &str) -> Result<Duration, String> {
     let expected = || "expected a number and `s`, `m`, `h`, `d` or `w`, like 7d".to_owned();
     let unit = match text.chars().next_back() {
         Some('s') => 1,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
-use super::{age, store};
+use super::{duration, store};
 use crate::error::{Error, Exit, Shown, plain};
 use crate::rr::bundle::{self, LEVELS, Packing, Unpacking};
 use crate::rr::trace::{Store, Trace};
@@ -77,7 +77,7 @@ pub struct Prune {
     pub keep: Option<usize>,
 
     /// Of those, remove only what was started longer ago, like `90m`, `12h` or `7d`
-    #[arg(long, value_name = "AGE", value_parser = age, conflicts_with = "traces")]
+    #[arg(long, value_name = "AGE", value_parser = duration, conflicts_with = "traces")]
     pub older_than: Option<Duration>,
 
     /// Say what would be removed, and remove nothing

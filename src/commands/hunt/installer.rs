@@ -40,27 +40,7 @@ impl Installer {
     pub fn arguments_of(&self, arguments: &[String], store: &Store) -> Result<Vec<String>> {
         let copy = store.root().join(COPY);
         copy_folder(&self.folder, &copy)?;
-        let copy = for_child(&copy)?;
-        let mut line: Vec<String> = Vec::new();
-        let (mut given, mut named) = (arguments.iter(), false);
-        while let Some(argument) = given.next() {
-            match argument.strip_prefix("--dir") {
-                Some("") => {
-                    given.next();
-                    line.extend(["--dir".to_owned(), copy.to_owned()]);
-                }
-                Some(rest) if rest.starts_with('=') => line.push(format!("--dir={copy}")),
-                _ => {
-                    line.push(argument.clone());
-                    continue;
-                }
-            }
-            named = true;
-        }
-        if !named {
-            line.extend(["--dir".to_owned(), copy.to_owned()]);
-        }
-        Ok(line)
+        Ok(with_folder(arguments, for_child(&copy)?))
     }
 
     /// Destroys what a run has created: the copy alone knows it, and may be removed after this.
@@ -73,9 +53,9 @@ impl Installer {
             return Ok(());
         }
         let arguments = ["destroy", "cluster", "--dir", for_child(&copy)?].map(str::to_owned);
-        let command = format!("{} {}", quoted(&installer.shown()), arguments.map(|word| quoted(&word)).join(" "));
+        let command =
+            format!("{} {}", quoted(&installer.shown()), arguments.each_ref().map(|word| quoted(word)).join(" "));
         say(&format!("destroying what this run has created: `{command}`"));
-        let arguments = ["destroy", "cluster", "--dir", for_child(&copy)?].map(str::to_owned);
         let none = Environment::new();
         let child =
             Child { program: for_child(installer)?, arguments: &arguments, folder: Path::new("/"), environment: &none };
@@ -96,6 +76,30 @@ impl Installer {
             .hint(format!("`{command}`"))
             .into())
     }
+}
+
+/// The arguments of an installer, with another folder to work in.
+fn with_folder(arguments: &[String], folder: &str) -> Vec<String> {
+    let mut line: Vec<String> = Vec::new();
+    let (mut given, mut named) = (arguments.iter(), false);
+    while let Some(argument) = given.next() {
+        match argument.strip_prefix("--dir") {
+            Some("") => {
+                given.next();
+                line.extend(["--dir".to_owned(), folder.to_owned()]);
+                named = true;
+            }
+            Some(rest) if rest.starts_with('=') => {
+                line.push(format!("--dir={folder}"));
+                named = true;
+            }
+            _ => line.push(argument.clone()),
+        }
+    }
+    if !named {
+        line.extend(["--dir".to_owned(), folder.to_owned()]);
+    }
+    line
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
@@ -119,20 +123,12 @@ mod tests {
 
     #[test]
     fn each_run_is_told_the_copy_of_the_folder() {
-        let place = tempfile::tempdir().unwrap();
-        fs::create_dir(place.path().join("d")).unwrap();
-        fs::write(place.path().join("d/install-config.yaml"), "x").unwrap();
-        let store = Store::at(place.path().join("run-001"));
         let told = |line: &str| {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-            let installer = Installer { folder: place.path().join("d") };
-            installer.arguments_of(&words, &store).unwrap().join(" ")
+            with_folder(&words, "/copy").join(" ")
         };
-        let copy = place.path().join("run-001/install");
-        let copy = copy.to_str().unwrap();
-        assert_eq!(told("create cluster --dir d -v"), format!("create cluster --dir {copy} -v"));
-        assert_eq!(told("create cluster --dir=d"), format!("create cluster --dir={copy}"));
-        assert_eq!(told("create cluster"), format!("create cluster --dir {copy}"));
-        assert_eq!(fs::read(place.path().join("run-001/install/install-config.yaml")).unwrap(), b"x");
+        assert_eq!(told("create cluster --dir d -v"), "create cluster --dir /copy -v");
+        assert_eq!(told("create cluster --dir=d"), "create cluster --dir=/copy");
+        assert_eq!(told("create cluster"), "create cluster --dir /copy");
     }
 }
