@@ -5,7 +5,10 @@
 
 package runtime
 
-import _ "unsafe" // For go:linkname.
+import (
+	"internal/runtime/atomic"
+	_ "unsafe" // For go:linkname.
+)
 
 // rrPatchAwake is looked at wherever goroutines meet. It is 0 where nothing asks for chaos.
 //
@@ -23,11 +26,12 @@ const (
 	rrPatchRanks            // Some goroutines never yield, some let all others go first, and that changes now and then.
 )
 
-// rrPatchChaos holds what the environment asks for. It is set before there is a second goroutine, but for epoch.
+// rrPatchChaos holds what the environment asks for. It is set before there is a second goroutine, but for the last two.
 var rrPatchChaos struct {
-	part, whole uint32 // A place yields part of whole times.
-	change      uint32 // How many places are passed, in the mean, before the ranks change.
-	epoch       uint32 // Chooses the ranks. Writers may overtake each other, since any value will do.
+	part, whole uint32       // A place yields part of whole times.
+	change      uint32       // How many places are passed, in the mean, before the ranks change.
+	epoch       uint32       // Chooses the ranks. Writers may overtake each other, since any value will do.
+	waiting     atomic.Int32 // How many goroutines let all others go first.
 }
 
 // rrPatchWake reads the environment.
@@ -108,19 +112,23 @@ func rrPatchYield() {
 	}
 }
 
-// rrPatchLetOthers yields until nobody else can run, for a millisecond at most: others may be busy without end.
+// rrPatchLetOthers yields until none can run but those that do the same, for a millisecond at most: others may be busy
+// without end.
 func rrPatchLetOthers() {
+	waiting := &rrPatchChaos.waiting
+	waiting.Add(1)
 	end := nanotime() + 1000000
 	for alone := 0; alone < 4 && nanotime() < end; {
 		pp := getg().m.p.ptr()
 		tick := pp.schedtick
 		goschedguarded()
-		// Each turn that the scheduler gives counts in schedtick, and one of them was ours.
-		idle := sched.npidle.Load() + sched.nmspinning.Load()
-		if getg().m.p.ptr() == pp && pp.schedtick-tick <= 1 && idle >= gomaxprocs-1 {
-			alone++
-		} else {
+		// Each turn that the scheduler gives on a processor counts in schedtick.
+		all := waiting.Load()
+		ran := getg().m.p.ptr() == pp && pp.schedtick-tick > uint32(all)
+		run := gomaxprocs-sched.npidle.Load()-sched.nmspinning.Load() > all
+		if alone++; ran || run {
 			alone = 0
 		}
 	}
+	waiting.Add(-1)
 }
