@@ -4,9 +4,9 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    apply::Apply, build::Build, check::Check, ci::Ci, ci::Step, completions::Completions, demo::Demo, diff::Diff,
-    doctor::Doctor, explain::Explain, inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert,
-    rules::RulesCommand, schema::PrintSchema, status::Status, traces::Traces,
+    apply::Apply, build::Build, chaos::ChaosCommand, check::Check, ci::Ci, ci::Step, completions::Completions,
+    demo::Demo, diff::Diff, doctor::Doctor, explain::Explain, hunt::Hunt, inspect::Inspect, man::Man, record::Record,
+    replay::Replay, revert::Revert, rules::RulesCommand, schema::PrintSchema, status::Status, traces::Traces,
 };
 use crate::error::{Error, Exit};
 use crate::ui::document::{Format, Ui};
@@ -61,6 +61,8 @@ pub enum Command {
     Check(Check),
     /// Build recording installers of many branches on a CI engine
     Ci(Ci),
+    /// Let Go's own scheduler shuffle what a program does
+    Chaos(ChaosCommand),
     /// Say which changes are in place, where, and what was edited since
     Status(Status),
     /// Write the rules out as files to edit, or try a folder of them on its snippets
@@ -75,6 +77,8 @@ pub enum Command {
     Replay(Replay),
     /// Say why a recorded program ended as it did, and which lines of its code are to blame
     Explain(Explain),
+    /// Record a program again and again until it fails, and keep the runs that did
+    Hunt(Hunt),
     /// Show the whole way on a small installer in a temporary folder
     Demo(Demo),
     /// Print the completions of a shell
@@ -117,6 +121,7 @@ impl Cli {
                 Step::Tekton(tekton) => ui.show(&tekton.run()?),
                 Step::Prow(prow) => ui.show(&prow.run()?),
             },
+            Command::Chaos(chaos) => chaos.run(ui),
             Command::Status(status) => ui.show(&status.run()?),
             Command::Rules(rules) => rules.run(ui),
             Command::Traces(traces) => traces.run(ui),
@@ -124,6 +129,7 @@ impl Cli {
             Command::Record(record) => ui.show(&record.run(format)?),
             Command::Replay(replay) => replay.run(ui),
             Command::Explain(explain) => ui.show(&explain.run()?),
+            Command::Hunt(hunt) => ui.show(&hunt.run()?),
             Command::Demo(demo) => ui.show(&demo.run(format)?),
             Command::Completions(completions) => ui.show(&completions.run(&mut Self::command())),
             Command::Man(man) => ui.show(&man.run(Self::command())?),

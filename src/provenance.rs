@@ -45,6 +45,7 @@ const SOURCE: &str = "installer";
 const PATCHED_COMMIT: &str = "patched-commit";
 const PATCH_SET: &str = "patch-set";
 const RULES: &str = "rules";
+const CHAOS: &str = "chaos";
 
 /// The variables that affect the build. Other variables are never stored, because an environment contains secrets.
 /// Some, such as `SKIP_ENVTEST`, are matched by their prefix.
@@ -88,6 +89,8 @@ pub struct Built<'a> {
     pub patch: Option<String>,
     /// The SHA-256 of the rules that made the changes; `None` for an unpatched checkout or a classic patch.
     pub rules: Option<String>,
+    /// The SHA-256 of the rules of the chaos overlay, if controllers were built with it.
+    pub chaos: Option<String>,
     /// The options of `rr-patch apply`.
     pub options: Value,
     /// The sources that were read from an overlay, if there was one.
@@ -301,6 +304,7 @@ impl Statement {
                         "arguments": built.arguments,
                         "environment": telling(built.environment),
                         "overlay": built.overlay.is_some(),
+                        "chaos": built.chaos.is_some(),
                     })),
                     internal_parameters: object(json!({ "tool": built.tool, "go": built.go })),
                     resolved_dependencies: dependencies(built),
@@ -353,6 +357,11 @@ impl Statement {
     /// The hash of the rules that made the changes.
     pub fn rules(&self) -> Option<&str> {
         self.dependency(RULES)?.sha256()
+    }
+
+    /// The hash of the rules of the chaos overlay; `None` if controllers were built without it.
+    pub fn chaos(&self) -> Option<&str> {
+        self.dependency(CHAOS)?.sha256()
     }
 
     /// The overlaid sources; their folder is beside the installer.
@@ -486,7 +495,9 @@ fn dependencies(built: &Built) -> Vec<Descriptor> {
     let on_top = built.patched_commit.as_ref();
     let on_top = on_top.map(|commit| Descriptor::hashed(PATCHED_COMMIT, "gitCommit", commit));
     let rules = built.rules.as_ref().map(|sha256| Descriptor::hashed(RULES, "sha256", sha256));
-    source.into_iter().chain(on_top).chain(patch).chain(rules).collect()
+    let chaos = built.chaos.as_ref();
+    let chaos = chaos.map(|sha256| Descriptor::hashed(CHAOS, "sha256", sha256.trim_start_matches("sha256:")));
+    source.into_iter().chain(on_top).chain(patch).chain(rules).chain(chaos).collect()
 }
 
 /// Selects the variables that affect the build.

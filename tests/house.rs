@@ -125,7 +125,7 @@ const HOMES: [(&str, &[&str]); 40] = [
     ("ast_grep_config", &["src/patch/rules/"]),
     ("ast_grep_core", &["src/patch/go.rs", "src/patch/go/", "src/patch/rules.rs", "src/patch/rules/"]),
     ("brotli", &["src/rr/trace/stream.rs"]),
-    ("bytesize", &["src/commands/record.rs", "src/rr/record/", "src/words.rs"]),
+    ("bytesize", &["src/commands/hunt.rs", "src/commands/record.rs", "src/rr/record/", "src/words.rs"]),
     ("capnp", &["src/rr/trace/stream.rs"]),
     ("clap", &["src/cli.rs", "src/main.rs", "src/commands/", "src/patch/rules.rs", "src/ui/document.rs"]),
     ("clap_complete", &["src/commands/completions.rs"]),
@@ -144,7 +144,7 @@ const HOMES: [(&str, &[&str]); 40] = [
     ("object", &["src/binary/", "src/rr/bundle/elf.rs"]),
     ("perf_event", &["src/doctor/kernel.rs"]),
     ("procfs", &["src/builder/", "src/patch/build_lock.rs"]),
-    ("regex", &["src/cause/credentials.rs", "src/commands/traces/"]),
+    ("regex", &["src/cause/alike.rs", "src/cause/credentials.rs", "src/cause/hunt/", "src/commands/traces/"]),
     (
         "rustix",
         &[
@@ -164,7 +164,7 @@ const HOMES: [(&str, &[&str]); 40] = [
     ("serde_json", &["*"]),
     ("sha2", &["src/binary/", "src/rr/bundle/mod.rs"]),
     ("signal_hook", &["src/sys/process.rs", "src/sys/process/"]),
-    ("similar", &["src/patch/hunks.rs"]),
+    ("similar", &["src/cause/diff.rs", "src/patch/hunks.rs"]),
     ("strsim", &["src/error.rs"]),
     ("tar", &["src/rr/bundle/"]),
     (

@@ -155,6 +155,7 @@ fn state(installer: &Path) -> PathBuf {
         branch: None,
         patch: Some(binary::hash(b"a patch set")),
         rules: None,
+        chaos: None,
         overlay: None,
         options: json!(Options { bind_to_cpu: None, ..Options::default() }),
         platforms: &["aws".to_owned()],

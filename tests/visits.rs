@@ -61,6 +61,17 @@ fn traces_calls_lists_each_call_with_arguments_results_and_the_line_before() {
 }
 
 #[test]
+fn traces_calls_shows_the_calls_of_several_functions_in_the_order_of_time() {
+    let functions = ["main.main", "main.(*session).open", "--format", "json"];
+    let Some(run) = run("exit-in-helper", &["traces", "calls"], &functions) else { return };
+    let found = run.exits(0).json();
+    let called: Vec<&str> =
+        found["calls"].as_array().unwrap().iter().map(|call| call["function"].as_str().unwrap()).collect();
+    let open = "main.(*session).open";
+    assert_eq!(called, ["main.main", open, open, open]);
+}
+
+#[test]
 fn traces_calls_asks_for_a_function_that_the_program_has() {
     let Some(run) = run("exit-in-helper", &["traces", "calls"], &["main.nobody"]) else { return };
     run.exits(2).says(&["the program has no function `main.nobody`"]);

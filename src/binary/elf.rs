@@ -1,6 +1,7 @@
 //! Reads one ELF file with the object crate: headers, notes, version needs. The other readers parse its other
 //! sections.
 
+use memchr::memmem;
 use object::elf::{self, FileHeader32, FileHeader64};
 use object::read::elf::{ElfFile, FileHeader, ProgramHeader, SectionHeader};
 use object::{Endianness, FileKind, Object, ObjectSection, ReadRef};
@@ -8,6 +9,9 @@ use object::{Endianness, FileKind, Object, ObjectSection, ReadRef};
 use super::dwarf;
 use super::goinfo::GoInfo;
 use super::{Facts, Unread};
+
+/// A function that the chaos overlay adds, as Go's table of functions names it.
+const CHAOS: &[u8] = b"runtime.rrPatchWake\0";
 
 pub const MAGIC: &[u8] = b"\x7fELF";
 
@@ -64,6 +68,11 @@ fn of<'d, Elf: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(
         facts.optimised = (!settings.is_empty()).then(|| optimised(settings.get("-gcflags")));
         facts.go = Some(go);
         (facts.package, facts.module, facts.version, facts.settings) = (package, module, version, settings);
+    }
+    // The names of Go's functions, which `-s -w` does not remove, each followed by a zero byte.
+    let names = [".gopclntab", ".data.rel.ro.gopclntab"].into_iter().find_map(|name| file.section_by_name(name));
+    if let Some(section) = names {
+        facts.chaos = memmem::find(section.data().map_err(damaged)?, CHAOS).is_some();
     }
     let debug = file.section_by_name(".debug_info").is_some_and(|section| section.size() > 0);
     facts.dwarf = debug && !units;

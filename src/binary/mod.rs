@@ -37,6 +37,7 @@ pub use verdict::{Finding, Kind, REBUILD, REBUILD_OTHER};
 /// The facts about one ELF file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Facts {
     pub size: u64,
     pub sha256: String,
@@ -60,6 +61,8 @@ pub struct Facts {
     /// Whether the compiler optimised or inlined. Derived from the units' producers, which contain `-N -l`; without
     /// units, from the setting `-gcflags`. `None` without either.
     pub optimised: Option<bool>,
+    /// Whether it was built with the chaos overlay: goroutines yield where they meet, if the environment asks for it.
+    pub chaos: bool,
     pub units: Units,
     /// Whether the symbol table is missing.
     pub stripped: bool,

@@ -68,6 +68,14 @@ pub enum Linked {
     Either,
 }
 
+/// How controllers have to be built.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    pub linked: Linked,
+    /// With the chaos overlay.
+    pub chaos: bool,
+}
+
 /// The controllers of a checkout for one system and architecture.
 pub struct Controllers<'a> {
     checkout: &'a Checkout,
@@ -108,7 +116,7 @@ impl<'a> Controllers<'a> {
     /// What lies there and must not be trusted, each with the reason.
     pub fn stale(
         &self,
-        linked: Linked,
+        way: Way,
         environment: &Environment,
         toolchains: &mut Toolchains,
         unfinished: Option<Unfinished>,
@@ -123,7 +131,7 @@ impl<'a> Controllers<'a> {
                 Some(left) if left.killed => Some("an earlier build was ended while it wrote this".to_owned()),
                 Some(_) if !controller => Some("an earlier build failed after it began to write this".to_owned()),
                 _ if !controller => None,
-                _ => self.reason(&name, &path, linked, environment, toolchains, providers)?,
+                _ => self.reason(&name, &path, way, environment, toolchains, providers)?,
             };
             stale.extend(why.map(|why| Removed { path: format!("{}/{name}", self.folder()), why }));
         }
@@ -135,7 +143,7 @@ impl<'a> Controllers<'a> {
         &self,
         name: &str,
         path: &Path,
-        linked: Linked,
+        way: Way,
         environment: &Environment,
         toolchains: &mut Toolchains,
         providers: &BTreeSet<String>,
@@ -151,7 +159,7 @@ impl<'a> Controllers<'a> {
             }
         };
         let toolchain = toolchains.of(&self.checkout.locate(&module(name)), environment)?;
-        Ok(built_otherwise(&facts, linked, toolchain).or_else(|| self.older_than_sources(name, path)))
+        Ok(built_otherwise(&facts, way, toolchain).or_else(|| self.older_than_sources(name, path)))
     }
 
     fn older_than_sources(&self, name: &str, path: &Path) -> Option<String> {
@@ -191,7 +199,7 @@ impl<'a> Controllers<'a> {
 }
 
 /// How a controller differs from what would be built now.
-fn built_otherwise(facts: &Facts, linked: Linked, toolchain: &Toolchain) -> Option<String> {
+fn built_otherwise(facts: &Facts, Way { linked, chaos }: Way, toolchain: &Toolchain) -> Option<String> {
     let setting = |name: &str| facts.settings.get(name).map(String::as_str).unwrap_or_default();
     if !facts.dwarf {
         return Some(match &facts.dwarf_error {
@@ -209,6 +217,10 @@ fn built_otherwise(facts: &Facts, linked: Linked, toolchain: &Toolchain) -> Opti
     let (was, is) = (release(facts.go.as_deref().unwrap_or_default()), release(toolchain.version()));
     if was != is {
         return Some(format!("it was built with {was}, and {is} will build"));
+    }
+    if facts.chaos != chaos {
+        let with = if facts.chaos { "with" } else { "without" };
+        return Some(format!("it was built {with} the chaos overlay"));
     }
     let cgo = setting("CGO_ENABLED");
     match linked {
@@ -394,13 +406,20 @@ mod tests {
             settings: settings.into(),
             ..Facts::default()
         };
-        let why = |facts: &Facts, linked| built_otherwise(facts, linked, &toolchain).unwrap_or_default();
+        let why = |facts: &Facts, linked| {
+            built_otherwise(facts, Way { linked, chaos: false }, &toolchain).unwrap_or_default()
+        };
         assert_eq!(why(&good, Linked::Static) + &why(&good, Linked::Either), "");
         assert!(why(&good, Linked::Dynamic).contains("linked statically"));
         assert!(why(&Facts { dwarf: false, ..good.clone() }, Linked::Static).contains("-s -w"));
         assert!(why(&Facts { optimised: Some(true), ..good.clone() }, Linked::Static).contains("-N -l"));
         let old = Facts { go: Some("go1.23.5".into()), ..good.clone() };
         assert_eq!(why(&old, Linked::Static), "it was built with go1.23.5, and go1.26.8 will build");
+        let chaos = Facts { chaos: true, ..good.clone() };
+        assert_eq!(why(&chaos, Linked::Static), "it was built with the chaos overlay");
+        let way = Way { linked: Linked::Static, chaos: true };
+        let without = built_otherwise(&good, way, &toolchain).unwrap();
+        assert_eq!(without, "it was built without the chaos overlay");
         let mut trimmed = good.clone();
         trimmed.settings.insert("-trimpath".into(), "true".into());
         assert_eq!(why(&trimmed, Linked::Static), "it was built with -trimpath, and GOFLAGS builds without -trimpath");

@@ -12,6 +12,7 @@
 //! take.
 
 mod carried;
+mod chaos;
 mod clean;
 mod controllers;
 mod linking;
@@ -32,6 +33,7 @@ pub mod verify;
 mod view;
 
 pub use carried::{Patch, patch};
+pub use chaos::{ChaosOverlay, make as make_chaos};
 pub use controllers::{CORE, Removed};
 pub use linking::Link;
 pub use phases::Phase;

@@ -22,6 +22,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::{Map, json};
 
+use super::chaos;
 use super::prerequisites::value;
 use super::script::{Compilation, version};
 use super::toolchain::Toolchain;
@@ -30,6 +31,7 @@ use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
 use crate::patch::plan::{PatchSource, Plan};
 use crate::patch::recognise::Recognised;
+use crate::patch::rules::chaos::Chaos;
 use crate::patch::rules::{Options, Rules};
 use crate::provenance::{Kept, Overlaid, sources_of};
 use crate::sys::process::{Environment, for_child};
@@ -61,11 +63,10 @@ pub fn refuse_broken(toolchain: &Toolchain) -> Result<(), Error> {
     }
     Err(Error::refused(format!("`go build -overlay` of {} does not find added files", toolchain.version()))
         .detail("expected: any other release (golang/go issue 71783, fixed in 1.24.1)")
-        .hint("`--env GOTOOLCHAIN=go1.24.1` builds with the next one")
-        .hint("`rr-patch apply`, then `rr-patch build` without `--overlay` work with this one"))
+        .hint("`GOTOOLCHAIN=go1.24.1` in the environment builds with the next one"))
 }
 
-/// Patched files that a build reads in place of the checkout's. They go with this value.
+/// Files that a build reads in place of the checkout's, of Go's library, or of both. They go with this value.
 #[derive(Debug)]
 pub struct Overlay {
     folder: PathBuf,
@@ -74,16 +75,23 @@ pub struct Overlay {
     files: Vec<(Overlaid, Vec<u8>)>,
 }
 
+/// Removes what a killed build left in the state folder. Only with the build lock held.
+pub fn clear(checkout: &Checkout) -> Result<()> {
+    remove(&checkout.state_dir().join(FOLDER))
+}
+
 impl Overlay {
-    /// Writes the files of a plan into the state folder. Only with the build lock held: what a killed build left there
-    /// is removed.
-    pub fn write(checkout: &Checkout, plan: &Plan) -> Result<Self> {
-        let folder = checkout.state_dir().join(FOLDER);
-        remove(&folder)?;
+    /// Writes the files of a plan and the changed ones of toolchains into a folder of that name in the state folder.
+    /// Only with the build lock held.
+    pub fn write(checkout: &Checkout, name: &str, plan: Option<&Plan>, chaos: &[(Toolchain, Chaos)]) -> Result<Self> {
+        let folder = checkout.state_dir().join(FOLDER).join(name);
         let list = memfd_create("overlay.json", MemfdFlags::CLOEXEC).context("cannot make a file in memory")?;
         let mut overlay = Self { folder, list: list.into(), files: Vec::new() };
         let mut replace = Map::new();
-        for rewrite in &plan.rewrites {
+        for (toolchain, chaos) in chaos {
+            chaos::put(toolchain, chaos, &overlay.folder, &mut replace)?;
+        }
+        for rewrite in plan.iter().flat_map(|plan| &plan.rewrites) {
             let place = for_child(&checkout.locate(&rewrite.path))?.to_owned();
             let Some(after) = &rewrite.after else {
                 replace.insert(place, json!(""));
@@ -112,12 +120,15 @@ impl Overlay {
         Ok(())
     }
 
-    /// Keeps the files beside the installer.
-    pub fn keep(&self, installer: &Path, checkout: &Checkout) -> Result<Kept> {
+    /// Keeps the files of the checkout beside the installer, if there are some.
+    pub fn keep(&self, installer: &Path, checkout: &Checkout) -> Result<Option<Kept>> {
+        if self.files.is_empty() {
+            return Ok(None);
+        }
         let folder = sources_of(installer);
         self.files.iter().try_for_each(|(file, bytes)| put(&folder, &file.path, bytes).map(drop))?;
         let files = self.files.iter().map(|(file, _)| file.clone()).collect();
-        Ok(Kept { folder, root: checkout.root().in_json(), files })
+        Ok(Some(Kept { folder, root: checkout.root().in_json(), files }))
     }
 
     /// The sources that the installer's debug information names, and that are not in the checkout.
@@ -132,6 +143,7 @@ impl Drop for Overlay {
     fn drop(&mut self) {
         // What cannot be removed is not in the way: the next build writes it anew.
         let _ = fs::remove_dir_all(&self.folder);
+        let _ = self.folder.parent().map(fs::remove_dir);
     }
 }
 

@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::Result;
 use procfs::Current;
 
+use super::chaos;
 use super::clean::{ZIP, generated, half_zips};
-use super::controllers::{Controllers, Linked, PROVIDER, Removed, Sources, Stash, module, survey};
+use super::controllers::{Controllers, Linked, PROVIDER, Removed, Sources, Stash, Way, module, survey};
 use super::linking::{Link, Linking};
 use super::overlay;
 use super::platforms::Platforms;
@@ -24,6 +26,8 @@ use crate::error::{Error, Exit, Shown, exit};
 use crate::patch::build_lock::{BuildLock, Unfinished, written_since};
 use crate::patch::checkout::Checkout;
 use crate::patch::plan::Plan;
+use crate::patch::rules::Rules;
+use crate::patch::rules::chaos::Chaos;
 use crate::sys::process::Environment;
 use crate::words::{bytes, count};
 
@@ -43,6 +47,8 @@ pub struct Request {
     pub patched: bool,
     /// The changes that the build reads from an overlay, and not from the checkout.
     pub overlay: Option<Plan>,
+    /// The rules by which controllers get the chaos overlay.
+    pub chaos: Option<Arc<Rules>>,
     /// What earlier builds made is removed first.
     pub clean: bool,
     /// The command line, for whoever finds the checkout locked.
@@ -59,6 +65,8 @@ pub struct Prepared<'a> {
     pub(super) controllers: Controllers<'a>,
     /// The Go of each controller that is to be embedded.
     pub(super) go: BTreeMap<String, String>,
+    /// What becomes of the library of each Go that builds a controller.
+    pub(super) chaos: Vec<(Toolchain, Chaos)>,
     pub installer: PathBuf,
     pub toolchain: Toolchain,
     pub platforms: Platforms,
@@ -123,7 +131,8 @@ impl<'a> Prepared<'a> {
         };
         let (toolchain, linking, controllers) = tools(checkout, request, &scripts, &environment, &selected)?;
         if request.overlay.is_some() {
-            overlay::refuse_broken(&toolchain)?;
+            let without = "`rr-patch apply`, then `rr-patch build` without `--overlay` work with this one";
+            overlay::refuse_broken(&toolchain).map_err(|error| error.hint(without))?;
         }
         if request.patched {
             revision::refuse_without_calls(&scripts, checkout, &environment)?;
@@ -138,7 +147,8 @@ impl<'a> Prepared<'a> {
         }
         let mut toolchains = Toolchains::knowing(checkout.root(), &toolchain);
         let (linked, providers) = (linking.linked, &platforms.providers);
-        let stale = controllers.stale(linked, &environment, &mut toolchains, unfinished, providers)?;
+        let way = Way { linked, chaos: request.chaos.is_some() };
+        let stale = controllers.stale(way, &environment, &mut toolchains, unfinished, providers)?;
         let removed = what_goes(checkout, request, &installer, unfinished, stale, &mut aside)?;
         let to_be_made: Vec<String> = controllers.to_be_made(&removed).into_iter().map(str::to_owned).collect();
 
@@ -147,10 +157,14 @@ impl<'a> Prepared<'a> {
         let told = (request.jobs.is_some() || !sets_jobs(&given)).then_some(jobs);
         environment.insert("MAKEFLAGS".into(), make_flags(&given, told, &request.platforms, &selected));
 
-        let mut go = BTreeMap::new();
+        let (mut go, mut chaos) = (BTreeMap::new(), Vec::<(Toolchain, Chaos)>::new());
         for name in controllers.sources().keys() {
             let of = toolchains.of(&checkout.locate(&module(name)), &environment)?;
             go.insert(name.clone(), of.version().to_owned());
+            let known = chaos.iter().any(|(known, _)| known.get("GOROOT") == of.get("GOROOT"));
+            if let Some(rules) = request.chaos.as_ref().filter(|_| !known) {
+                chaos.push((of.clone(), chaos::changed(of, rules)?));
+            }
         }
         let mut prepared = Self {
             checkout,
@@ -159,6 +173,7 @@ impl<'a> Prepared<'a> {
             environment,
             controllers,
             go,
+            chaos,
             installer,
             toolchain,
             platforms,
@@ -282,6 +297,10 @@ impl<'a> Prepared<'a> {
             Linked::Static | Linked::Either => "statically linked",
         };
         let cores = thread::available_parallelism().map_or(1, usize::from);
+        for (_, chaos) in &self.chaos {
+            let files = chaos.changed.len() + chaos.added.len();
+            text.push_str(&format!("would overlay {} of {}'s library, for chaos\n", count(files, "file"), chaos.go));
+        }
         if let Some(plan) = &self.request.overlay {
             text.push_str(&format!(
                 "would overlay {} of the sources, and write none of them\n",

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,11 +22,14 @@ use super::revision::Terraform;
 use super::sample::{PERIOD, Sampler};
 use super::script::SCRIPT;
 use super::timings::Page;
+use super::toolchain::Toolchain;
 use super::verification::{Expected, prove};
 use super::view::{Bars, View};
 use crate::binary::Installer;
 use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
+use crate::patch::plan::Plan;
+use crate::patch::rules::chaos::{Chaos, digest_of};
 use crate::provenance::Kept;
 use crate::sys::process::{Child, End, Environment, Interrupt, for_child};
 use crate::sys::write;
@@ -63,6 +66,8 @@ pub struct Built {
     pub environment: Environment,
     /// The overlaid sources, where there are some.
     pub overlay: Option<Kept>,
+    /// The SHA-256 of the rules of the chaos overlay, where controllers were built with it.
+    pub chaos: Option<String>,
     sampler: Sampler,
 }
 
@@ -133,6 +138,18 @@ struct Step<'a> {
     hint: Option<&'a str>,
 }
 
+/// The overlay of each step.
+struct Overlays {
+    make: Option<Overlay>,
+    script: Option<Overlay>,
+}
+
+/// The files that a chaos overlay adds, as debug information names them.
+fn absent((toolchain, chaos): &(Toolchain, Chaos)) -> Vec<String> {
+    let sources = Path::new(toolchain.get("GOROOT")).join("src");
+    chaos.added.iter().map(|(name, _)| sources.join(name).in_json()).collect()
+}
+
 impl Prepared<'_> {
     /// Builds, and shows it as `view` says.
     ///
@@ -146,7 +163,8 @@ impl Prepared<'_> {
         write::remove(&checkout.locate(ZIP))?;
         self.lock.writes()?;
         let aside = Stash::put(checkout, &self.toolchain.target(), &self.aside)?;
-        let overlay = self.request.overlay.as_ref().map(|plan| Overlay::write(checkout, plan)).transpose()?;
+        overlay::clear(checkout)?;
+        let overlays = self.overlays()?;
 
         let log = log_path(checkout)?;
         let mut file = File::create(&log).with_context(|| format!("cannot write `{}`", log.shown()))?;
@@ -157,7 +175,7 @@ impl Prepared<'_> {
             View::Bars(bars) => (None, Some(bars.of(self.to_be_made.len()))),
         };
         let began = SystemTime::now();
-        let steps = self.steps(overlay.as_ref())?;
+        let steps = self.steps(&overlays)?;
         let mut show = |bytes: &[u8]| {
             file.write_all(bytes).with_context(|| format!("cannot write `{}`", log.shown()))?;
             lines.as_mut().map_or(Ok(()), |lines| lines.print(bytes))
@@ -187,7 +205,8 @@ impl Prepared<'_> {
                 patched: self.request.patched,
                 go: self.toolchain.version(),
                 controllers: self.go.clone(),
-                absent: overlay.as_ref().map_or_else(Vec::new, |overlay| overlay.absent(checkout)),
+                absent: overlays.script.as_ref().map_or_else(Vec::new, |overlay| overlay.absent(checkout)),
+                chaos: self.request.chaos.is_some().then(|| self.chaos.iter().flat_map(absent).collect()),
             })),
             _ => None,
         };
@@ -195,7 +214,7 @@ impl Prepared<'_> {
         self.lock.finished();
         let installer = installer.transpose()?;
         overlay::forget(&self.installer)?;
-        let overlay = overlay.map(|overlay| overlay.keep(&self.installer, checkout)).transpose()?;
+        let kept = overlays.script.map(|overlay| overlay.keep(&self.installer, checkout)).transpose()?;
         let (serves, lacks) = self.serves();
         let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         Ok(Built {
@@ -203,7 +222,8 @@ impl Prepared<'_> {
             serves: names(serves),
             lacks: names(lacks),
             installer,
-            overlay,
+            overlay: kept.flatten(),
+            chaos: self.request.chaos.as_deref().map(digest_of),
             path: self.installer,
             log,
             began,
@@ -222,21 +242,39 @@ impl Prepared<'_> {
         })
     }
 
+    /// What make and build.sh read in place of other files. Controllers get the chaos overlay from whichever makes them,
+    /// and the installer goes without where make does: it is not what is recorded.
+    fn overlays(&self) -> Result<Overlays> {
+        let (plan, chaos) = (self.request.overlay.as_ref(), self.chaos.as_slice());
+        let by_make = self.linking.linked == Linked::Dynamic;
+        let of_script = if by_make { &[] } else { chaos };
+        let write = |name, plan: Option<&Plan>, chaos: &[_]| match plan.is_some() || !chaos.is_empty() {
+            true => Overlay::write(self.checkout, name, plan, chaos).map(Some),
+            false => Ok(None),
+        };
+        let make = if by_make { write("make", None, chaos)? } else { None };
+        Ok(Overlays { make, script: write("script", plan, of_script)? })
+    }
+
     /// make for dynamic controllers, since build.sh would make them without cgo; then build.sh, whose
     /// own make finds them made.
-    fn steps(&self, overlay: Option<&Overlay>) -> Result<Vec<Step<'static>>> {
+    fn steps(&self, overlays: &Overlays) -> Result<Vec<Step<'static>>> {
+        let tell = |overlay: Option<&Overlay>, environment: &mut Environment| {
+            overlay.map_or(Ok(()), |overlay| overlay.tell(environment, self.checkout, &self.toolchain))
+        };
         let mut steps = Vec::new();
         // Where all are made, build.sh's make has nothing to do either.
         if self.linking.linked == Linked::Dynamic && !self.to_be_made.is_empty() {
             let mut environment = self.environment.clone();
             environment.insert("CGO_ENABLED".into(), "1".into());
+            tell(overlays.make.as_ref(), &mut environment)?;
             let arguments = ["-C", "cluster-api", "all"].map(str::to_owned).to_vec();
             let shown = "MODE=dev CGO_ENABLED=1 make -C cluster-api all".to_owned();
             let hint = Some("`--link static` leaves the controllers to build.sh, without cgo");
             steps.push(Step { program: "make", arguments, environment, shown, hint });
         }
         let mut environment = self.environment.clone();
-        overlay.map_or(Ok(()), |overlay| overlay.tell(&mut environment, self.checkout, &self.toolchain))?;
+        tell(overlays.script.as_ref(), &mut environment)?;
         steps.push(Step {
             program: SCRIPT,
             arguments: self.request.arguments.clone(),

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::sys::process::{Child, Environment};
 
 /// What is asked for. Without names Go runs the C compiler to answer.
-const ASKED: [&str; 16] = [
+const ASKED: [&str; 17] = [
     "CC",
     "CGO_ENABLED",
     "GO386",
@@ -26,6 +26,7 @@ const ASKED: [&str; 16] = [
     "GOHOSTOS",
     "GOOS",
     "GOPPC64",
+    "GOROOT",
     "GOTMPDIR",
     "GOVERSION",
 ];
@@ -40,8 +41,13 @@ impl Toolchain {
     /// # Errors
     /// No Go, or one that does not answer.
     pub fn ask(folder: &Path, environment: &Environment) -> Result<Self> {
+        Self::of_program("go", folder, environment)
+    }
+
+    /// The same of another program than the `go` in PATH.
+    pub fn of_program(program: &str, folder: &Path, environment: &Environment) -> Result<Self> {
         let arguments: Vec<String> = ["env", "-json"].into_iter().chain(ASKED).map(str::to_owned).collect();
-        let (end, said) = Child { program: "go", arguments: &arguments, folder, environment }.capture()?;
+        let (end, said) = Child { program, arguments: &arguments, folder, environment }.capture()?;
         let said = String::from_utf8_lossy(&said);
         // Go says on the other stream when it downloads a toolchain first.
         let json = said.find('{').zip(said.rfind('}')).map(|(from, to)| &said[from..=to]);

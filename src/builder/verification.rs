@@ -24,6 +24,8 @@ pub struct Expected<'a> {
     pub controllers: BTreeMap<String, String>,
     /// Sources that the installer names and that are not here: those that an overlay added.
     pub absent: Vec<String>,
+    /// Controllers have the chaos overlay: the sources that they name and that are not here, since it added them.
+    pub chaos: Option<Vec<String>>,
 }
 
 /// The remedy for an installer that was linked without debug information just now.
@@ -55,12 +57,21 @@ pub fn prove(expected: &Expected) -> Result<Installer> {
     for finding in findings.iter_mut().filter(|finding| told_to_strip && finding.program == name) {
         FLAGS.clone_into(&mut finding.remedy);
     }
-    findings.extend(beyond(&name, &installer.facts, expected.go, &expected.absent));
+    let of_chaos = expected.chaos.as_deref().unwrap_or_default();
+    let of_installer =
+        if installer.facts.chaos { [&expected.absent, of_chaos].concat() } else { expected.absent.clone() };
+    findings.extend(beyond(&name, &installer.facts, expected.go, &of_installer));
     let controllers: Vec<_> = installer.entries.iter().filter(|entry| entry.controller()).collect();
     for (name, go) in &expected.controllers {
         match controllers.iter().find(|entry| entry.name == *name) {
             None => findings.push(finding(name, "is not in the installer".into(), REBUILD)),
-            Some(entry) => findings.extend(entry.facts().into_iter().flat_map(|facts| beyond(name, facts, go, &[]))),
+            Some(entry) => {
+                let facts = entry.facts().into_iter();
+                findings.extend(facts.clone().flat_map(|facts| beyond(name, facts, go, of_chaos)));
+                let plain = facts.filter(|facts| facts.chaos != expected.chaos.is_some());
+                let with = if expected.chaos.is_some() { "without" } else { "with" };
+                findings.extend(plain.map(|_| finding(name, format!("was built {with} the chaos overlay"), REBUILD)));
+            }
         }
     }
     if findings.is_empty() {
@@ -100,7 +111,7 @@ fn beyond(name: &str, facts: &Facts, go: &str, absent: &[String]) -> Vec<Finding
             remedy,
         ));
     } else if let Some(missing) = &sources.missing
-        && (sources.named - sources.here != absent.len() || !absent.contains(missing))
+        && (sources.named - sources.here > absent.len() || !absent.contains(missing))
     {
         let (gone, all) = (sources.named - sources.here, sources.named);
         findings.push(finding(

@@ -34,6 +34,8 @@ pub struct Written {
 pub struct Called {
     pub event: u64,
     pub goroutine: i64,
+    /// The function that was called.
+    pub function: String,
     /// Where it was called.
     pub caller: String,
     pub file: String,
@@ -182,20 +184,31 @@ pub fn writes(client: &mut Client, memory: &Memory, log: &Log, last: usize, valu
     Ok(writes)
 }
 
-/// Every call of a function, in the order of time.
+/// Every call of some functions, in the order of time.
 ///
 /// # Errors
 /// A function that the program does not have.
-pub fn calls(client: &mut Client, function: &str, print: &[String], log: &Log, values: bool) -> Result<Vec<Called>> {
+pub fn calls(
+    client: &mut Client,
+    functions: &[String],
+    print: &[String],
+    log: &Log,
+    values: bool,
+) -> Result<Vec<Called>> {
     Known::Start.stand(client)?;
-    let breakpoint = client.break_at(function, None).ok_or_else(|| {
-        Error::usage(format!("the program has no function `{}`", plain_name(function)))
-            .hint("a function is named like `main.run`, a method like `main.(*T).run`")
-    })?;
+    let mut breakpoints = Vec::new();
+    for function in functions {
+        breakpoints.push(client.break_at(function, None).ok_or_else(|| {
+            Error::usage(format!("the program has no function `{}`", plain_name(function)))
+                .hint("a function is named like `main.run`, a method like `main.(*T).run`")
+        })?);
+    }
     let mut calls: Vec<Called> = Vec::new();
-    let returns = client.break_at_returns(function);
-    // Calls that are under way: the goroutine, and the place among the calls.
-    let mut open: Vec<(i64, usize)> = Vec::new();
+    for function in functions {
+        breakpoints.extend(client.break_at_returns(function));
+    }
+    // Calls that are under way, by their places among the calls.
+    let mut open: Vec<usize> = Vec::new();
     while calls.len() < MOST {
         let stop = client.forward()?;
         if stop.exited || stop.breakpoint.is_none() {
@@ -206,8 +219,12 @@ pub fn calls(client: &mut Client, function: &str, print: &[String], log: &Log, v
         let name = |variable: &Variable| format!("{} = {}", variable.name, shown(variable, values));
         if stop.breakpoint.as_deref().is_some_and(|name| name.starts_with('r')) {
             // The innermost that is under way in this goroutine.
-            if let Some(at) = open.iter().rposition(|(goroutine, _)| *goroutine == stop.goroutine) {
-                let (_, call) = open.remove(at);
+            let ends = |&call: &usize| {
+                let Called { goroutine, function, .. } = &calls[call];
+                (*goroutine, function) == (stop.goroutine, &frame.function)
+            };
+            if let Some(at) = open.iter().rposition(ends) {
+                let call = open.remove(at);
                 calls[call].results = frame.arguments.iter().filter(|argument| argument.result).map(name).collect();
             }
             continue;
@@ -221,11 +238,12 @@ pub fn calls(client: &mut Client, function: &str, print: &[String], log: &Log, v
             );
             arguments.push(format!("{expression} = {value}"));
         }
-        open.push((stop.goroutine, calls.len()));
+        open.push(calls.len());
         let caller = stack.get(1).cloned().unwrap_or_default();
         calls.push(Called {
             event: stop.event,
             goroutine: stop.goroutine,
+            function: frame.function.clone(),
             caller: named(&caller.function),
             file: caller.file,
             line: caller.line,
@@ -234,6 +252,6 @@ pub fn calls(client: &mut Client, function: &str, print: &[String], log: &Log, v
             log: line_before(log, stop.event, values),
         });
     }
-    returns.into_iter().chain([breakpoint]).for_each(|breakpoint| client.clear(breakpoint));
+    breakpoints.into_iter().for_each(|breakpoint| client.clear(breakpoint));
     Ok(calls)
 }

@@ -17,7 +17,7 @@ use crate::builder::{
 use crate::error::{Error, Shown, plain};
 use crate::patch::checkout::Checkout;
 use crate::patch::journal;
-use crate::patch::rules::Options;
+use crate::patch::rules::{Options, chaos};
 use crate::provenance::{self, Artefact, Statement};
 use crate::sys::process::{Environment, Interrupt, for_child};
 use crate::ui;
@@ -80,6 +80,10 @@ pub struct Build {
     /// Build a recording installer, and write nothing to the checkout: Go reads the patched sources from elsewhere
     #[arg(long, conflicts_with = "unpatched")]
     pub overlay: bool,
+
+    /// Build controllers whose goroutines yield where they meet, once RR_PATCH_CHAOS asks for it
+    #[arg(long)]
+    pub chaos: bool,
 
     #[command(flatten, next_help_heading = "How to record, with --overlay")]
     pub recording: Recording,
@@ -187,6 +191,7 @@ impl Build {
             remote: checkout.remote(),
             patch: sha256,
             rules,
+            chaos: built.chaos.clone(),
             options,
             overlay: built.overlay.as_ref(),
             platforms: &self.platform,
@@ -235,6 +240,7 @@ impl Build {
             link: self.link,
             patched: !self.unpatched,
             overlay: None,
+            chaos: self.chaos.then(|| chaos::rules(None)).transpose()?,
             clean: self.clean,
             command: std::env::args().collect::<Vec<_>>().join(" "),
         })

@@ -9,12 +9,9 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{say, store};
-use crate::cause::explain::{Explanation, Group, How, ShownFrame, Suspect, explain};
-use crate::delve::client::Client;
-use crate::delve::{Listen, Ready, prepare};
+use crate::cause::explain::{Explanation, Group, How, ShownFrame, Suspect, examine};
 use crate::doctor::Host;
 use crate::error::{Error, Shown};
-use crate::rr::log::Log;
 use crate::sys::write::replace;
 use crate::ui::document::{Document, Report};
 use crate::words::count;
@@ -44,40 +41,17 @@ impl Document for Explanation {
 
 impl Explain {
     pub fn run(&self) -> Result<Report<Explanation>> {
-        let host = Host::here();
         let store = store(self.trace_dir.as_deref());
         let trace = store.find(&self.trace)?;
-        let opening = prepare(&host, &trace)?;
-        let log = Log::of(&host, &trace, &mut say)?;
-        let timeline = trace.timeline()?;
-        say(&format!("looking into `{}` with Delve {}", trace.name, opening.delve.version));
-        let mut result = None;
-        let mut ready = |ready: &Ready| {
-            let mut client = Client::connect(&ready.address)?;
-            result = Some(explain(&trace, &opening, &mut client, &log, &timeline, self.values));
-            // One that is still busy does not listen: it is ended by signals.
-            if client.left().is_zero() {
-                return Err(Error::failed("Delve is still busy").into());
-            }
-            client.end();
-            Ok(())
+        let Some(explanation) = examine(&Host::here(), &trace, self.values, &mut say)? else {
+            return Err(Error::interrupted("interrupted: nothing was found out yet").into());
         };
-        let served = opening.serve(&Listen::loopback(0), &mut ready, &mut |_| {});
-        if result.is_none() {
-            served?;
+        if let Some(file) = &self.html {
+            let page = html::page(&explanation, &head(&explanation));
+            replace(file, page.as_bytes(), 0o600)?;
+            say(&format!("wrote `{}`", file.shown()));
         }
-        match result {
-            Some(explanation) => {
-                let explanation = explanation?;
-                if let Some(file) = &self.html {
-                    let page = html::page(&explanation, &head(&explanation));
-                    replace(file, page.as_bytes(), 0o600)?;
-                    say(&format!("wrote `{}`", file.shown()));
-                }
-                Ok(Report::done(explanation))
-            }
-            None => Err(Error::interrupted("interrupted: nothing was found out yet").into()),
-        }
+        Ok(Report::done(explanation))
     }
 }
 

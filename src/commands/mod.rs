@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod build;
+pub mod chaos;
 pub mod check;
 pub mod ci;
 pub mod completions;
@@ -9,6 +10,7 @@ pub mod demo;
 pub mod diff;
 pub mod doctor;
 pub mod explain;
+pub mod hunt;
 pub mod inspect;
 pub mod man;
 pub mod replay;
@@ -23,6 +25,7 @@ use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -67,6 +70,21 @@ fn store(trace_dir: Option<&Path>) -> Store {
 /// Tells on stderr what is no result. That nobody reads it is no failure.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{}", plain(line));
+}
+
+/// An age or another duration, in one unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a number and `s`, `m`, `h`, `d` or `w`, like 7d".to_owned();
+    let unit = match text.chars().next_back() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 60 * 60,
+        Some('d') => 24 * 60 * 60,
+        Some('w') => 7 * 24 * 60 * 60,
+        _ => return Err(expected()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| expected())?;
+    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(expected)
 }
 
 /// What to record, and how.

@@ -25,7 +25,7 @@ use crate::rr::record::{
     make_latest, remote,
 };
 use crate::rr::trace::{Sidecar, State, Store, Trace};
-use crate::sys::process::{Environment, Interrupt};
+use crate::sys::process::{Environment, Interrupt, Streams};
 use crate::ui::document::{Format, Report};
 use crate::ui::record::Recorded;
 use crate::words::{bytes, quoted};
@@ -83,7 +83,7 @@ pub struct Record {
 
 const MAKE_ROOM: &str = "`rr-patch traces prune` removes old traces; `--trace-dir DIR` puts them elsewhere; `--min-free SIZE` sets the limit";
 
-fn size(text: &str) -> Result<ByteSize, String> {
+pub(super) fn size(text: &str) -> Result<ByteSize, String> {
     text.parse().map_err(|_| "expected a size like 500MiB or 2G, or 0".into())
 }
 
@@ -120,8 +120,24 @@ fn noted(host: &Host, recorder: &Recorder, environment: &Environment) -> Sidecar
     }
 }
 
+/// Where the output of what is recorded goes: it must stay out of a document on our stdout.
+fn streams(format: Format) -> Streams {
+    if format == Format::Json { Streams::OursWithoutOutput } else { Streams::Ours }
+}
+
+/// What is recorded, and what is known of the recording before it begins.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub program: PathBuf,
+    pub recorder: Recorder,
+    pub environment: Environment,
+    pub sidecar: Sidecar,
+    /// Whether it, or a controller of the installer, was built with the chaos overlay.
+    pub chaos: bool,
+}
+
 /// Makes the folder of a store with the mode that rr gives its own.
-fn make_folder(store: &Store) -> Result<()> {
+pub(super) fn make_folder(store: &Store) -> Result<()> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(store.root());
     made.with_context(|| format!("cannot make the trace folder `{}`", store.root().shown()))
 }
@@ -130,37 +146,27 @@ impl Record {
     pub fn run(&self, format: Format) -> Result<Report<Recorded>> {
         self.refuse_without_dashes()?;
         let interrupt = Interrupt::hold()?;
-        let (installer, checkout) = self.installer()?;
-        let size = fs::metadata(&installer).map_or(0, |seen| seen.len());
-        if size > LARGE {
-            say(&format!("looking into `{}` ({})", installer.shown(), bytes(size)));
-        }
-        let scanned = Scanned::open(&installer)?;
-        self.refuse_unpatched(&installer, &scanned)?;
-        warn_of_what_delve_would_lack(&scanned);
-        let host = Host::here();
         let (own, store) = self.stores("install")?;
+        let host = Host::here();
+        let (prepared, checkout) = self.prepared_installer(&host)?;
         let room = self.room(&host, &store)?;
-        let (recorder, environment) = self.recorder(&host, checkout.as_ref())?;
-        let sidecar = Sidecar {
-            installer_commit: commit(&installer),
-            installer_remote: checkout.as_ref().and_then(remote),
-            ..noted(&host, &recorder, &environment)
-        };
         interrupt.check("the installer was not started")?;
         make_folder(&store)?;
         say(&format!("traces go to `{}`", store.root().shown()));
+        let installer = prepared.program.clone();
         let run = Run {
             installer: &installer,
             arguments: &self.arguments,
             store: &store,
-            environment: &environment,
-            quiet: format == Format::Json,
-            sidecar,
+            environment: &prepared.environment,
+            folder: None,
+            streams: streams(format),
+            sidecar: prepared.sidecar,
             room,
             subject: Subject::Installer,
+            limits: None,
         };
-        let outcome = run.start(&mut say)?;
+        let outcome = run.start(&mut say, &mut |_| {})?;
         let complete = outcome.traces.iter().filter(|trace| trace.state == State::Complete);
         self.settle(&own, &store, &outcome, complete.max_by_key(|trace| trace.started))?;
         match outcome.stopped {
@@ -177,9 +183,32 @@ impl Record {
         Ok(Report { result, exit })
     }
 
+    /// The installer as it will be started, and the checkout that it was built in if that is known.
+    ///
+    /// # Errors
+    /// A refusal, since nothing was started yet.
+    pub(super) fn prepared_installer(&self, host: &Host) -> Result<(Prepared, Option<Checkout>)> {
+        let (installer, checkout) = self.installer()?;
+        let size = fs::metadata(&installer).map_or(0, |seen| seen.len());
+        if size > LARGE {
+            say(&format!("looking into `{}` ({})", installer.shown(), bytes(size)));
+        }
+        let scanned = Scanned::open(&installer)?;
+        self.refuse_unpatched(&installer, &scanned)?;
+        warn_of_what_delve_would_lack(&scanned);
+        let (recorder, environment) = self.recorder(host, checkout.as_ref())?;
+        let sidecar = Sidecar {
+            installer_commit: commit(&installer),
+            installer_remote: checkout.as_ref().and_then(remote),
+            ..noted(host, &recorder, &environment)
+        };
+        let chaos = scanned.controllers().unwrap_or_default().iter().any(|(_, facts)| facts.chaos);
+        Ok((Prepared { program: installer, recorder, environment, sidecar, chaos }, checkout))
+    }
+
     /// # Errors
     /// Arguments of the installer without `--` before them, or none at all.
-    fn refuse_without_dashes(&self) -> Result<()> {
+    pub(super) fn refuse_without_dashes(&self) -> Result<()> {
         if self.strays.is_empty() && !self.arguments.is_empty() {
             return Ok(());
         }
@@ -222,7 +251,7 @@ impl Record {
     }
 
     /// rr's own store, and the one that the traces go to: `what` is in the name of a new folder.
-    fn stores(&self, what: &str) -> Result<(Store, Store)> {
+    pub(super) fn stores(&self, what: &str) -> Result<(Store, Store)> {
         let own = Store::of(&|name| std::env::var_os(name));
         let folder = match &self.trace_dir {
             Some(folder) => std::path::absolute(folder).context("there is no current folder")?,
@@ -252,7 +281,7 @@ impl Record {
     ///
     /// # Errors
     /// One that has less already: the installer would be stopped at once.
-    fn room(&self, host: &Host, store: &Store) -> Result<Room> {
+    pub(super) fn room(&self, host: &Host, store: &Store) -> Result<Room> {
         let room = Room::new(host.clone(), store.root().to_owned(), self.min_free);
         match room.look() {
             Free::Enough | Free::Near => Ok(room),

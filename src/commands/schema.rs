@@ -12,17 +12,19 @@ use super::completions::Script;
 use super::man::Manual;
 use super::record::RecordedProgram;
 use super::rules::{Exported, Tested};
-use super::traces::{CallsFound, LogLine, WritesFound};
+use super::traces::{CallsFound, LogLine, LogsCompared, WritesFound};
 use crate::cause::explain::Explanation;
 use crate::error::Error;
 use crate::ui::apply::Applied;
 use crate::ui::build::Built;
 use crate::ui::bundle::{Packed, Unpacked};
+use crate::ui::chaos::Written;
 use crate::ui::check::Checked;
 use crate::ui::demo::Demonstrated;
 use crate::ui::diff::Patch;
 use crate::ui::doctor::Examined;
 use crate::ui::document::{Document, Failure, Report, schema};
+use crate::ui::hunt::Hunted;
 use crate::ui::inspect::Inspected;
 use crate::ui::record::Recorded;
 use crate::ui::replay::Opened;
@@ -38,6 +40,7 @@ type Entry = (&'static str, fn() -> Schema);
 const DOCUMENTS: &[Entry] = &[
     entry::<Applied>(),
     entry::<Built>(),
+    entry::<Written>(),
     entry::<Checked>(),
     entry::<RowBuilt>(),
     entry::<Planned>(),
@@ -48,8 +51,10 @@ const DOCUMENTS: &[Entry] = &[
     entry::<Examined>(),
     entry::<Explanation>(),
     entry::<Failure>(),
+    entry::<Hunted>(),
     entry::<Inspected>(),
     entry::<LogLine>(),
+    entry::<LogsCompared>(),
     entry::<Manual>(),
     entry::<Recorded>(),
     entry::<CallsFound>(),

@@ -1,5 +1,6 @@
 //! `rr-patch traces`: list, show, prune, pack and unpack what rr has recorded.
 
+mod diff;
 mod log;
 mod visits;
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
-use super::store;
+use super::{duration, store};
 use crate::error::{Error, Exit, Shown, plain};
 use crate::rr::bundle::{self, LEVELS, Packing, Unpacking};
 use crate::rr::trace::{Store, Trace};
@@ -21,6 +22,7 @@ use crate::ui::progress::Bytes;
 use crate::ui::traces::Pruned;
 use crate::words::quoted;
 
+pub use diff::{DiffLogs, LogsCompared};
 pub use log::{LogLine, ShowLog};
 pub use visits::{CallsFound, ShowCalls, ShowWrites, WritesFound};
 
@@ -43,6 +45,8 @@ pub enum What {
     Show(Show),
     /// Show what a recorded program wrote, each line with its event, time and level
     Log(ShowLog),
+    /// Show where the logs of a good and a bad run part, and go there
+    Diff(DiffLogs),
     /// Show who wrote some memory, the newest write first
     Writes(ShowWrites),
     /// Show every call of a function with its arguments and results
@@ -73,7 +77,7 @@ pub struct Prune {
     pub keep: Option<usize>,
 
     /// Of those, remove only what was started longer ago, like `90m`, `12h` or `7d`
-    #[arg(long, value_name = "AGE", value_parser = age, conflicts_with = "traces")]
+    #[arg(long, value_name = "AGE", value_parser = duration, conflicts_with = "traces")]
     pub older_than: Option<Duration>,
 
     /// Say what would be removed, and remove nothing
@@ -129,21 +133,6 @@ fn level(text: &str) -> Result<i32, String> {
     level.ok_or_else(|| format!("expected a number from {least} to {most}"))
 }
 
-/// An age in one unit.
-fn age(text: &str) -> Result<Duration, String> {
-    let expected = || "expected a number and `s`, `m`, `h`, `d` or `w`, like 7d".to_owned();
-    let unit = match text.chars().next_back() {
-        Some('s') => 1,
-        Some('m') => 60,
-        Some('h') => 60 * 60,
-        Some('d') => 24 * 60 * 60,
-        Some('w') => 7 * 24 * 60 * 60,
-        _ => return Err(expected()),
-    };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| expected())?;
-    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(expected)
-}
-
 impl Traces {
     /// Prints the result of the subcommand.
     pub fn run(&self, ui: Ui) -> Result<Exit> {
@@ -154,6 +143,7 @@ impl Traces {
                 ui.show(&Report::done(ui::trace::Trace::of(&store.find(&show.trace)?, &self.option())))
             }
             Some(What::Log(log)) => log.run(&store, ui).map(|()| Exit::Done),
+            Some(What::Diff(diff)) => ui.show(&diff.run(&store)?),
             Some(What::Writes(writes)) => ui.show(&writes.run(&store)?),
             Some(What::Calls(calls)) => ui.show(&calls.run(&store)?),
             Some(What::Prune(prune)) => ui.show(&prune.run(&store)?),

@@ -323,7 +323,7 @@ impl ReplayPlan {
             Opened::Stopped => Ok(None),
         });
         let ended = session.close(&supervised, outcome.as_ref().is_ok_and(Option::is_some));
-        let left = end_descendants(GRACE);
+        let left = end_descendants(GRACE, &|_| true);
         drop(supervised);
         match outcome? {
             None => {
@@ -370,7 +370,7 @@ impl ReplayPlan {
         while let Event::Output(line) = supervised.next(Duration::from_millis(100)) {
             keep(&mut lines, line);
         }
-        end_descendants(GRACE);
+        end_descendants(GRACE, &|_| true);
         if end.success() { Ok(()) } else { Err(self.failure(end, &lines, None)) }
     }
 

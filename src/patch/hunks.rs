@@ -1,5 +1,5 @@
 //! Compares two versions of a file line by line: hunks in git's format, and the new number of a line. The only module
-//! that uses the similar crate.
+//! that uses the similar crate for files; `cause::diff` aligns logs with it.
 
 use similar::algorithms::{Capture, Compact, Replace, myers};
 use similar::{DiffOp, DiffTag, group_diff_ops};

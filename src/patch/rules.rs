@@ -36,13 +36,14 @@ pub use digest::digest;
 pub use load::Rule;
 pub use support::{MARKED, Mark};
 
+pub mod chaos;
 mod digest;
 mod load;
 pub mod snippets;
 mod support;
 
 use dead::Dead;
-use explain::{left_behind, misfits, not_understood};
+use explain::{Mismatch, left_behind, misfits, not_installer};
 use load::{Place, Times};
 
 static PATCHES: Dir = include_dir!("$CARGO_MANIFEST_DIR/patches");
@@ -65,7 +66,8 @@ pub fn shipped_patch() -> (&'static str, &'static [u8]) {
 
 /// What `rr-patch rules export` writes: the rules, their snippets, and what makes a project of ast-grep of them.
 pub fn exported() -> Vec<(&'static Path, &'static [u8])> {
-    let mut folders: Vec<&Dir> = ["rules", "tests"].into_iter().filter_map(|name| PATCHES.get_dir(name)).collect();
+    let mut folders: Vec<&Dir> =
+        ["rules", "tests", "chaos/rules", "chaos/tests"].into_iter().filter_map(|name| PATCHES.get_dir(name)).collect();
     let mut files: Vec<_> = PATCHES.get_file("sgconfig.yml").into_iter().collect();
     while let Some(folder) = folders.pop() {
         files.extend(folder.files());
@@ -197,25 +199,28 @@ impl Rules {
         static RULES: OnceLock<Arc<Rules>> = OnceLock::new();
         match RULES.get() {
             Some(rules) => Ok(Arc::clone(rules)),
-            None => Self::carried("rules", "support").map(|rules| Arc::clone(RULES.get_or_init(|| rules))),
+            None => {
+                let rules = Self::carried("rules", "support", &CHANGES)?;
+                Ok(Arc::clone(RULES.get_or_init(|| rules)))
+            }
         }
     }
 
     /// The rules by which earlier versions made the changes that they left in a tree, the newest first.
     pub fn earlier() -> Result<Vec<Arc<Self>>> {
         const ALL: [(&str, &str); 1] = [("earlier/0.1/rules", "earlier/0.1/support")];
-        ALL.iter().map(|(rules, support)| Self::carried(rules, support)).collect()
+        ALL.iter().map(|(rules, support)| Self::carried(rules, support, &CHANGES)).collect()
     }
 
-    fn carried(rules: &str, support: &'static str) -> Result<Arc<Self>> {
+    fn carried(rules: &str, support: &'static str, changes: &[(&str, &str)]) -> Result<Arc<Self>> {
         let files = PATCHES.get_dir(rules).into_iter().flat_map(Dir::files).filter(|file| is_rule(file.path()));
         let text = |file: &include_dir::File| {
             let path = Path::new("patches").join(file.path()).shown();
             Some((path, file.contents_utf8()?.to_owned()))
         };
         let files: Vec<(String, String)> = files.filter_map(text).collect();
-        let rules = Self::load(&files, &CHANGES.map(|(name, _)| name), true)?;
-        Ok(Arc::new(Self { support, ..rules }))
+        let changes: Vec<&str> = changes.iter().map(|(name, _)| *name).collect();
+        Ok(Arc::new(Self { support, ..Self::load(&files, &changes, true)? }))
     }
 
     /// Whether the file [`MARKED`] of a tree is the one that comes with these rules.
@@ -423,17 +428,24 @@ struct RuleMatch<'file> {
 /// A refusal that lists every place that is not understood: where, what was looked for, what was
 /// found.
 pub fn apply(rules: &Rules, sources: &[GoFile], options: &Options, mark: &Mark) -> Result<Patched> {
-    let fits = fits(rules, sources)?;
-    let mut patched = Patched { files: Vec::new(), sites: Vec::new(), shape: shape(sources) };
+    let mut patched = Patched { shape: shape(sources), ..rewritten(rules, sources, &|| not_installer(sources))? };
+    let windows = sources.iter().any(|file| file.path() == OPTIONAL[1]);
+    add_support(support::render(rules.support, options, mark, windows), &mut patched);
+    patched.sites.sort_by_key(|site| CHANGES.iter().position(|(name, _)| *name == site.change));
+    Ok(patched)
+}
+
+/// What rules make of the files of `sources` that they change. `refusal` says what the sources are not, should they not
+/// be understood.
+fn rewritten(rules: &Rules, sources: &[GoFile], refusal: &dyn Fn() -> Error) -> Result<Patched> {
+    let fits = fits(rules, sources, refusal)?;
+    let mut patched = Patched { files: Vec::new(), sites: Vec::new(), shape: String::new() };
     for file in sources {
         let here: Vec<&RuleMatch> = fits.iter().filter(|fit| fit.file.path() == file.path()).collect();
         if !here.is_empty() {
             rewrite(file, &here, &mut patched)?;
         }
     }
-    let windows = sources.iter().any(|file| file.path() == OPTIONAL[1]);
-    add_support(support::render(rules.support, options, mark, windows), &mut patched);
-    patched.sites.sort_by_key(|site| CHANGES.iter().position(|(name, _)| *name == site.change));
     Ok(patched)
 }
 
@@ -456,7 +468,11 @@ pub fn unpatched(rules: &Rules, sources: &[GoFile]) -> Result<Vec<Site>> {
 }
 
 /// Every place that changes.
-fn fits<'file>(rules: &'file Rules, sources: &'file [GoFile]) -> Result<Vec<RuleMatch<'file>>> {
+fn fits<'file>(
+    rules: &'file Rules,
+    sources: &'file [GoFile],
+    refusal: &dyn Fn() -> Error,
+) -> Result<Vec<RuleMatch<'file>>> {
     let (mut fits, mut forbidden) = (Vec::new(), Vec::new());
     let mut places: HashMap<&str, usize> = HashMap::new();
     for file in sources {
@@ -481,7 +497,7 @@ fn fits<'file>(rules: &'file Rules, sources: &'file [GoFile]) -> Result<Vec<Rule
     let left = forbidden.iter().filter_map(|(file, one)| left_behind(file, one, &fits, &dead));
     trouble.extend(left.take(MOST_PLACES));
     if !trouble.is_empty() {
-        return Err(not_understood(trouble, sources).into());
+        return Err(trouble.into_iter().fold(refusal(), Mismatch::told).into());
     }
     let present: Vec<String> = fits.iter().map(|fit| fit.rule().id.clone()).collect();
     fits.retain(|fit| fit.rule().with.as_ref().is_none_or(|with| present.contains(with)));
@@ -551,9 +567,12 @@ fn fit<'file>(file: &'file GoFile, one: Match<'file>) -> Result<Option<RuleMatch
             Error::refused(format!("`{}:{}` shares a line with other code", file.path(), one.at.line()))
                 .hint(format!("`gofmt -w {}` gives every statement its own", file.path()))
         };
+        let Range { start, end } = at.range();
         let place = match add.place {
             Place::After => at.whole_lines().map(|lines| lines.end),
             Place::Before => at.whole_lines_with_comments_above().map(|lines| lines.start),
+            Place::Ahead => Some(start),
+            Place::Behind => Some(end),
         };
         let place = place.ok_or_else(crowded)?;
         let Some(text) = fill(&add.text, &one) else { return Ok(None) };
@@ -561,7 +580,12 @@ fn fit<'file>(file: &'file GoFile, one: Match<'file>) -> Result<Option<RuleMatch
         if contains(at.declaration().bytes(), first.as_bytes()) {
             repeated = Some(first.to_owned());
         }
-        edits.push(Edit { range: place..place, text: laid_out(&text, true, &at, file) });
+        let text = match add.place {
+            Place::Before | Place::After => laid_out(&text, true, &at, file),
+            Place::Ahead => format!("{text}; ").into_bytes(),
+            Place::Behind => format!("; {text}").into_bytes(),
+        };
+        edits.push(Edit { range: place..place, text });
     }
     if let Some(fix) = &rule.fix {
         let Some(text) = fill(fix, &one) else { return Ok(None) };

@@ -12,6 +12,7 @@ use super::document::Document;
 use crate::binary::Facts;
 use crate::builder::{self, Phase, Prepared, Removed, Terraform};
 use crate::error::{Shown, plain_name};
+use crate::patch::rules::chaos::awake;
 use crate::words::{bytes, count, quoted, seconds};
 
 /// What `build` made, or with `--dry-run` would make.
@@ -76,6 +77,8 @@ pub struct Made {
     terraform: Option<Terraform>,
     /// The folder of the patched sources that were read from an overlay.
     overlay: Option<String>,
+    /// The SHA-256 of the rules of the chaos overlay, where controllers were built with it.
+    chaos: Option<String>,
     /// The file that says where the installer comes from.
     provenance: Option<String>,
 }
@@ -152,6 +155,7 @@ impl Built {
             next: next(built, patched),
             terraform: built.terraform,
             overlay: built.overlay.as_ref().map(|kept| kept.folder.in_json()),
+            chaos: built.chaos.clone(),
             provenance: statement.map(Path::in_json),
         }))
     }
@@ -213,6 +217,9 @@ impl fmt::Display for Made {
         }
         if let Some(folder) = &self.overlay {
             writeln!(f, "patched sources, which the checkout does not have: {}", plain_name(folder))?;
+        }
+        if self.chaos.is_some() {
+            writeln!(f, "controllers have the chaos overlay, which sleeps until `{}` is set", awake("1/4"))?;
         }
         if let Some(page) = &self.timings {
             writeln!(f, "timings: {}", plain_name(page))?;

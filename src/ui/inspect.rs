@@ -14,6 +14,7 @@ use crate::binary::{Content, EmbeddedFile, Facts, Finding, Installer, Kind, Patc
 use crate::error::{Shown, plain_name};
 use crate::patch::checkout::short;
 use crate::patch::rules::Options;
+use crate::patch::rules::chaos::awake;
 use crate::provenance::{self, Kept, Statement};
 use crate::words::count;
 
@@ -79,6 +80,8 @@ struct Provenance {
     patch: Option<String>,
     /// The hash of the rules that made the patch.
     rules: Option<String>,
+    /// The hash of the rules of the chaos overlay; nothing where controllers were built without it.
+    chaos: Option<String>,
     /// The sources that are not in that commit; nothing where no overlay was used.
     overlay: Option<Kept>,
     started: String,
@@ -111,6 +114,7 @@ impl Provenance {
             patched_commit: statement.patched_commit().map(str::to_owned),
             patch: statement.patch().map(str::to_owned),
             rules: statement.rules().map(str::to_owned),
+            chaos: statement.chaos().map(str::to_owned),
             overlay: statement.overlay(),
             started: started.to_owned(),
             finished: finished.to_owned(),
@@ -151,7 +155,11 @@ impl Inspected {
             commit,
             in_order,
             findings,
-            notes: notes.chain(provenance.iter().filter_map(Provenance::substitutions)).collect(),
+            notes: chaos_of(&programs)
+                .into_iter()
+                .chain(notes)
+                .chain(provenance.iter().filter_map(Provenance::substitutions))
+                .collect(),
             provenance,
             programs,
             name: file_name(file),
@@ -239,6 +247,7 @@ impl Provenance {
             let files = count(files.len(), "file");
             ("overlaid", format!("{files} that the commit does not have, kept in `{}` beside it", folder.shown()))
         }));
+        lines.extend(self.chaos.as_ref().map(|hash| ("chaos", format!("controllers, by the rules {}", short(hash)))));
         lines.push(("options", options_of(&self.options)));
         let platforms: Vec<&str> = self.platforms.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         lines.push(("platforms", if platforms.is_empty() { "all".into() } else { platforms.join(" ") }));
@@ -314,6 +323,15 @@ impl Program {
             id.map_or("-".into(), |id| short(id).to_owned()),
         ]
     }
+}
+
+/// Which programs were built with the chaos overlay.
+fn chaos_of(programs: &[Program]) -> Option<String> {
+    let with = programs.iter().filter(|program| program.facts.as_ref().is_some_and(|facts| facts.chaos));
+    let names: Vec<&str> = with.map(|program| program.name.as_str()).collect();
+    let all = names.join(", ");
+    let wakes = awake("1/4");
+    (!names.is_empty()).then(|| format!("{all}: built with the chaos overlay, which sleeps until `{wakes}` is set"))
 }
 
 fn linked(facts: &Facts) -> String {

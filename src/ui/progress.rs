@@ -1,14 +1,16 @@
 //! How far a command is, on stderr: bars on a terminal, and a line now and then elsewhere.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::builder::verify::Progress;
+use crate::cause::hunt::Catch;
 use crate::error::plain;
 use crate::sys::process::Interrupt;
-use crate::words::{count, seconds};
+use crate::words::{bytes, count, seconds, share};
 
 /// What Go is at, on stderr: a line for each command, and below it how many packages were compiled. On a terminal
 /// that is drawn again and again; elsewhere it comes every now and then.
@@ -77,6 +79,55 @@ impl Bytes {
     pub fn end<T>(self, done: Result<T>, outcome: &str) -> Result<T> {
         self.bar.finish_and_clear();
         self.interrupt.instead(done, outcome)
+    }
+}
+
+/// How far a hunt is: a bar on a terminal, and a line now and then elsewhere.
+pub struct Hunting {
+    bar: ProgressBar,
+    runs: Option<usize>,
+    said: Mutex<Instant>,
+}
+
+impl Hunting {
+    const NOTICE: Duration = Duration::from_secs(30);
+
+    pub fn begin(runs: Option<usize>) -> Self {
+        let bar = ProgressBar::with_draw_target(runs.map(|runs| runs as u64), ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template(match runs {
+            Some(_) => "{bar:24} {elapsed}  {msg}",
+            None => "{spinner} {elapsed}  {msg}",
+        });
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.enable_steady_tick(Duration::from_millis(500));
+        let hunting = Self { bar, runs, said: Mutex::new(Instant::now()) };
+        hunting.bar.set_message("the first run");
+        hunting
+    }
+
+    pub fn see(&self, caught: &Catch) {
+        let runs = match self.runs {
+            Some(all) => format!("{} of {}", caught.runs, count(all, "run")),
+            None => count(caught.runs, "run"),
+        };
+        let Catch { failed, .. } = caught;
+        let rate = share(*failed, caught.runs);
+        let line = format!("{runs}, {failed} failed ({rate}), {}", bytes(caught.disk()));
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.bar.is_hidden() && said.elapsed() > Self::NOTICE {
+            eprintln!("rr-patch: {line}, after {}", seconds(caught.took));
+            *said = Instant::now();
+        }
+        self.bar.set_position((caught.runs + caught.unrecorded) as u64);
+        self.bar.set_message(line);
+    }
+
+    pub fn say(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("rr-patch: {}", plain(line)));
+    }
+
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
     }
 }
 

@@ -96,7 +96,7 @@ impl Recorded {
             asked_to_stop: *asked,
             stopped_with_bytes_free: match stopped {
                 Some(Stopped::NoRoom(free)) => Some(*free),
-                Some(Stopped::Asked) | None => None,
+                Some(Stopped::Asked | Stopped::TimedOut | Stopped::TooLarge) | None => None,
             },
             folder: store.root().in_json(),
             traces: traces.iter().map(Trace::of).collect(),

@@ -37,15 +37,16 @@ const BAD_WORDS: [&str; 16] = [
     "refused",
 ];
 
-fn is_bad(line: &Line) -> bool {
-    let said = understand(&line.text);
+/// Whether a line reports a failure that is the program's own.
+pub fn is_bad(line: &str) -> bool {
+    let said = understand(line);
     if said.form == Form::Runtime {
         return false;
     }
     match said.level {
         Some(level) => level >= Level::Error,
         None => {
-            let text = line.text.to_lowercase();
+            let text = line.to_lowercase();
             BAD_WORDS.iter().any(|word| text.contains(word)) && !text.starts_with('\t') && !text.contains("goroutine ")
         }
     }
@@ -71,7 +72,7 @@ fn key(line: &Line) -> String {
 
 pub fn look(case: &mut Case) -> Result<()> {
     let mut groups: Vec<(String, Vec<Line>)> = Vec::new();
-    let mut bad: Vec<Line> = case.log.lines.iter().filter(|line| is_bad(line)).cloned().collect();
+    let mut bad: Vec<Line> = case.log.lines.iter().filter(|line| is_bad(&line.text)).cloned().collect();
     if bad.is_empty() {
         // A warning is better than nothing.
         let warning = |line: &&Line| understand(&line.text).level == Some(Level::Warning);

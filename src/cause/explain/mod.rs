@@ -15,11 +15,15 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub(super) use errors::is_bad;
+
 use crate::cause::credentials;
 use crate::cause::own::{Own, named};
 use crate::cause::source::Sources;
-use crate::delve::ReplayPlan;
 use crate::delve::client::{Client, Frame, Goroutine, Load, Variable};
+use crate::delve::{Listen, Ready, ReplayPlan, prepare};
+use crate::doctor::Host;
+use crate::error::Error;
 use crate::rr::log::{Form, Log, understand};
 use crate::rr::trace::{Timeline, Trace};
 use crate::sys::process::End as ProcessEnd;
@@ -208,8 +212,35 @@ pub fn end(trace: &Trace, log: &Log, timeline: &Timeline) -> Result<(End, Option
     Ok((End { how, code, signal, message }, first.map(|signal| signal.event)))
 }
 
+/// Opens a trace in Delve, looks into it, and ends Delve. `None` if a signal to us ended Delve before that.
+///
+/// # Errors
+/// A trace that cannot be replayed here, a Delve or an rr that fails at it.
+pub fn examine(host: &Host, trace: &Trace, values: bool, say: &mut dyn FnMut(&str)) -> Result<Option<Explanation>> {
+    let opening = prepare(host, trace)?;
+    let log = Log::of(host, trace, say)?;
+    let timeline = trace.timeline()?;
+    say(&format!("looking into `{}` with Delve {}", trace.name, opening.delve.version));
+    let mut result = None;
+    let mut ready = |ready: &Ready| {
+        let mut client = Client::connect(&ready.address)?;
+        result = Some(explain(trace, &opening, &mut client, &log, &timeline, values));
+        // One that is still busy does not listen: it is ended by signals.
+        if client.left().is_zero() {
+            return Err(Error::failed("Delve is still busy").into());
+        }
+        client.end();
+        Ok(())
+    };
+    let served = opening.serve(&Listen::loopback(0), &mut ready, &mut |_| {});
+    match result {
+        Some(explanation) => explanation.map(Some),
+        None => served.map(|_| None),
+    }
+}
+
 /// Looks into a trace that is open in Delve.
-pub fn explain(
+fn explain(
     trace: &Trace,
     opening: &ReplayPlan,
     client: &mut Client,

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Record, make_folder, noted, say};
+use super::{Prepared, Record, make_folder, noted, say, streams};
 use crate::binary::{Facts, REBUILD_OTHER};
 use crate::doctor::{Host, Recorder};
 use crate::error::{Error, Exit, Shown, plain_name};
@@ -82,29 +82,27 @@ impl Record {
     pub fn run_program(&self, format: Format) -> Result<u8> {
         let (program, arguments) = self.program_and_arguments()?;
         let interrupt = Interrupt::hold()?;
-        warn_of_what_delve_would_lack(&program);
         let (own, store) = self.stores("program")?;
         let here = Host::here();
         let room = self.room(&here, &store)?;
-        let (recorder, mut environment) = self.recorder(&here, None)?;
-        environment.entry(COPY_ALL_FILES.into()).or_insert_with(|| "1".into());
-        let sidecar = noted(&here, &recorder, &environment);
-        let mut line = recorder_arguments(&recorder, &environment);
-        line.push(for_child(&program)?.to_owned());
-        line.extend(arguments.iter().cloned());
+        let prepared = self.prepared_program(&here, program)?;
+        let line = prepared.program_line(&[], arguments)?;
         interrupt.check("the program was not started")?;
         make_folder(&store)?;
+        let program = prepared.program.clone();
         let run = Run {
-            installer: &recorder.path,
+            installer: &prepared.recorder.path,
             arguments: &line,
             store: &store,
-            environment: &environment,
-            quiet: format == Format::Json,
-            sidecar,
+            environment: &prepared.environment,
+            folder: None,
+            streams: streams(format),
+            sidecar: prepared.sidecar,
             room,
             subject: Subject::Program,
+            limits: None,
         };
-        let outcome = run.start(&mut say)?;
+        let outcome = run.start(&mut say, &mut |_| {})?;
         // rr itself is the first of its traces; a program that starts others is in the same one.
         let latest = outcome.traces.first().filter(|trace| trace.state == State::Complete);
         self.settle(&own, &store, &outcome, latest)?;
@@ -116,8 +114,21 @@ impl Record {
         Ok(result.code)
     }
 
+    /// A program as it will be recorded.
+    ///
+    /// # Errors
+    /// A machine that cannot record it.
+    pub(in crate::commands) fn prepared_program(&self, host: &Host, program: PathBuf) -> Result<Prepared> {
+        warn_of_what_delve_would_lack(&program);
+        let (recorder, mut environment) = self.recorder(host, None)?;
+        environment.entry(COPY_ALL_FILES.into()).or_insert_with(|| "1".into());
+        let sidecar = noted(host, &recorder, &environment);
+        let chaos = Facts::read(&program).is_ok_and(|facts| facts.chaos);
+        Ok(Prepared { program, recorder, environment, sidecar, chaos })
+    }
+
     /// The program and its arguments: what stands after `--`.
-    fn program_and_arguments(&self) -> Result<(PathBuf, &[String])> {
+    pub(in crate::commands) fn program_and_arguments(&self) -> Result<(PathBuf, &[String])> {
         let example = "`rr-patch record --program -- PROGRAM ARGS…`";
         let Some((program, arguments)) = self.arguments.split_first() else {
             return Err(Error::usage("it is not said which program is to be recorded")
@@ -188,6 +199,17 @@ impl Record {
             }),
             next,
         }
+    }
+}
+
+impl Prepared {
+    /// The arguments of a recorder that records the program, with `more` options before it.
+    pub(in crate::commands) fn program_line(&self, more: &[String], arguments: &[String]) -> Result<Vec<String>> {
+        let mut line = recorder_arguments(&self.recorder, &self.environment);
+        line.extend(more.iter().cloned());
+        line.push(for_child(&self.program)?.to_owned());
+        line.extend(arguments.iter().cloned());
+        Ok(line)
     }
 }
 

@@ -47,9 +47,9 @@ pub struct ShowCalls {
     /// A trace's name or path, or a controller's name
     pub trace: String,
 
-    /// The function, like `main.run`, or `main.(*T).run` for a method
-    #[arg(value_name = "FUNCTION")]
-    pub function: String,
+    /// The functions, like `main.run`, or `main.(*T).run` for a method; calls of several are shown in the order of time
+    #[arg(value_name = "FUNCTION", required = true)]
+    pub functions: Vec<String>,
 
     /// Print this expression at each call, too (repeatable)
     #[arg(long, value_name = "EXPR")]
@@ -75,11 +75,12 @@ pub struct WritesFound {
     next: Vec<String>,
 }
 
-/// The calls of a function.
+/// The calls of some functions.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CallsFound {
     trace: String,
-    function: String,
+    /// The functions that were asked for.
+    functions: Vec<String>,
     /// In the order of time.
     calls: Vec<Called>,
     /// What to type next.
@@ -114,9 +115,10 @@ impl fmt::Display for WritesFound {
 
 impl fmt::Display for CallsFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} of `{}`", count(self.calls.len(), "call"), self.function)?;
-        for Called { event, goroutine, caller, file, line, arguments, results, log } in &self.calls {
-            writeln!(f, "  event {event}, goroutine {goroutine}, by {caller}  {file}:{line}")?;
+        writeln!(f, "{} of `{}`", count(self.calls.len(), "call"), self.functions.join("`, `"))?;
+        for Called { event, goroutine, function, caller, file, line, arguments, results, log } in &self.calls {
+            let which = if self.functions.len() > 1 { format!("{function}, ") } else { String::new() };
+            writeln!(f, "  {which}event {event}, goroutine {goroutine}, by {caller}  {file}:{line}")?;
             writeln!(f, "    {}", arguments.join(", "))?;
             if !results.is_empty() {
                 writeln!(f, "    returned {}", results.join(", "))?;
@@ -176,9 +178,9 @@ impl ShowWrites {
 impl ShowCalls {
     pub fn run(&self, store: &Store) -> Result<Report<CallsFound>> {
         let (trace, opening, log) = open(&Host::here(), store, &self.trace)?;
-        let calls = ask(&opening, |client| calls(client, &self.function, &self.print, &log, self.values))?;
+        let calls = ask(&opening, |client| calls(client, &self.functions, &self.print, &log, self.values))?;
         let name = crate::words::quoted(&self.trace);
         let next = calls.last().map(|call| format!("rr-patch replay {name} --at {}", call.event)).into_iter().collect();
-        Ok(Report::done(CallsFound { trace: trace.name, function: self.function.clone(), calls, next }))
+        Ok(Report::done(CallsFound { trace: trace.name, functions: self.functions.clone(), calls, next }))
     }
 }

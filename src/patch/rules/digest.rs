@@ -9,6 +9,11 @@ use crate::binary::hash;
 /// The SHA-256 of the rules that this build carries: of the name and the bytes of each rule and of
 /// each file that they add, in the order of names.
 pub fn digest() -> String {
+    digest_of(&["rules", "support"])
+}
+
+/// The same of other folders of what this build carries.
+pub(super) fn digest_of(folders: &[&str]) -> String {
     fn add<'a>(folder: &'a Dir, all: &mut Vec<&'a File<'a>>) {
         let mut entries: Vec<_> = folder.entries().iter().collect();
         entries.sort_by_key(|entry| entry.path());
@@ -21,7 +26,7 @@ pub fn digest() -> String {
         }
     }
     let mut all = Vec::new();
-    ["rules", "support"].iter().filter_map(|name| PATCHES.get_dir(name)).for_each(|folder| add(folder, &mut all));
+    folders.iter().filter_map(|name| PATCHES.get_dir(name)).for_each(|folder| add(folder, &mut all));
     of(all.into_iter().map(|file| (file.path().as_os_str().as_encoded_bytes(), file.contents())))
 }
 

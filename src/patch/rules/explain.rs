@@ -124,11 +124,16 @@ pub fn left_behind(file: &GoFile, one: &Match, fits: &[RuleMatch], dead: &Dead) 
     })
 }
 
-pub fn not_understood(trouble: Vec<Mismatch>, sources: &[GoFile]) -> Error {
-    let mut error = Error::refused("this shape of the installer's sources is not understood");
-    for Mismatch { at, looked_for, found } in trouble {
-        error = error.detail(format!("`{at}`\nlooked for: {looked_for}\nfound: {found}"));
+impl Mismatch {
+    /// The refusal with this place in it.
+    pub fn told(error: Error, Self { at, looked_for, found }: Self) -> Error {
+        error.detail(format!("`{at}`\nlooked for: {looked_for}\nfound: {found}"))
     }
+}
+
+/// The refusal of an installer's sources, with what may be the matter with them.
+pub fn not_installer(sources: &[GoFile]) -> Error {
+    let error = Error::refused("this shape of the installer's sources is not understood");
     let has = |needle: &[u8]| sources.iter().any(|file| contains(file.bytes(), needle));
     if has(b"process.Supervisor") || has(b"CancelRunWith(") || has(b".logWhileWaiting(") {
         error.hint("rr-patch's changes are in these files, but not in its journal: get the originals back with `git checkout -- pkg/clusterapi`")

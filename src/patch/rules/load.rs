@@ -61,17 +61,23 @@ pub type Scopes = HashMap<String, Scope>;
 /// What the functions or types that are searched must fit.
 pub type Scope = Arc<RuleCore>;
 
-/// Text that is added on lines of its own.
+/// Text that is added.
 pub struct Addition {
     pub place: Place,
     pub text: String,
 }
 
-/// Where: the match, or the statement that it lies in, counts with the comments above it.
+/// Where a text is added, as seen from the match or the statement that it lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// On lines of its own, above the comments that stand above it.
     Before,
+    /// On lines of its own.
     After,
+    /// On its first line, as a statement before it: no line of the file gets another number.
+    Ahead,
+    /// On its last line, as a statement after it.
+    Behind,
 }
 
 /// How often a rule must fit in the function that it names.
@@ -462,7 +468,11 @@ impl Document<'_> {
         let place = match place.value.text().unwrap_or_default() {
             "before" => Place::Before,
             "after" => Place::After,
-            other => return Err(self.wrong(place, format!("place is `{other}`, and not before or after"))),
+            "ahead" => Place::Ahead,
+            "behind" => Place::Behind,
+            other => {
+                return Err(self.wrong(place, format!("place is `{other}`, and not before, after, ahead or behind")));
+            }
         };
         Ok(Addition { place, text: self.go(self.word(add, "text")?, captured)? })
     }

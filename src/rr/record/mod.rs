@@ -30,6 +30,7 @@ use crate::sys::process::{
     Child, End, Environment, Event, Streams, SupervisedChild, become_subreaper, descendants, end_descendants,
     for_child, signal,
 };
+use crate::words::{bytes, seconds};
 use interrupt_policy::{InterruptPolicy, Step};
 
 pub use noted::{commit, counts_in_software, flags, install_dir, remote};
@@ -64,13 +65,28 @@ pub struct Run<'a> {
     pub store: &'a Store,
     /// Variables in addition to ours and the trace folder.
     pub environment: &'a Environment,
-    /// Whether the installer's output must stay out of our stdout.
-    pub quiet: bool,
+    /// The folder in which it runs; `None` is the current one.
+    pub folder: Option<&'a Path>,
+    /// Where its output goes. Captured output is given to the caller line by line.
+    pub streams: Streams,
     /// The fields of every trace's sidecar that are known before the recording.
     pub sidecar: Sidecar,
     /// The free space that must remain on the disk of the traces.
     pub room: Room,
     pub subject: Subject,
+    /// The limits of a run that nobody watches; `None` for one that only its user ends.
+    pub limits: Option<Limits>,
+}
+
+/// The limits of a run that is one of many. Whatever stops it, it ends in a limited time, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long it may take.
+    pub time: Option<Duration>,
+    /// How many bytes its traces may take.
+    pub size: u64,
+    /// Whether other runs go on at the same time. Their processes are left alone.
+    pub shared: bool,
 }
 
 /// What runs, which decides who gets a signal that asks us to stop.
@@ -88,6 +104,14 @@ impl Subject {
         match self {
             Self::Installer => "the installer",
             Self::Program => "the program",
+        }
+    }
+
+    /// How long it may take to end once it was asked to, if nobody watches.
+    fn grace(self) -> Duration {
+        match self {
+            Self::Installer => Duration::from_secs(120),
+            Self::Program => Duration::from_secs(10),
         }
     }
 }
@@ -114,6 +138,10 @@ pub enum Stopped {
     Asked,
     /// Too little free space for the traces; with the number of free bytes.
     NoRoom(u64),
+    /// It took longer than its limit.
+    TimedOut,
+    /// Its traces took more than their limit.
+    TooLarge,
 }
 
 /// A running recorder.
@@ -127,6 +155,7 @@ struct Recorder {
 struct Watch<'a> {
     run: &'a Run<'a>,
     say: &'a mut dyn FnMut(&str),
+    hear: &'a mut dyn FnMut(&str),
     /// Traces that already existed. They do not belong to this run.
     before: BTreeSet<PathBuf>,
     /// The options with which each trace's recorder was started.
@@ -137,26 +166,30 @@ struct Watch<'a> {
 }
 
 impl Run<'_> {
-    /// Runs the installer to its end and waits until every trace is closed.
+    /// Runs the installer to its end and waits until every trace is closed. `hear` gets each line of captured output.
     ///
     /// # Errors
     /// An installer that cannot be started; a trace folder that cannot be made or read.
-    pub fn start(&self, say: &mut dyn FnMut(&str)) -> Result<Outcome> {
+    pub fn start(&self, say: &mut dyn FnMut(&str), hear: &mut dyn FnMut(&str)) -> Result<Outcome> {
         become_subreaper()?;
         let began = Instant::now();
         let before = self.store.traces()?.into_iter().map(|trace| trace.path).collect();
         let mut environment = self.environment.clone();
         environment.insert("_RR_TRACE_DIR".into(), for_child(self.store.root())?.to_owned());
         let program = for_child(self.installer)?;
-        let folder = std::env::current_dir().context("there is no current folder")?;
+        let folder = match self.folder {
+            Some(folder) => folder.to_owned(),
+            None => std::env::current_dir().context("there is no current folder")?,
+        };
         let child = Child { program, arguments: self.arguments, folder: &folder, environment: &environment };
-        let streams = if self.quiet { Streams::OursWithoutOutput } else { Streams::Ours };
-        let mut supervised = SupervisedChild::start(&child, streams)?;
-        let mut watch = Watch { run: self, say, before, flags: BTreeMap::new(), asked: 0, stopped: None, lost: false };
+        let mut supervised = SupervisedChild::start(&child, self.streams)?;
+        let mut watch =
+            Watch { run: self, say, hear, before, flags: BTreeMap::new(), asked: 0, stopped: None, lost: false };
         let end = watch.until_the_end(&mut supervised);
         // The installer has ended, so Ctrl-C may go to our original group again.
         supervised.unshield();
         watch.close(&supervised);
+        supervised.remaining_output().iter().for_each(|line| (watch.hear)(line));
         let Watch { asked, stopped, lost, flags, before, say, .. } = watch;
         let traces = self.note(&before, &flags, say)?;
         Ok(Outcome { end, asked, stopped, traces, lost, took: began.elapsed() })
@@ -197,13 +230,21 @@ impl Watch<'_> {
     /// Supervises the installer until it ends.
     fn until_the_end(&mut self, supervised: &mut SupervisedChild) -> End {
         let mut patience = InterruptPolicy::default();
-        let mut stopped_at = None::<Instant>;
+        let began = Instant::now();
+        let (mut stopped_at, mut stopping_since) = (None::<Instant>, None::<Instant>);
         let mut now = None::<Instant>;
         let (mut looked, mut pause) = (None::<Instant>, Duration::ZERO);
         loop {
             match supervised.next(pause) {
                 Event::Ended(end) => return end,
-                Event::Output(_) | Event::Nothing => {}
+                Event::Output(line) => {
+                    (self.hear)(&line);
+                    // A program that prints without end must not keep us from looking at its limits.
+                    if looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+                        continue;
+                    }
+                }
+                Event::Nothing => {}
                 Event::Signal { number, shared } => {
                     self.asked += 1;
                     match patience.step(Instant::now()) {
@@ -246,6 +287,29 @@ impl Watch<'_> {
             }
             looked = Some(Instant::now());
             self.look();
+            if let Some(limits) = self.run.limits {
+                if let Some((why, stopped)) = self.exceeded(&limits, began).filter(|_| self.stopped.is_none()) {
+                    patience.step(Instant::now());
+                    self.stopped = Some(stopped);
+                    let number = if self.run.subject == Subject::Program { TERMINATE } else { INTERRUPT };
+                    self.stop(supervised, false, number, &why);
+                }
+                if self.stopped.is_some() {
+                    let since = *stopping_since.get_or_insert_with(Instant::now);
+                    if now.is_none() && since.elapsed() > self.run.subject.grace() && !self.recorders().is_empty() {
+                        (self.say)("it does not end: killing what is recorded; rr closes its trace");
+                        now = Some(Instant::now());
+                        self.end_recorded();
+                    }
+                }
+                // Nobody is there who could decide to wait longer.
+                if now.is_some_and(|since| since.elapsed() > CLOSING) {
+                    (self.say)("rr does not close its trace, and is killed: the trace is lost");
+                    self.lost = true;
+                    self.recorders().iter().for_each(|recorder| signal(recorder.pid, KILL));
+                    now = Some(Instant::now());
+                }
+            }
             if supervised.unshield_if_stopped() {
                 (self.say)(&format!("{} needs the terminal, and has it again", self.run.subject.name()));
             }
@@ -261,6 +325,17 @@ impl Watch<'_> {
                 self.still_waiting(self.run.subject.name());
             }
         }
+    }
+
+    /// Why a run must end by its limits.
+    fn exceeded(&self, limits: &Limits, began: Instant) -> Option<(String, Stopped)> {
+        if let Some(time) = limits.time.filter(|time| began.elapsed() > *time) {
+            return Some((format!("no end after {}", seconds(time)), Stopped::TimedOut));
+        }
+        // A recorder that has just started its program is two processes with one trace.
+        let traces: BTreeSet<PathBuf> = self.recorders().into_iter().map(|recorder| recorder.trace).collect();
+        let size: u64 = traces.iter().map(|trace| size_of(trace)).sum();
+        (size > limits.size).then(|| (format!("its traces take more than {}", bytes(limits.size)), Stopped::TooLarge))
     }
 
     /// Asks the installer to stop, unless the terminal has already done so. It must get only one SIGINT: a second one
@@ -388,9 +463,13 @@ impl Watch<'_> {
             if began.elapsed() > within || !room() {
                 return false;
             }
-            if let Event::Signal { .. } = supervised.next(LOOK) {
-                self.asked += 1;
-                return false;
+            match supervised.next(LOOK) {
+                Event::Signal { .. } => {
+                    self.asked += 1;
+                    return false;
+                }
+                Event::Output(line) => (self.hear)(&line),
+                Event::Ended(_) | Event::Nothing => {}
             }
             self.look();
             if said.elapsed() > NOTICE {
@@ -419,8 +498,22 @@ impl Watch<'_> {
                 self.lost = !self.recorders().is_empty();
             }
         }
-        end_descendants(GIVING_UP);
+        let root = self.run.store.root().as_os_str().as_bytes();
+        let variable = [b"_RR_TRACE_DIR=", root].concat();
+        let shared = self.run.limits.is_some_and(|limits| limits.shared);
+        end_descendants(GIVING_UP, &|relative| !shared || has_variable(relative.pid, &variable));
     }
+}
+
+/// Whether a process was started with a variable, `NAME=VALUE`, in its environment.
+fn has_variable(pid: i32, variable: &[u8]) -> bool {
+    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|all| all.split(|&byte| byte == 0).any(|one| one == variable))
+}
+
+/// The bytes that the files of a trace take so far.
+fn size_of(trace: &Path) -> u64 {
+    let files = fs::read_dir(trace).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|seen| seen.len()).sum()
 }
 
 fn name(trace: &Path) -> String {

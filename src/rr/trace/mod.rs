@@ -50,8 +50,9 @@ pub const STREAMS: [&str; 4] = ["events", "data", "mmaps", "tasks"];
 /// How long a trace may be starting. rr writes to `incomplete` within milliseconds of making the folder.
 const STARTING: Duration = Duration::from_secs(60);
 
-/// How many levels below the store are searched. Each run of `rr-patch record` has its own folder.
-const DEPTH: usize = 2;
+/// How many levels below the store are searched. Each run of `rr-patch record` has its own folder, and so has each run
+/// in the folder of a hunt.
+const DEPTH: usize = 3;
 
 /// A folder of traces.
 #[derive(Clone, Debug)]

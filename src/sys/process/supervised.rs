@@ -29,6 +29,9 @@ use super::{Child, End, absolute_folders, look_up};
 /// replays.
 const GOING: Duration = Duration::from_millis(500);
 
+/// How long the reader of captured output may take after the last writer has ended.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
 /// Where the child's streams are connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Streams {
@@ -60,6 +63,8 @@ pub struct SupervisedChild {
     handle: Arc<duct::Handle>,
     events: Receiver<Event>,
     signals: Handle,
+    /// The thread that reads captured output.
+    reader: Option<thread::JoinHandle<()>>,
     /// `None` if the child has its own process group.
     terminal: Option<Terminal>,
 }
@@ -99,9 +104,7 @@ impl SupervisedChild {
         let handle = Arc::new(expression.start().map_err(|error| child.named(error))?);
         // The expression keeps the writing end of the pipe open.
         drop(expression);
-        if let Some(reader) = reader {
-            hear(reader, streams == Streams::OursButErrors, sender.clone());
-        }
+        let reader = reader.map(|reader| hear(reader, streams == Streams::OursButErrors, sender.clone()));
         let (watched, ended) = (Arc::clone(&handle), sender.clone());
         thread::spawn(move || {
             let end = watched.wait().map_or(End::Signal(0), |output| End::of(output.status));
@@ -114,7 +117,7 @@ impl SupervisedChild {
                 let _ = sender.send(Event::Signal { number: origin.signal, shared });
             }
         });
-        Ok(Self { handle, events, signals: closer, terminal })
+        Ok(Self { handle, events, signals: closer, reader, terminal })
     }
 
     /// Waits up to `within` for the next event.
@@ -123,6 +126,20 @@ impl SupervisedChild {
             Ok(event) => event,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Event::Nothing,
         }
+    }
+
+    /// The captured lines that were not given as events, once every process that may write has ended. Waits at most
+    /// for [`LAST_LINES`] for them.
+    pub fn remaining_output(&self) -> Vec<String> {
+        let began = Instant::now();
+        while self.reader.as_ref().is_some_and(|reader| !reader.is_finished()) && began.elapsed() < LAST_LINES {
+            thread::sleep(Duration::from_millis(2));
+        }
+        let line = |event| match event {
+            Event::Output(line) => Some(line),
+            Event::Signal { .. } | Event::Ended(_) | Event::Nothing => None,
+        };
+        self.events.try_iter().filter_map(line).collect()
     }
 
     pub fn pid(&self) -> i32 {
@@ -167,7 +184,7 @@ impl Drop for SupervisedChild {
 }
 
 /// Sends each line as an event, and prints it to stderr if `show` is set.
-fn hear(reader: impl Read + Send + 'static, show: bool, sender: Sender<Event>) {
+fn hear(reader: impl Read + Send + 'static, show: bool, sender: Sender<Event>) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         let mut reader = BufReader::new(reader);
         let mut line = Vec::new();
@@ -179,7 +196,7 @@ fn hear(reader: impl Read + Send + 'static, show: bool, sender: Sender<Event>) {
             let _ = sender.send(Event::Output(text));
             line.clear();
         }
-    });
+    })
 }
 
 /// The terminal, while we are in its foreground.
@@ -293,25 +310,26 @@ pub fn signal(pid: i32, number: i32) {
     }
 }
 
-/// Ends all descendants: SIGTERM, then SIGKILL for those that still live after `within`. Returns those that had to be
-/// signalled; processes that were just exiting are not counted.
-pub fn end_descendants(within: Duration) -> Vec<ProcessInfo> {
-    let left = remaining_after(GOING);
+/// Ends the descendants that are `ours`: SIGTERM, then SIGKILL for those that still live after `within`. Returns those
+/// that had to be signalled; processes that were just exiting are not counted.
+pub fn end_descendants(within: Duration, ours: &dyn Fn(&ProcessInfo) -> bool) -> Vec<ProcessInfo> {
+    let left = remaining_after(GOING, ours);
     left.iter().for_each(|relative| signal(relative.pid, SIGTERM));
-    let mut remaining = remaining_after(within);
+    let mut remaining = remaining_after(within, ours);
     while !remaining.is_empty() {
         remaining.iter().for_each(|relative| signal(relative.pid, Signal::KILL.as_raw()));
         thread::sleep(Duration::from_millis(20));
-        remaining = descendants();
+        remaining = remaining_after(Duration::ZERO, ours);
     }
     left
 }
 
-/// The descendants that still live after `within`. Returns early if there are none.
-fn remaining_after(within: Duration) -> Vec<ProcessInfo> {
+/// The descendants that are `ours` and still live after `within`. Returns early if there are none.
+fn remaining_after(within: Duration, ours: &dyn Fn(&ProcessInfo) -> bool) -> Vec<ProcessInfo> {
     let began = Instant::now();
     loop {
-        let remaining = descendants();
+        let mut remaining = descendants();
+        remaining.retain(ours);
         if remaining.is_empty() || began.elapsed() > within {
             return remaining;
         }
