@@ -9,7 +9,7 @@ use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{Recording, Where};
+use super::{PARTS, Recording, Where};
 use crate::binary::hash_file;
 use crate::builder::{
     Built, Link, Patch, Phase, Prepared, Removed, Request, View, overlay, patch, remove_page, write_page,
@@ -23,14 +23,22 @@ use crate::sys::process::{Environment, Interrupt, for_child};
 use crate::ui;
 use crate::ui::document::{Format, Report};
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch build --platform aws                 # one provider, and the core controller
+  rr-patch build ~/src/installer --platform aws,vsphere --jobs 2 --timings
+  rr-patch build --overlay                      # leave the checkout as it is
+  rr-patch build --env GOTMPDIR=/var/tmp --skip-envtest";
+
 #[derive(Args, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
+#[command(after_help = EXAMPLES)]
 pub struct Build {
     #[command(flatten)]
     pub place: Where,
 
     /// Build only the providers of these platforms, and the core controller (repeatable)
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, help_heading = PARTS, value_name = "NAME", value_delimiter = ',')]
     pub platform: Vec<String>,
 
     /// How many controllers make builds side by side [default: one for four processors, as memory allows]
@@ -38,7 +46,7 @@ pub struct Build {
     pub jobs: Option<u16>,
 
     /// How controllers are linked: rr records dynamic ones many times faster
-    #[arg(long, value_enum, value_name = "HOW", default_value_t = Link::Auto)]
+    #[arg(long, help_heading = PARTS, value_enum, value_name = "HOW", default_value_t = Link::Auto)]
     pub link: Link,
 
     /// Where the installer goes [default: bin/openshift-install]
@@ -46,15 +54,15 @@ pub struct Build {
     pub output: Option<PathBuf>,
 
     /// Leave out the control plane's programs, which are downloaded
-    #[arg(long)]
+    #[arg(long, help_heading = PARTS)]
     pub skip_envtest: bool,
 
     /// Leave out Terraform, which revisions before 2025-05 build too [default with --platform]
-    #[arg(long)]
+    #[arg(long, help_heading = PARTS)]
     pub skip_terraform: bool,
 
     /// Leave out `go generate ./data`
-    #[arg(long)]
+    #[arg(long, help_heading = PARTS)]
     pub skip_generation: bool,
 
     /// Set a variable for build.sh (repeatable); MODE=dev is set, and TAGS=release unless set here

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::{say, store};
+use super::{SECRETS, STORE, say, store};
 use crate::cause::explain::{Explanation, Group, How, ShownFrame, Suspect, explain};
 use crate::delve::client::Client;
 use crate::delve::{Listen, Ready, prepare};
@@ -19,14 +19,20 @@ use crate::sys::write::replace;
 use crate::ui::document::{Document, Report};
 use crate::words::count;
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch explain                              # the newest complete trace
+  rr-patch explain aws --html aws.html";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Explain {
     /// A trace's name or path, or a controller's name [default: the newest complete one]
     #[arg(default_value = "", hide_default_value = true)]
     pub trace: String,
 
     /// The folder with the traces [default: rr's own]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = STORE)]
     pub trace_dir: Option<PathBuf>,
 
     /// Write one page of HTML that loads nothing into this file, too
@@ -34,7 +40,7 @@ pub struct Explain {
     pub html: Option<PathBuf>,
 
     /// Show values that look like credentials, too
-    #[arg(long)]
+    #[arg(long, help_heading = SECRETS)]
     pub values: bool,
 }
 

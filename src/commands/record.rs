@@ -33,9 +33,14 @@ use crate::words::{bytes, quoted};
 /// Reading an installer of more bytes takes its time, and whoever waits is told.
 const LARGE: u64 = 100 << 20;
 
-/// What the general codes mean here.
-const EXIT_CODES: &str =
-    "Exit codes: 0 the installer ended with 0, and every trace is complete; 1 could not; 3 not started:
+/// Examples, and what the general exit codes mean here.
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch record -- create cluster --dir cluster
+  rr-patch record ~/src/installer --min-free 5GiB -- create cluster --dir cluster
+  rr-patch record --program -- ./controller --kubeconfig kubeconfig  # any program
+
+Exit codes: 0 the installer ended with 0, and every trace is complete; 1 could not; 3 not started:
 it would record nothing, this machine cannot record, or there is too little room for traces;
 4 the installer failed (its own status is in the message) or was stopped for want of room, or a
 trace is not complete, or there is none; 130 stopped by Ctrl-C or SIGTERM, and every trace is closed.";
@@ -46,7 +51,7 @@ const USAGE: &str = "rr-patch record [OPTIONS] [REPO|BINARY] -- <ARGS>...
        rr-patch record [OPTIONS] --program -- <PROGRAM> [ARGS]...";
 
 #[derive(Args, Debug)]
-#[command(after_help = EXIT_CODES, override_usage = USAGE)]
+#[command(after_help = EXAMPLES, override_usage = USAGE)]
 pub struct Record {
     /// The installer, or a folder of the checkout whose bin/openshift-install it is [default: the current folder]
     #[arg(value_name = "REPO|BINARY")]

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cause::credentials;
-use crate::commands::say;
+use crate::commands::{SECRETS, say};
 use crate::doctor::Host;
 use crate::error::{Error, plain};
 use crate::rr::log::{Form, Level, Line, Log, understand};
@@ -18,7 +18,13 @@ use crate::rr::trace::Store;
 use crate::sys::process::{Stream, page};
 use crate::ui::document::{Document, Format, Ui};
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch traces log aws --level error
+  rr-patch traces log aws --grep \"machine.*not found\" --format json";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct ShowLog {
     /// A trace's name or path, or a controller's name [default: the newest complete one]
     #[arg(default_value = "", hide_default_value = true)]
@@ -33,7 +39,7 @@ pub struct ShowLog {
     pub level: Option<Level>,
 
     /// Show values that look like credentials, too
-    #[arg(long)]
+    #[arg(long, help_heading = SECRETS)]
     pub values: bool,
 }
 
