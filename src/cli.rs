@@ -6,10 +6,12 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::commands::{
     apply::Apply, build::Build, check::Check, ci::Ci, ci::Step, completions::Completions, demo::Demo, diff::Diff,
     doctor::Doctor, explain::Explain, inspect::Inspect, man::Man, record::Record, replay::Replay, revert::Revert,
-    rules::RulesCommand, schema::PrintSchema, status::Status, traces::Traces,
+    rules::RulesCommand, say, schema::PrintSchema, status::Status, traces::Traces,
 };
 use crate::error::{Error, Exit};
+use crate::sys::process::watch_starts;
 use crate::ui::document::{Format, Ui};
+use crate::ui::manners::{Colour, Verbosity, settle};
 
 /// Patch an OpenShift installer so that its Cluster API controllers run under `rr record`.
 #[derive(Parser, Debug)]
@@ -21,6 +23,18 @@ pub struct Cli {
     /// How to print the result
     #[arg(long, global = true, value_enum, default_value_t = Output::Text, help_heading = OUTPUT)]
     pub format: Output,
+
+    /// Use colours: on a terminal, always, or never
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Colour::Auto, help_heading = OUTPUT)]
+    pub color: Colour,
+
+    /// Say only results, questions, warnings and errors
+    #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = OUTPUT)]
+    pub quiet: bool,
+
+    /// Name each program that is started; `build`: show all that it prints
+    #[arg(long, short, global = true, help_heading = OUTPUT)]
+    pub verbose: bool,
 }
 
 /// The heading of what every command takes.
@@ -131,6 +145,15 @@ pub enum Command {
 impl Cli {
     /// Runs the command, prints its result, and gives the exit code.
     pub fn run(&self) -> Result<u8> {
+        let verbosity = match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, true) => Verbosity::Verbose,
+            (false, false) => Verbosity::Normal,
+        };
+        settle(self.color, verbosity);
+        if self.verbose {
+            watch_starts(|command| say(&format!("+ {command}")));
+        }
         match &self.command {
             Command::Record(record) if record.program => record.run_program(self.format.format()),
             _ => Ok(self.show()? as u8),

@@ -31,6 +31,7 @@ mod explain;
 mod facts;
 mod house;
 mod log;
+mod manners;
 mod objects;
 mod overlay;
 mod patch;

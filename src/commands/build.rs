@@ -9,12 +9,12 @@ use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{PARTS, Recording, Where};
+use super::{PARTS, Recording, Where, say};
 use crate::binary::hash_file;
 use crate::builder::{
     Built, Link, Patch, Phase, Prepared, Removed, Request, View, overlay, patch, remove_page, write_page,
 };
-use crate::error::{Error, Shown, plain};
+use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
 use crate::patch::journal;
 use crate::patch::rules::Options;
@@ -22,6 +22,7 @@ use crate::provenance::{self, Artefact, Statement};
 use crate::sys::process::{Environment, Interrupt, for_child};
 use crate::ui;
 use crate::ui::document::{Format, Report};
+use crate::ui::manners::{Verbosity, verbosity};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -80,10 +81,6 @@ pub struct Build {
     /// Write a page that shows where the time went [default: the installer's name with .timings.html]
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     pub timings: Option<Option<PathBuf>>,
-
-    /// Show all that the build prints on a terminal too
-    #[arg(long, short)]
-    pub verbose: bool,
 
     /// Build a recording installer, and write nothing to the checkout: Go reads the patched sources from elsewhere
     #[arg(long, conflicts_with = "unpatched")]
@@ -145,14 +142,14 @@ impl Build {
         let prepared = interrupt.instead(Prepared::new(&checkout, &request), nothing)?;
         interrupt.check(nothing)?;
         for note in &prepared.notes {
-            eprintln!("note: {}", plain(note));
+            say(&format!("note: {note}"));
         }
         if self.dry_run {
             return Ok(Report::done(ui::build::Built::planned(&prepared)));
         }
         drop(changing);
         for Removed { path, why } in &prepared.removed {
-            eprintln!("removed: {}: {}", path.shown(), plain(why));
+            say(&format!("removed: {}: {why}", path.shown()));
         }
         // What the build prints is no part of a JSON document.
         let mut live: Box<dyn Write> = match format {
@@ -160,7 +157,7 @@ impl Build {
             Format::Json => Box::new(io::stderr()),
         };
         let terminal = io::stderr().is_terminal() && (format == Format::Json || io::stdout().is_terminal());
-        let view = if terminal && !self.verbose { View::bars()? } else { View::Lines(&mut live) };
+        let view = if terminal && verbosity() != Verbosity::Verbose { View::bars()? } else { View::Lines(&mut live) };
         let built = prepared.run(view)?;
         let page = self.timings.as_ref().map(|page| write_page(&built, page.as_deref())).transpose()?;
         if self.timings.is_none() {

@@ -485,6 +485,8 @@ struct MadeFile {
 
 impl Document for Made {
     const SCHEMA: &'static str = "rr-patch/ci-pipeline/1";
+    // It is a file.
+    const WRAPS: bool = false;
 }
 
 impl fmt::Display for Made {

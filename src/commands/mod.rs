@@ -33,6 +33,7 @@ use crate::patch::plan::PatchSource;
 use crate::patch::rules::{Avx512, CHANGES, Options, Rules, Signal, shipped_patch};
 use crate::patch::unified::{LIMIT, PatchFile};
 use crate::rr::trace::Store;
+use crate::ui::manners::{Verbosity, colours_on_stderr, common, paint, verbosity};
 use crate::words::quoted;
 
 /// The headings of options in help.
@@ -74,9 +75,16 @@ fn store(trace_dir: Option<&Path>) -> Store {
     trace_dir.map_or_else(|| Store::of(&|name| std::env::var_os(name)), |folder| Store::at(folder.into()))
 }
 
-/// Tells on stderr what is no result. That nobody reads it is no failure.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{}", plain(line));
+/// Tells on stderr what is no result. With `--quiet` only warnings and errors are told. That nobody reads it is no
+/// failure.
+pub fn say(line: &str) {
+    let matters =
+        ["error:", "warning:", "hint:"].iter().any(|word| line.trim_start_matches("rr-patch: ").starts_with(word));
+    if !matters && verbosity() == Verbosity::Quiet {
+        return;
+    }
+    let text = format!("{}\n", plain(line));
+    let _ = io::stderr().write_all(paint(&text, None, colours_on_stderr(), common).as_bytes());
 }
 
 /// What to record, and how.

@@ -3,7 +3,6 @@
 mod program;
 
 use std::fs;
-use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -16,7 +15,7 @@ use crate::binary::{REBUILD, Scanned};
 use crate::doctor::{
     CheckRequest, Finding, Host, LEAST_FREE, Level, RECORDER, Recorder, Recording, Software, delve, recording,
 };
-use crate::error::{Error, Exit, Shown, plain};
+use crate::error::{Error, Exit, Shown};
 use crate::patch::checkout::Checkout;
 use crate::patch::go::holds;
 use crate::patch::recognise::Recognised;
@@ -110,7 +109,7 @@ fn chooses_by_feature_gate(checkout: &Checkout) -> bool {
 
 /// Tells on stderr what we do among the lines of the installer. That nobody reads it is no failure.
 fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "rr-patch: {}", plain(line));
+    super::say(&format!("rr-patch: {line}"));
 }
 
 /// The facts about a recording that are known before it begins.

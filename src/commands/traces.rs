@@ -216,7 +216,7 @@ impl Prune {
             return Ok(Report::done(pruned));
         }
         if !chosen.is_empty() && !self.yes {
-            confirm(&pruned.about(), &format!("remove {}?", pruned.amount()))?;
+            confirm(&pruned.about(None), &format!("remove {}?", pruned.amount()))?;
         }
         store.sweep()?;
         Ok(pruned.removed(chosen.iter().map(|trace| (trace.name.clone(), trace.remove())).collect()))

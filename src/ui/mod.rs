@@ -10,6 +10,7 @@ pub mod diff;
 pub mod doctor;
 pub mod document;
 pub mod inspect;
+pub mod manners;
 pub mod progress;
 pub mod record;
 pub mod replay;

@@ -17,6 +17,7 @@ use crate::rr::log::{Form, Level, Line, Log, understand};
 use crate::rr::trace::Store;
 use crate::sys::process::{Stream, page};
 use crate::ui::document::{Document, Format, Ui};
+use crate::ui::manners::{Meaning, colours_on_stdout, paint};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -110,14 +111,13 @@ impl LogLine {
         }
     }
 
-    /// The escape sequence that colours a line of this level.
-    fn colour(&self) -> &'static str {
-        match self.level {
-            Some(Level::Fatal) => "\u{1b}[1;31m",
-            Some(Level::Error) => "\u{1b}[31m",
-            Some(Level::Warning) => "\u{1b}[33m",
-            Some(Level::Debug) => "\u{1b}[2m",
-            Some(Level::Info) | None => "",
+    /// What the line means; an ordinary one nothing.
+    fn meaning(&self) -> Option<Meaning> {
+        match self.level? {
+            Level::Fatal | Level::Error => Some(Meaning::Bad),
+            Level::Warning => Some(Meaning::Doubtful),
+            Level::Debug => Some(Meaning::Faint),
+            Level::Info => None,
         }
     }
 }
@@ -141,14 +141,12 @@ impl ShowLog {
         if log.lines.is_empty() {
             say(&format!("`{}` wrote nothing", trace.name));
         }
-        let terminal = io::stdout().is_terminal();
+        let (terminal, colours) = (io::stdout().is_terminal(), colours_on_stdout());
         let mut text = format!("{:>8}  {:>9}  {:<7}  text\n", "event", "time", "level");
         for line in lines {
             let shown = plain(&line.to_string());
-            match line.colour() {
-                colour if terminal && !colour.is_empty() => text.push_str(&format!("{colour}{shown}\u{1b}[0m\n")),
-                _ => text.push_str(&format!("{shown}\n")),
-            }
+            let whole = |shown: &str| line.meaning().map(|meaning| (0..shown.len(), meaning)).into_iter().collect();
+            text.push_str(&paint(&format!("{shown}\n"), None, colours, whole));
         }
         if terminal && page(&text)? {
             return Ok(());
