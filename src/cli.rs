@@ -15,7 +15,7 @@ use crate::ui::manners::{Colour, Verbosity, settle};
 
 /// Patch an OpenShift installer so that its Cluster API controllers run under `rr record`.
 #[derive(Parser, Debug)]
-#[command(version, max_term_width = 100, after_help = after_help())]
+#[command(version = env!("RR_PATCH_VERSION"), max_term_width = 100, after_help = after_help())]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

@@ -58,4 +58,5 @@ mod status;
 mod streams;
 mod traces;
 mod upgrade;
+mod version;
 mod visits;
