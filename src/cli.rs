@@ -6,22 +6,39 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::commands::{
     apply::Apply, build::Build, chaos::ChaosCommand, check::Check, ci::Ci, ci::Step, completions::Completions,
     demo::Demo, diff::Diff, doctor::Doctor, explain::Explain, hunt::Hunt, inspect::Inspect, man::Man, record::Record,
-    replay::Replay, revert::Revert, rules::RulesCommand, schema::PrintSchema, status::Status, traces::Traces,
+    replay::Replay, revert::Revert, rules::RulesCommand, say, schema::PrintSchema, status::Status, traces::Traces,
 };
 use crate::error::{Error, Exit};
+use crate::sys::process::watch_starts;
 use crate::ui::document::{Format, Ui};
+use crate::ui::manners::{Colour, Verbosity, settle};
 
 /// Patch an OpenShift installer so that its Cluster API controllers run under `rr record`.
 #[derive(Parser, Debug)]
-#[command(version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(version = env!("RR_PATCH_VERSION"), max_term_width = 100, after_help = after_help())]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
     /// How to print the result
-    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text, help_heading = OUTPUT)]
     pub format: Output,
+
+    /// Use colours: on a terminal, always, or never
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Colour::Auto, help_heading = OUTPUT)]
+    pub color: Colour,
+
+    /// Say only results, questions, warnings and errors
+    #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = OUTPUT)]
+    pub quiet: bool,
+
+    /// Name each program that is started; `build`: show all that it prints
+    #[arg(long, short, global = true, help_heading = OUTPUT)]
+    pub verbose: bool,
 }
+
+/// The heading of what every command takes.
+const OUTPUT: &str = "Output";
 
 /// How to print a result: what every command knows, and what `ci matrix` alone does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -39,6 +56,46 @@ impl Output {
     pub fn format(self) -> Format {
         if self == Self::Json { Format::Json } else { Format::Text }
     }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch doctor                               # can this machine record and replay?
+  rr-patch apply ~/src/installer
+  rr-patch build ~/src/installer --platform aws
+  rr-patch record ~/src/installer -- create cluster --dir cluster
+  rr-patch explain aws                          # why it ended as it did
+  rr-patch revert ~/src/installer";
+
+/// The variables that are read, and what each says. `tests/house.rs` keeps the list complete.
+pub const ENVIRONMENT: [(&str, &str); 20] = [
+    ("RR_PATCH_RECORD", "the recorder's command line; `off`; or `if-possible [COMMAND...]`"),
+    ("_RR_TRACE_DIR", "where traces lie; else rr in XDG_DATA_HOME or ~/.local/share"),
+    ("DELVE_RR_REPLAY_FLAGS", "what Delve hands to `rr replay`, like -W"),
+    ("NO_COLOR", "no colours, whatever its value"),
+    ("CLICOLOR_FORCE", "colours in files and pipes too, unless it is 0; CLICOLOR=0: none"),
+    ("TERM", "`dumb`: no colours"),
+    ("PAGER", "what shows a long log; else less, with the options in LESS or else FRX"),
+    ("LESS", "see PAGER"),
+    ("PATH", "where programs are looked up; folders that are not absolute are left out"),
+    ("HOME", "where the folders of traces, caches and Go are looked for"),
+    ("XDG_DATA_HOME", "see _RR_TRACE_DIR"),
+    ("XDG_CACHE_HOME", "where Go is looked for that scripts/setup installed"),
+    ("GIT_CEILING_DIRECTORIES", "folders above which no checkout is looked for"),
+    ("RR_PATCH_REMOTE", "`ci`: where the installer's branches are"),
+    ("RR_PATCH_REFS", "`ci`: globs of references, parted by commas"),
+    ("RR_PATCH_PLATFORMS", "`ci`: platforms, parted by commas"),
+    ("RR_PATCH_ROW", "`ci build`: the row to build"),
+    ("GITHUB_OUTPUT", "`ci matrix --format github`: where outputs go"),
+    ("GITHUB_STEP_SUMMARY", "the same: where the summary goes"),
+    ("RUNNING_UNDER_RR", "set by rr: nothing can be recorded inside of it"),
+];
+
+/// What stands below the help of the whole tool.
+fn after_help() -> String {
+    let width = ENVIRONMENT.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let lines: Vec<_> = ENVIRONMENT.iter().map(|(name, says)| format!("  {name:width$}  {says}")).collect();
+    format!("{EXAMPLES}\n\nEnvironment:\n{}\n\n{EXIT_CODES}", lines.join("\n"))
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, or nothing to do; 1 could not; 2 usage; 3 refused, nothing was written;
@@ -92,6 +149,15 @@ pub enum Command {
 impl Cli {
     /// Runs the command, prints its result, and gives the exit code.
     pub fn run(&self) -> Result<u8> {
+        let verbosity = match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, true) => Verbosity::Verbose,
+            (false, false) => Verbosity::Normal,
+        };
+        settle(self.color, verbosity);
+        if self.verbose {
+            watch_starts(|command| say(&format!("+ {command}")));
+        }
         match &self.command {
             Command::Record(record) if record.program => record.run_program(self.format.format()),
             _ => Ok(self.show()? as u8),

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::{CommandFactory, Parser};
+use rr_patch::cli::Cli;
 use rr_patch::patch::rules::CHANGES;
 
 use crate::harness::{NEEDS, Run, command, required, skip};
@@ -119,15 +121,27 @@ fn modules_are_in_the_list_of_their_floor() {
 }
 
 /// Where a package may be used. One without a row here may be used nowhere; `*` is anywhere.
-const HOMES: [(&str, &[&str]); 40] = [
+const HOMES: [(&str, &[&str]); 42] = [
     ("age", &["src/rr/bundle/"]),
+    ("anstream", &["src/ui/manners.rs"]),
+    ("anstyle", &["src/ui/manners.rs"]),
     ("anyhow", &["*"]),
     ("ast_grep_config", &["src/patch/rules/"]),
     ("ast_grep_core", &["src/patch/go.rs", "src/patch/go/", "src/patch/rules.rs", "src/patch/rules/"]),
     ("brotli", &["src/rr/trace/stream.rs"]),
     ("bytesize", &["src/commands/hunt.rs", "src/commands/record.rs", "src/rr/record/", "src/words.rs"]),
     ("capnp", &["src/rr/trace/stream.rs"]),
-    ("clap", &["src/cli.rs", "src/main.rs", "src/commands/", "src/patch/rules.rs", "src/ui/document.rs"]),
+    (
+        "clap",
+        &[
+            "src/cli.rs",
+            "src/main.rs",
+            "src/commands/",
+            "src/patch/rules.rs",
+            "src/ui/document.rs",
+            "src/ui/manners.rs",
+        ],
+    ),
     ("clap_complete", &["src/commands/completions.rs"]),
     ("clap_mangen", &["src/commands/man.rs"]),
     ("duct", &["src/sys/process.rs", "src/sys/process/"]),
@@ -149,6 +163,7 @@ const HOMES: [(&str, &[&str]); 40] = [
         "rustix",
         &[
             "src/sys/process.rs",
+            "src/sys/terminal.rs",
             "src/rr/trace/",
             "src/sys/write.rs",
             "src/patch/swap.rs",
@@ -363,7 +378,8 @@ fn packages_are_used_in_their_homes_only() {
                     wrong.push(format!("{}:{number}: {package} lives in {}", path.display(), homes.join(", ")));
                 }
                 // Outside the command line only what names the values of an option.
-                let derived = ["src/patch/rules.rs", "src/ui/document.rs"].contains(&path.to_str().unwrap());
+                let derived =
+                    ["src/patch/rules.rs", "src/ui/document.rs", "src/ui/manners.rs"].contains(&path.to_str().unwrap());
                 if package == "clap" && derived && !(line.starts_with("#[derive(") && line.contains("clap::ValueEnum"))
                 {
                     wrong.push(format!("{}:{number}: clap is for derives here", path.display()));
@@ -588,7 +604,7 @@ fn entries(help: &str) -> Vec<(String, Vec<String>)> {
         let indent = line.len() - line.trim_start().len();
         match indent {
             _ if line.is_empty() => {}
-            0 => inside = line == "Options:" || line == "Arguments:",
+            0 => inside = line.ends_with(':') && !["Commands:", "Examples:", "Environment:"].contains(&line),
             _ if !inside => {}
             1..=6 => entries.push((line.trim().to_owned(), Vec::new())),
             _ => entries.last_mut().unwrap().1.push(line.trim().to_owned()),
@@ -623,6 +639,113 @@ fn help_describes_every_option_and_ends_no_description_with_a_full_stop() {
     assert!(seen > 30, "only {seen} options were found");
 }
 
+/// A command with those above it, for each command and each of its own.
+fn commands() -> Vec<(Vec<String>, clap::Command)> {
+    let mut program = Cli::command();
+    program.build();
+    let mut found = Vec::new();
+    let mut open = vec![(Vec::new(), program)];
+    while let Some((path, command)) = open.pop() {
+        for below in command.get_subcommands().filter(|below| below.get_name() != "help" && !below.is_hide_set()) {
+            open.push((path.iter().cloned().chain([below.get_name().to_owned()]).collect(), below.clone()));
+        }
+        found.push((path, command));
+    }
+    assert!(found.len() > 30, "{}", found.len());
+    found
+}
+
+/// The examples below a command's help, each as the words that a shell would make of it.
+fn examples(of: &clap::Command) -> Vec<Vec<String>> {
+    let help = of.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let part = help.split("\n\n").find_map(|part| part.strip_prefix("Examples:\n")).unwrap_or_default().to_owned();
+    let mut all = Vec::new();
+    for line in part.lines() {
+        assert!(line.starts_with("  rr-patch") && line.len() <= 90, "{line}");
+        // A shell knows the words. What follows `|` or `>` is for other programs.
+        let line = line.split(" | ").next().unwrap().split(" > ").next().unwrap();
+        let script = line.replacen("  rr-patch", "printf '%s\\0' rr-patch", 1);
+        let said = Run::of(command("sh").args(["-c", &script]).output().unwrap()).exits(0).stdout;
+        all.push(said.split_terminator('\0').map(str::to_owned).collect());
+    }
+    all
+}
+
+#[test]
+fn help_of_every_command_has_examples_that_are_understood() {
+    let mut wrong = Vec::new();
+    for (path, command) in commands() {
+        let examples = examples(&command);
+        if examples.is_empty() {
+            wrong.push(format!("{}: no example in its after_help", path.join(" ")));
+        }
+        for (number, words) in examples.into_iter().enumerate() {
+            if number == 0 && words[1..].get(..path.len()) != Some(&path[..]) {
+                wrong.push(format!("{}: the first example is of another command: {words:?}", path.join(" ")));
+            }
+            if let Err(error) = Cli::try_parse_from(&words) {
+                wrong.push(format!("{words:?}: {error}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn help_puts_the_options_of_long_lists_under_headings() {
+    for (path, command) in commands() {
+        let shown = command.get_arguments().filter(|option| !option.is_positional() && !option.is_hide_set());
+        let (with, without): (Vec<_>, Vec<_>) = shown.partition(|option| option.get_help_heading().is_some());
+        assert!(without.len() <= 10, "{path:?}: {} under `Options`, {} under headings", without.len(), with.len());
+    }
+}
+
+/// One word for one thing: an option has the same letter and takes the same kind of value wherever it is.
+#[test]
+fn options_of_one_name_have_one_letter_and_what_asks_takes_yes() {
+    let mut letters = std::collections::BTreeMap::<String, BTreeSet<Option<char>>>::new();
+    for (path, command) in commands() {
+        for option in command.get_arguments() {
+            let Some(long) = option.get_long() else { continue };
+            letters.entry(long.to_owned()).or_default().insert(option.get_short());
+            let other = ["assume-yes", "no-confirm", "skip-checks", "ignore-checks", "allow-unpatched", "no-check"];
+            assert!(!other.contains(&long), "{path:?}: --{long}: we say --yes, --force, --unpatched, --unchecked");
+        }
+    }
+    // `man` takes a folder where others take the file that they are about.
+    letters.remove("output");
+    let odd: Vec<_> = letters.iter().filter(|(_, letters)| letters.len() > 1).collect();
+    assert!(odd.is_empty(), "{odd:?}");
+    assert_eq!(letters["yes"], BTreeSet::from([Some('y')]));
+}
+
+#[test]
+fn help_lists_every_variable_that_is_read() {
+    let listed: BTreeSet<&str> = rr_patch::cli::ENVIRONMENT.iter().map(|(name, _)| *name).collect();
+    assert_eq!(listed.len(), rr_patch::cli::ENVIRONMENT.len());
+    let shown = help(&["--help"]);
+    assert!(listed.iter().all(|name| shown.contains(&format!("\n  {name} "))), "{shown}");
+    let mut read = BTreeSet::new();
+    for path in files("src", ".rs") {
+        for (_, line) in code_before_tests(&path) {
+            for call in [
+                "variable(\"",
+                "var(\"",
+                "var_os(\"",
+                "or_environment(&self.refs, \"",
+                "or_environment(&self.platform, \"",
+            ] {
+                read.extend(between(&line, call, "\"").into_iter().map(str::to_owned));
+            }
+        }
+    }
+    // Known by a name of its own, or read by a library.
+    read.extend(["DELVE_RR_REPLAY_FLAGS", "NO_COLOR", "CLICOLOR_FORCE", "TERM", "XDG_CACHE_HOME"].map(str::to_owned));
+    // A mark of a container's, PATH's folder.
+    read.retain(|name| !["container", "PWD"].contains(&name.as_str()));
+    assert_eq!(read.iter().map(String::as_str).collect::<BTreeSet<_>>(), listed);
+}
+
 #[test]
 fn help_lists_subcommands_without_a_trailing_full_stop() {
     let text = help(&["--help"]);
@@ -642,7 +765,11 @@ fn help_tells_the_exit_codes() {
 
 #[test]
 fn version_is_that_of_the_package() {
-    assert_eq!(help(&["--version"]), format!("rr-patch {}\n", env!("CARGO_PKG_VERSION")));
+    let shown = help(&["--version"]);
+    // A release build names its commit: tests/version.rs.
+    let expected = format!("rr-patch {} (", env!("CARGO_PKG_VERSION"));
+    let target = format!(", {}-unknown-linux-", std::env::consts::ARCH);
+    assert!(shown.starts_with(&expected) && shown.contains(&target) && shown.ends_with(")\n"), "{shown}");
 }
 
 /// The pages that people read, from the crate's root.

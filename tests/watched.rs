@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::harness::{command, kill};
 
@@ -58,9 +59,16 @@ impl Watched {
     /// Starts a program in a session of its own whose terminal its streams are. What is written to the file
     /// is what somebody types there.
     pub fn on_a_terminal(program: &Command) -> (Self, File) {
+        Self::on_a_terminal_of(program, 0)
+    }
+
+    /// The same, with a terminal of so many columns; 0 is one that does not know.
+    pub fn on_a_terminal_of(program: &Command, columns: u16) -> (Self, File) {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
+        let size = Winsize { ws_row: 50, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&master, size).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
         let terminal = || File::options().read(true).write(true).open(&name).unwrap();
         let mut session = command("setsid");

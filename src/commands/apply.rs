@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::{Changes, Where};
+use super::{Changes, GIT, Where};
 use crate::builder::verify;
 use crate::error::{Error, Shown};
 use crate::patch::again::{
@@ -21,7 +21,17 @@ use crate::ui::changes::message;
 use crate::ui::document::Report;
 use crate::ui::progress::Verifying;
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch apply                                # the checkout around the current folder
+  rr-patch apply ~/src/installer --dry-run      # say what would change
+  rr-patch apply --verify                       # have Go compile it, or take it back
+  rr-patch apply --controllers all --rr /opt/rr/bin/rr
+  rr-patch apply --commit --branch recording    # so that builds are not -dirty
+  rr-patch apply --patch mine.patch --3way";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Apply {
     #[command(flatten)]
     pub place: Where,
@@ -38,11 +48,11 @@ pub struct Apply {
     pub verify: bool,
 
     /// Commit the changes too, so that builds are not `-dirty` (git's hooks do not run)
-    #[arg(long)]
+    #[arg(long, help_heading = GIT)]
     pub commit: bool,
 
     /// Make a branch for that commit, and check it out
-    #[arg(long, value_name = "NAME", requires = "commit")]
+    #[arg(long, value_name = "NAME", requires = "commit", help_heading = GIT)]
     pub branch: Option<String>,
 }
 

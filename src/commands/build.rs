@@ -9,12 +9,12 @@ use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{Recording, Where};
+use super::{PARTS, Recording, Where, say};
 use crate::binary::hash_file;
 use crate::builder::{
     Built, Link, Patch, Phase, Prepared, Removed, Request, View, overlay, patch, remove_page, write_page,
 };
-use crate::error::{Error, Shown, plain};
+use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
 use crate::patch::journal;
 use crate::patch::rules::{Options, chaos};
@@ -22,15 +22,24 @@ use crate::provenance::{self, Artefact, Statement};
 use crate::sys::process::{Environment, Interrupt, for_child};
 use crate::ui;
 use crate::ui::document::{Format, Report};
+use crate::ui::manners::{Verbosity, verbosity};
+
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch build --platform aws                 # one provider, and the core controller
+  rr-patch build ~/src/installer --platform aws,vsphere --jobs 2 --timings
+  rr-patch build --overlay                      # leave the checkout as it is
+  rr-patch build --env GOTMPDIR=/var/tmp --skip-envtest";
 
 #[derive(Args, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
+#[command(after_help = EXAMPLES)]
 pub struct Build {
     #[command(flatten)]
     pub place: Where,
 
     /// Build only the providers of these platforms, and the core controller (repeatable)
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, help_heading = PARTS, value_name = "NAME", value_delimiter = ',')]
     pub platform: Vec<String>,
 
     /// How many controllers make builds side by side [default: one for four processors, as memory allows]
@@ -38,7 +47,7 @@ pub struct Build {
     pub jobs: Option<u16>,
 
     /// How controllers are linked: rr records dynamic ones many times faster
-    #[arg(long, value_enum, value_name = "HOW", default_value_t = Link::Auto)]
+    #[arg(long, help_heading = PARTS, value_enum, value_name = "HOW", default_value_t = Link::Auto)]
     pub link: Link,
 
     /// Where the installer goes [default: bin/openshift-install]
@@ -46,15 +55,15 @@ pub struct Build {
     pub output: Option<PathBuf>,
 
     /// Leave out the control plane's programs, which are downloaded
-    #[arg(long)]
+    #[arg(long, help_heading = PARTS)]
     pub skip_envtest: bool,
 
     /// Leave out Terraform, which revisions before 2025-05 build too [default with --platform]
-    #[arg(long)]
+    #[arg(long, help_heading = PARTS)]
     pub skip_terraform: bool,
 
     /// Leave out `go generate ./data`
-    #[arg(long)]
+    #[arg(long, help_heading = PARTS)]
     pub skip_generation: bool,
 
     /// Set a variable for build.sh (repeatable); MODE=dev is set, and TAGS=release unless set here
@@ -72,10 +81,6 @@ pub struct Build {
     /// Write a page that shows where the time went [default: the installer's name with .timings.html]
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     pub timings: Option<Option<PathBuf>>,
-
-    /// Show all that the build prints on a terminal too
-    #[arg(long, short)]
-    pub verbose: bool,
 
     /// Build a recording installer, and write nothing to the checkout: Go reads the patched sources from elsewhere
     #[arg(long, conflicts_with = "unpatched")]
@@ -141,14 +146,14 @@ impl Build {
         let prepared = interrupt.instead(Prepared::new(&checkout, &request), nothing)?;
         interrupt.check(nothing)?;
         for note in &prepared.notes {
-            eprintln!("note: {}", plain(note));
+            say(&format!("note: {note}"));
         }
         if self.dry_run {
             return Ok(Report::done(ui::build::Built::planned(&prepared)));
         }
         drop(changing);
         for Removed { path, why } in &prepared.removed {
-            eprintln!("removed: {}: {}", path.shown(), plain(why));
+            say(&format!("removed: {}: {why}", path.shown()));
         }
         // What the build prints is no part of a JSON document.
         let mut live: Box<dyn Write> = match format {
@@ -156,7 +161,7 @@ impl Build {
             Format::Json => Box::new(io::stderr()),
         };
         let terminal = io::stderr().is_terminal() && (format == Format::Json || io::stdout().is_terminal());
-        let view = if terminal && !self.verbose { View::bars()? } else { View::Lines(&mut live) };
+        let view = if terminal && verbosity() != Verbosity::Verbose { View::bars()? } else { View::Lines(&mut live) };
         let built = prepared.run(view)?;
         let page = self.timings.as_ref().map(|page| write_page(&built, page.as_deref())).transpose()?;
         if self.timings.is_none() {

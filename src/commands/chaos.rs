@@ -11,7 +11,13 @@ use crate::patch::rules::chaos;
 use crate::ui::chaos::Written;
 use crate::ui::document::{Report, Ui};
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch chaos overlay -o /tmp/chaos
+  GOFLAGS=-overlay=/tmp/chaos/overlay.json go test -c ./pkg/queue";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct ChaosCommand {
     #[command(subcommand)]
     pub action: Action,
@@ -24,6 +30,7 @@ pub enum Action {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Overlay {
     /// The folder that it is written into
     #[arg(long, short, value_name = "DIR")]

@@ -19,7 +19,15 @@ use crate::ui::document::Report;
 use crate::ui::progress::counted;
 use crate::words::count;
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch check                                # HEAD
+  rr-patch check --rev release-4.20 --rev v4.19.0
+  rr-patch check ~/src/installer --refs 'release-*'
+  rr-patch check --all --patch mine.patch       # which branches a patch fits";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Check {
     #[command(flatten)]
     pub place: Where,

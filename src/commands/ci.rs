@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::build::Build;
-use super::{Recording, Where};
+use super::{RECORDING, Recording, Where};
 use crate::ci::matrix::{Matrix, Wanted};
 use crate::ci::row::{self, Row, platform_in_words};
 use crate::ci::{Files, Pipeline, artefacts, github, gitlab, prow, tekton};
@@ -22,7 +22,13 @@ use crate::patch::checkout::{Checkout, History};
 use crate::ui::document::{Document, Format, Report};
 use crate::words::count;
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch ci matrix --refs 'refs/heads/release-*' --platform aws,vsphere
+  rr-patch ci github --remote URL --tool URL -o .github/workflows";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Ci {
     #[command(subcommand)]
     pub command: Step,
@@ -43,6 +49,9 @@ pub enum Step {
     /// Print a configuration of ci-operator for each branch
     Prow(ForProw),
 }
+
+/// The heading of the options of [`Which`].
+const WHICH: &str = "Which installers";
 
 /// Which branches and platforms.
 #[derive(Args, Debug, Clone)]
@@ -77,15 +86,21 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+const MATRIX_EXAMPLES: &str = "\
+Examples:
+  rr-patch ci matrix --refs 'refs/heads/release-*' --platform aws,vsphere
+  rr-patch ci matrix installer.git --document matrix.json --changed-since built.json";
+
 #[derive(Args, Debug)]
+#[command(after_help = MATRIX_EXAMPLES)]
 pub struct MakeMatrix {
     #[command(flatten)]
     pub place: Where,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = WHICH)]
     pub which: Which,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = RECORDING)]
     pub recording: Recording,
 
     /// The most rows that the engine takes; those of the oldest commits are left out, and named
@@ -175,7 +190,13 @@ fn built_before(file: &Path) -> Result<HashSet<String>> {
     }
 }
 
+const ROW_EXAMPLES: &str = "\
+Examples:
+  rr-patch ci build --matrix matrix.json --id 0 --remote URL
+  rr-patch ci build                             # the row in $RR_PATCH_ROW";
+
 #[derive(Args, Debug)]
+#[command(after_help = ROW_EXAMPLES)]
 pub struct BuildRow {
     /// The row, as the matrix has it [default: $RR_PATCH_ROW]
     #[arg(long, value_name = "JSON", conflicts_with = "matrix")]
@@ -314,7 +335,7 @@ pub struct Making {
     #[arg(long, value_name = "URL")]
     pub remote: Option<String>,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = WHICH)]
     pub which: Which,
 
     /// Where the sources of rr-patch are: a URL that cargo takes
@@ -385,7 +406,12 @@ impl Making {
     }
 }
 
+const GITHUB_EXAMPLES: &str = "\
+Examples:
+  rr-patch ci github --remote URL --tool URL --attest -o pipeline";
+
 #[derive(Args, Debug)]
+#[command(after_help = GITHUB_EXAMPLES)]
 pub struct ForGithub {
     #[command(flatten)]
     pub making: Making,
@@ -399,7 +425,12 @@ pub struct ForGithub {
     pub reusable: bool,
 }
 
+const GITLAB_EXAMPLES: &str = "\
+Examples:
+  rr-patch ci gitlab --remote URL --tool URL -o pipeline";
+
 #[derive(Args, Debug)]
+#[command(after_help = GITLAB_EXAMPLES)]
 pub struct ForGitlab {
     #[command(flatten)]
     pub making: Making,
@@ -409,13 +440,23 @@ pub struct ForGitlab {
     pub matrix: Option<PathBuf>,
 }
 
+const TEKTON_EXAMPLES: &str = "\
+Examples:
+  rr-patch ci tekton --remote URL --tool URL -o pipeline";
+
 #[derive(Args, Debug)]
+#[command(after_help = TEKTON_EXAMPLES)]
 pub struct ForTekton {
     #[command(flatten)]
     pub making: Making,
 }
 
+const PROW_EXAMPLES: &str = "\
+Examples:
+  rr-patch ci prow --remote URL --tool URL --matrix matrix.json -o pipeline";
+
 #[derive(Args, Debug)]
+#[command(after_help = PROW_EXAMPLES)]
 pub struct ForProw {
     #[command(flatten)]
     pub making: Making,
@@ -444,6 +485,8 @@ struct MadeFile {
 
 impl Document for Made {
     const SCHEMA: &'static str = "rr-patch/ci-pipeline/1";
+    // It is a file.
+    const WRAPS: bool = false;
 }
 
 impl fmt::Display for Made {

@@ -9,7 +9,13 @@ use serde::Serialize;
 
 use crate::ui::document::{Document, Report};
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch completions bash > ~/.local/share/bash-completion/completions/rr-patch
+  rr-patch completions zsh > ~/.zfunc/_rr-patch";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Completions {
     /// The shell that completes
     #[arg(value_enum)]

@@ -33,7 +33,13 @@ const BREAKPOINT: &str = "github.com/openshift/installer/cluster-api/controller.
 /// What Delve is told.
 const DIALOGUE: [&str; 6] = ["continue", "print c.name", "next", "rev next", "print c.name", "exit"];
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch demo
+  rr-patch demo --keep                          # look at the installer and its traces";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Demo {
     /// Keep the folder, with the installer and its traces
     #[arg(long)]

@@ -19,7 +19,14 @@ use crate::patch::rules::Options;
 use crate::ui::diff::Patch;
 use crate::ui::document::Report;
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch diff > rr.patch                      # `git apply` takes it
+  rr-patch diff --rev release-4.20 > rr.patch   # of a revision that is not checked out
+  rr-patch diff --context least                 # to fit as many revisions as possible";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Diff {
     #[command(flatten)]
     pub place: Where,

@@ -12,7 +12,15 @@ use crate::ui::doctor::{Examined, Ran};
 use crate::ui::document::Report;
 use crate::words::count;
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch doctor                               # records and replays a small program
+  rr-patch doctor --fix                         # shows commands, asks, runs them
+  rr-patch doctor --quick --format json
+  rr-patch doctor bin/openshift-install         # can its controllers be debugged?";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Doctor {
     /// Controllers, folders of them, or an installer that embeds them: can they be debugged?
     #[arg(value_name = "PROGRAM")]
@@ -35,7 +43,7 @@ pub struct Doctor {
     pub fix: bool,
 
     /// Run the commands without asking
-    #[arg(long, requires = "fix")]
+    #[arg(long, short, requires = "fix")]
     pub yes: bool,
 }
 

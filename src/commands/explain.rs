@@ -8,22 +8,29 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::{say, store};
-use crate::cause::explain::{Explanation, Group, How, ShownFrame, Suspect, examine};
+use super::{SECRETS, STORE, say, store};
+use crate::cause::explain::{ErrorLine, Explanation, Group, How, ShownFrame, Suspect, examine};
 use crate::doctor::Host;
-use crate::error::{Error, Shown};
+use crate::error::{Error, Shown, plain};
 use crate::sys::write::replace;
 use crate::ui::document::{Document, Report};
+use crate::ui::manners::{Mark, Meaning, begins, common};
 use crate::words::count;
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch explain                              # the newest complete trace
+  rr-patch explain aws --html aws.html";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Explain {
     /// A trace's name or path, or a controller's name [default: the newest complete one]
     #[arg(default_value = "", hide_default_value = true)]
     pub trace: String,
 
     /// The folder with the traces [default: rr's own]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = STORE)]
     pub trace_dir: Option<PathBuf>,
 
     /// Write one page of HTML that loads nothing into this file, too
@@ -31,12 +38,34 @@ pub struct Explain {
     pub html: Option<PathBuf>,
 
     /// Show values that look like credentials, too
-    #[arg(long)]
+    #[arg(long, help_heading = SECRETS)]
     pub values: bool,
 }
 
 impl Document for Explanation {
     const SCHEMA: &'static str = "rr-patch/explain/1";
+
+    fn marks(&self, line: &str) -> Vec<Mark> {
+        let whole = line.len() - line.trim_start().len()..line.len();
+        let well = matches!(self.end.how, How::Exit) && self.end.code == Some(0);
+        let ended = if well { Meaning::Good } else { Meaning::Bad };
+        let is_text = |error: &ErrorLine| line.trim_start() == plain(error.text.as_str());
+        match line {
+            "suspects" | "last error lines" | "goroutines at the end" => vec![(whole, Meaning::Head)],
+            _ if line.starts_with('`') => vec![(whole, ended)],
+            _ if line.starts_with("    ") && self.errors.iter().any(is_text) => vec![(whole, Meaning::Bad)],
+            // `1. function  file:line`
+            _ if line.starts_with("  ")
+                && line.trim_start().starts_with(|c: char| c.is_ascii_digit())
+                && line.contains(". ") =>
+            {
+                let end = line.find("  (").unwrap_or(line.len());
+                vec![(whole.start..end, Meaning::Doubtful)]
+            }
+            _ => begins(line, &[("held by ", Meaning::Doubtful), ("note:", Meaning::Doubtful)])
+                .map_or_else(|| common(line), |mark| vec![mark]),
+        }
+    }
 }
 
 impl Explain {

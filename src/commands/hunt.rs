@@ -27,8 +27,14 @@ use installer::Installer;
 /// A program that takes longer hangs. Go's own tests are given ten minutes, and rr runs one thread at a time.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 what was asked for was found; 1 could not; 3 not started: this machine cannot record, or there is
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch hunt -- ./controller --kubeconfig kubeconfig
+  rr-patch hunt --runs 50 --fail-on 'lost [0-9]+ items' -- ./queue
+  rr-patch hunt --test ./pkg/queue -run TestReAdd --runs 200
+  rr-patch hunt --installer bin/openshift-install -- create cluster --dir cluster
+
+Exit codes: 0 what was asked for was found; 1 could not; 3 not started: this machine cannot record, or there is
 too little room; 4 not found, and the result says how rare it is at most; 130 stopped by Ctrl-C or
 SIGTERM, with the summary of what was found until then.";
 
@@ -37,7 +43,7 @@ const USAGE: &str = "rr-patch hunt [OPTIONS] -- <PROGRAM> [ARGS]...
        rr-patch hunt [OPTIONS] --installer <PATH> -- <ARGS>...";
 
 #[derive(Args, Clone, Debug)]
-#[command(after_help = EXIT_CODES, override_usage = USAGE)]
+#[command(after_help = EXAMPLES, override_usage = USAGE)]
 pub struct Hunt {
     /// Build the tests of this package with the chaos overlay and for debugging, and run them; `-run RE`, `-short`
     /// and the like are passed on to them

@@ -13,7 +13,14 @@ use crate::ui;
 use crate::ui::document::Report;
 use crate::ui::inspect::{Inspected, Program, file_name};
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch inspect                              # bin/openshift-install of the checkout
+  rr-patch inspect openshift-install.rr-patch.json
+  rr-patch inspect cluster-api-provider-aws --format json";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Inspect {
     /// An installer, a controller, the file that `rr-patch build` left beside an installer, or a folder of the
     /// checkout whose bin/openshift-install is meant [default: the current folder]

@@ -13,7 +13,13 @@ use serde::Serialize;
 use crate::error::{Error, Shown, plain_name};
 use crate::ui::document::{Document, Report};
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch man apply | man -l -
+  rr-patch man --output ~/.local/share/man/man1";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Man {
     /// The command that the page is about [default: rr-patch itself]
     pub command: Option<String>,

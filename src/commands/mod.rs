@@ -36,7 +36,18 @@ use crate::patch::plan::PatchSource;
 use crate::patch::rules::{Avx512, CHANGES, Options, Rules, Signal, shipped_patch};
 use crate::patch::unified::{LIMIT, PatchFile};
 use crate::rr::trace::Store;
+use crate::ui::manners::{Verbosity, colours_on_stderr, common, paint, verbosity};
 use crate::words::quoted;
+
+/// The headings of options in help.
+pub const RECORDING: &str = "How to record";
+pub const PLACES: &str = "What to change";
+pub const GIT: &str = "Commit";
+pub const PARTS: &str = "What to build";
+pub const STORE: &str = "Which traces";
+pub const DELVE: &str = "Where Delve listens";
+pub const EDITOR: &str = "Editor";
+pub const SECRETS: &str = "Secrets";
 
 /// Which checkout.
 #[derive(Args, Debug, Clone, Default)]
@@ -67,9 +78,16 @@ fn store(trace_dir: Option<&Path>) -> Store {
     trace_dir.map_or_else(|| Store::of(&|name| std::env::var_os(name)), |folder| Store::at(folder.into()))
 }
 
-/// Tells on stderr what is no result. That nobody reads it is no failure.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{}", plain(line));
+/// Tells on stderr what is no result. With `--quiet` only warnings and errors are told. That nobody reads it is no
+/// failure.
+pub fn say(line: &str) {
+    let matters =
+        ["error:", "warning:", "hint:"].iter().any(|word| line.trim_start_matches("rr-patch: ").starts_with(word));
+    if !matters && verbosity() == Verbosity::Quiet {
+        return;
+    }
+    let text = format!("{}\n", plain(line));
+    let _ = io::stderr().write_all(paint(&text, None, colours_on_stderr(), common).as_bytes());
 }
 
 /// An age or another duration, in one unit.
@@ -173,26 +191,26 @@ impl Recording {
 /// Where the changes come from.
 #[derive(Args, Debug, Clone, Default)]
 pub struct Changes {
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = RECORDING)]
     pub recording: Recording,
 
     /// How the places to change are found
-    #[arg(long, value_enum, default_value_t = Mode::Auto)]
+    #[arg(long, help_heading = PLACES, value_enum, default_value_t = Mode::Auto)]
     pub mode: Mode,
 
     #[command(flatten)]
     pub folder: RulesOf,
 
     /// Apply this patch, and not the shipped one (repeatable: in this order; `-` is standard input)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = PLACES, value_name = "FILE")]
     pub patch: Vec<PathBuf>,
 
     /// Strip N elements from the front of the names in patches, to get paths below the installer's root
-    #[arg(short = 'p', value_name = "N", default_value_t = 1, requires = "patch")]
+    #[arg(short = 'p', help_heading = PLACES, value_name = "N", default_value_t = 1, requires = "patch")]
     pub strip: usize,
 
     /// Where a patch does not fit, merge it, if the repository has what it was made from
-    #[arg(long = "3way")]
+    #[arg(long = "3way", help_heading = PLACES)]
     pub three_way: bool,
 }
 
@@ -200,7 +218,7 @@ pub struct Changes {
 #[derive(Args, Debug, Clone, Default)]
 pub struct RulesOf {
     /// Use the rules of this folder in place of the built-in ones (`rr-patch rules export DIR` writes those)
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, help_heading = PLACES, value_name = "DIR")]
     pub rules: Option<PathBuf>,
 }
 

@@ -3,7 +3,6 @@
 mod program;
 
 use std::fs;
-use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -16,7 +15,7 @@ use crate::binary::{REBUILD, Scanned};
 use crate::doctor::{
     CheckRequest, Finding, Host, LEAST_FREE, Level, RECORDER, Recorder, Recording, Software, delve, recording,
 };
-use crate::error::{Error, Exit, Shown, plain};
+use crate::error::{Error, Exit, Shown};
 use crate::patch::checkout::Checkout;
 use crate::patch::go::holds;
 use crate::patch::recognise::Recognised;
@@ -33,9 +32,14 @@ use crate::words::{bytes, quoted};
 /// Reading an installer of more bytes takes its time, and whoever waits is told.
 const LARGE: u64 = 100 << 20;
 
-/// What the general codes mean here.
-const EXIT_CODES: &str =
-    "Exit codes: 0 the installer ended with 0, and every trace is complete; 1 could not; 3 not started:
+/// Examples, and what the general exit codes mean here.
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch record -- create cluster --dir cluster
+  rr-patch record ~/src/installer --min-free 5GiB -- create cluster --dir cluster
+  rr-patch record --program -- ./controller --kubeconfig kubeconfig  # any program
+
+Exit codes: 0 the installer ended with 0, and every trace is complete; 1 could not; 3 not started:
 it would record nothing, this machine cannot record, or there is too little room for traces;
 4 the installer failed (its own status is in the message) or was stopped for want of room, or a
 trace is not complete, or there is none; 130 stopped by Ctrl-C or SIGTERM, and every trace is closed.";
@@ -46,7 +50,7 @@ const USAGE: &str = "rr-patch record [OPTIONS] [REPO|BINARY] -- <ARGS>...
        rr-patch record [OPTIONS] --program -- <PROGRAM> [ARGS]...";
 
 #[derive(Args, Debug)]
-#[command(after_help = EXIT_CODES, override_usage = USAGE)]
+#[command(after_help = EXAMPLES, override_usage = USAGE)]
 pub struct Record {
     /// The installer, or a folder of the checkout whose bin/openshift-install it is [default: the current folder]
     #[arg(value_name = "REPO|BINARY")]
@@ -105,7 +109,7 @@ fn chooses_by_feature_gate(checkout: &Checkout) -> bool {
 
 /// Tells on stderr what we do among the lines of the installer. That nobody reads it is no failure.
 fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "rr-patch: {}", plain(line));
+    super::say(&format!("rr-patch: {line}"));
 }
 
 /// The facts about a recording that are known before it begins.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use super::{say, store};
+use super::{DELVE, EDITOR, STORE, say, store};
 use crate::cause::place::{Known, Place, trace_with};
 use crate::delve::client::Client;
 use crate::delve::editor::{self, Configuration, LaunchMode, Moved, Session, SettingsEdit, configure, moved};
@@ -19,42 +19,51 @@ use crate::ui::document::{Format, Ui};
 use crate::ui::replay::{Opened, Told};
 use crate::words::{count, quoted};
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch replay aws                           # the newest trace of that controller
+  rr-patch replay aws --terminal                # debug here, and listen nowhere
+  rr-patch replay aws --editor vscode           # or goland, nvim, zed
+  rr-patch replay aws --at \"Reconciler error\"   # where that line was written
+  rr-patch replay aws.tar.zst.age --identity key.txt";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Replay {
     /// A trace's name or path, a packed one's file, or a controller's name [default: the newest complete trace]
     #[arg(default_value = "", hide_default_value = true)]
     pub trace: String,
 
     /// The folder with the traces [default: rr's own]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = STORE)]
     pub trace_dir: Option<PathBuf>,
 
     /// The file with the age key, if the packed trace is encrypted
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = STORE)]
     pub identity: Option<PathBuf>,
 
     /// Listen at this port of the host's own interface; 0 takes one that is free
-    #[arg(long, value_name = "N", default_value_t = 2345)]
+    #[arg(long, value_name = "N", default_value_t = 2345, help_heading = DELVE)]
     pub port: u16,
 
     /// Listen at another address; whoever reaches it can run programs as you
-    #[arg(long, value_name = "HOST:PORT", value_parser = Listen::parse, conflicts_with = "port")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = Listen::parse, conflicts_with = "port", help_heading = DELVE)]
     pub listen: Option<Listen>,
 
     /// Debug on this terminal, and listen nowhere
-    #[arg(long, conflicts_with_all = ["port", "listen", "editor"])]
+    #[arg(long, conflicts_with_all = ["port", "listen", "editor"], help_heading = DELVE)]
     pub terminal: bool,
 
     /// Write a configuration for this editor, or merge it with those that there are
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, value_name = "EDITOR", help_heading = EDITOR)]
     pub editor: Option<Editor>,
 
     /// The folder that is open in the editor [default: the checkout around the current folder, or that folder]
-    #[arg(long, value_name = "DIR", requires = "editor")]
+    #[arg(long, value_name = "DIR", requires = "editor", help_heading = EDITOR)]
     pub editor_dir: Option<PathBuf>,
 
     /// Start Delve here and let the editor attach, rather than start Delve itself; GoLand always attaches
-    #[arg(long, requires = "editor")]
+    #[arg(long, requires = "editor", help_heading = EDITOR)]
     pub attach: bool,
 
     /// Stand there: at an event, at the line that holds a text (part of it as it was written), at start, end or crash.

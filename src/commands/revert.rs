@@ -12,7 +12,13 @@ use crate::patch::transaction::{Carrying, carry_out};
 use crate::ui::document::Report;
 use crate::ui::revert::Reverted;
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch revert                         # every byte as before; edits are kept
+  rr-patch revert ~/src/installer --force # also where edits touch the changed lines";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Revert {
     #[command(flatten)]
     pub place: Where,

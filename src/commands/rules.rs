@@ -18,7 +18,14 @@ use crate::sys::write;
 use crate::ui::document::{Document, Report, Ui};
 use crate::words::{count, quoted};
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch rules export rules                   # the built-in ones, to edit
+  rr-patch rules test rules                     # do they do what their snippets say?
+  rr-patch check --rules rules --all            # which branches they fit";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct RulesCommand {
     #[command(subcommand)]
     pub action: Action,
@@ -27,11 +34,13 @@ pub struct RulesCommand {
 #[derive(Subcommand, Debug)]
 pub enum Action {
     /// Write the built-in rules and their snippets into a new folder, to be edited and named by `--rules`
+    #[command(after_help = "Examples:\n  rr-patch rules export rules")]
     Export {
         /// The folder, which must be empty or not there yet
         dir: PathBuf,
     },
     /// Try rules on their snippets of Go: those that they must match, and those that they must not
+    #[command(after_help = "Examples:\n  rr-patch rules test\n  rr-patch rules test rules")]
     Test {
         /// A folder of rules [default: the built-in ones]
         dir: Option<PathBuf>,

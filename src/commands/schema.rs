@@ -77,7 +77,13 @@ const fn entry<T: Document>() -> Entry {
     (T::SCHEMA, schema::<T>)
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch schema                               # list them
+  rr-patch schema rr-patch/check/1";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct PrintSchema {
     /// The `schema` of a document, like `rr-patch/check/1` [default: list them]
     pub name: Option<String>,

@@ -8,7 +8,13 @@ use crate::patch::recognise::{Applied, Recognised};
 use crate::ui;
 use crate::ui::document::Report;
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch status
+  rr-patch status ~/src/installer --format json";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Status {
     #[command(flatten)]
     pub place: Where,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
-use super::{duration, store};
+use super::{SECRETS, STORE, duration, store};
 use crate::error::{Error, Exit, Shown, plain};
 use crate::rr::bundle::{self, LEVELS, Packing, Unpacking};
 use crate::rr::trace::{Store, Trace};
@@ -26,20 +26,30 @@ pub use diff::{DiffLogs, LogsCompared};
 pub use log::{LogLine, ShowLog};
 pub use visits::{CallsFound, ShowCalls, ShowWrites, WritesFound};
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch traces                               # list them
+  rr-patch traces show aws                      # the newest trace of that controller
+  rr-patch traces log aws --level error         # red lines, each with its event
+  rr-patch traces pack aws -o aws.tar.zst.age --recipient age1KEY";
+
 #[derive(Args, Debug)]
-#[command(args_conflicts_with_subcommands = false)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = false)]
 pub struct Traces {
     #[command(subcommand)]
     pub command: Option<What>,
 
     /// The folder with the traces [default: rr's own]
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR", global = true, help_heading = STORE)]
     pub trace_dir: Option<PathBuf>,
 }
 
 #[derive(Subcommand, Debug)]
 pub enum What {
     /// List the traces, the newest first; this is what `traces` alone does
+    #[command(
+        after_help = "Examples:\n  rr-patch traces list\n  rr-patch traces list --trace-dir traces --format json"
+    )]
     List,
     /// Say all that is known of one trace, and what to type next
     Show(Show),
@@ -59,14 +69,27 @@ pub enum What {
     Unpack(Unpack),
 }
 
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  rr-patch traces show aws
+  rr-patch traces show ~/.local/share/rr/openshift-install-0";
+
 #[derive(Args, Debug)]
+#[command(after_help = SHOW_EXAMPLES)]
 pub struct Show {
     /// A trace's name or path, or a controller's name [default: the newest complete one]
     #[arg(default_value = "", hide_default_value = true)]
     pub trace: String,
 }
 
+const PRUNE_EXAMPLES: &str = "\
+Examples:
+  rr-patch traces prune                         # dead and junk ones; it asks
+  rr-patch traces prune --keep 3 --older-than 7d --dry-run
+  rr-patch traces prune --yes";
+
 #[derive(Args, Debug)]
+#[command(after_help = PRUNE_EXAMPLES)]
 pub struct Prune {
     /// Remove these traces [default: all that are dead or junk]
     #[arg(value_name = "TRACE")]
@@ -89,7 +112,13 @@ pub struct Prune {
     pub yes: bool,
 }
 
+const PACK_EXAMPLES: &str = "\
+Examples:
+  rr-patch traces pack aws -o aws.tar.zst
+  rr-patch traces pack aws vsphere -o both.tar.zst.age --recipient age1KEY";
+
 #[derive(Args, Debug)]
+#[command(after_help = PACK_EXAMPLES)]
 pub struct Pack {
     /// Traces by name or path, or controllers: of each the newest complete trace
     #[arg(value_name = "TRACE", required = true)]
@@ -100,7 +129,7 @@ pub struct Pack {
     pub output: PathBuf,
 
     /// Encrypt it for the holder of this age key, `age1…` (repeatable)
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", help_heading = SECRETS)]
     pub recipient: Vec<String>,
 
     /// How hard to compress: 1 is fast, 18 is small
@@ -108,7 +137,13 @@ pub struct Pack {
     pub level: i32,
 }
 
+const UNPACK_EXAMPLES: &str = "\
+Examples:
+  rr-patch traces unpack aws.tar.zst
+  rr-patch traces unpack aws.tar.zst.age --identity key.txt -C traces";
+
 #[derive(Args, Debug)]
+#[command(after_help = UNPACK_EXAMPLES)]
 pub struct Unpack {
     /// What `pack` wrote
     #[arg(value_name = "FILE")]
@@ -123,7 +158,7 @@ pub struct Unpack {
     pub name: Option<String>,
 
     /// The file with the age key, if it is encrypted
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = SECRETS)]
     pub identity: Option<PathBuf>,
 }
 
@@ -171,7 +206,7 @@ impl Prune {
             return Ok(Report::done(pruned));
         }
         if !chosen.is_empty() && !self.yes {
-            confirm(&pruned.about(), &format!("remove {}?", pruned.amount()))?;
+            confirm(&pruned.about(None), &format!("remove {}?", pruned.amount()))?;
         }
         store.sweep()?;
         Ok(pruned.removed(chosen.iter().map(|trace| (trace.name.clone(), trace.remove())).collect()))

@@ -23,6 +23,7 @@ use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use crate::error::{Error, Shown};
+use crate::words::quoted;
 
 pub use search::search_path;
 pub use supervised::{
@@ -114,6 +115,22 @@ pub struct Child<'a> {
     pub environment: &'a Environment,
 }
 
+/// What hears of each program that is started.
+static WATCHER: OnceLock<fn(&str)> = OnceLock::new();
+
+/// Tells of each program that is started from now on, as a shell would be told to start it. The first call counts.
+pub fn watch_starts(watcher: fn(&str)) {
+    let _ = WATCHER.set(watcher);
+}
+
+fn tell_start(program: &OsStr, arguments: &[impl AsRef<str>]) {
+    if let Some(watcher) = WATCHER.get() {
+        let program = program.shown();
+        let words = [program.as_str()].into_iter().chain(arguments.iter().map(AsRef::as_ref));
+        watcher(&words.map(quoted).collect::<Vec<_>>().join(" "));
+    }
+}
+
 impl Child<'_> {
     fn expression(&self) -> Result<duct::Expression> {
         Ok(self.plain_expression()?.stdin_null().stderr_to_stdout())
@@ -127,6 +144,7 @@ impl Child<'_> {
             true => self.program.into(),
             false => look_up(self.program, &path).ok_or_else(|| self.named(rustix::io::Errno::NOENT.into()))?,
         };
+        tell_start(program.as_os_str(), self.arguments);
         let expression = duct::cmd(program, self.arguments).dir(self.folder).unchecked();
         let expression =
             self.environment.iter().fold(expression, |expression, (name, value)| expression.env(name, value));
@@ -327,6 +345,7 @@ pub fn ask(
     environment: &BTreeMap<String, OsString>,
     within: Duration,
 ) -> io::Result<Option<Answer>> {
+    tell_start(program.as_os_str(), arguments);
     let expression = duct::cmd(program, arguments)
         .full_env(with_search_path(environment))
         .stdin_null()
@@ -352,6 +371,7 @@ pub fn ask(
 
 /// Runs a program at our terminal with only this environment. Its stdout goes to our stderr.
 pub fn attend(program: &Path, arguments: &[&str], environment: &BTreeMap<String, OsString>) -> io::Result<End> {
+    tell_start(program.as_os_str(), arguments);
     let expression =
         duct::cmd(program, arguments).full_env(with_search_path(environment)).stdout_to_stderr().unchecked();
     Ok(End::of(expression.run()?.status))

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::document::{Document, Report};
+use super::manners::{Mark, Meaning, begins, common};
 use crate::error::{Error, plain};
 use crate::patch::checkout::Revision;
 use crate::words::count;
@@ -68,18 +69,47 @@ struct Row {
     outcome: String,
     details: Vec<String>,
     hints: Vec<String>,
+    /// Whether there is nothing to patch in it.
+    #[serde(skip)]
+    nothing: bool,
 }
 
 impl Document for Checked {
     const SCHEMA: &'static str = "rr-patch/check/1";
+
+    fn marks(&self, line: &str) -> Vec<Mark> {
+        let shown = |row: &&Row| line.strip_prefix(row.revision.as_str()).is_some_and(|rest| rest.starts_with("  "));
+        if line.starts_with("revision  ") {
+            return vec![(0..line.len(), Meaning::Head)];
+        }
+        match self.revisions.iter().find(shown) {
+            Some(row) => {
+                let meaning = match (row.ok, row.nothing) {
+                    (true, _) => Meaning::Good,
+                    (false, true) => Meaning::Faint,
+                    (false, false) => Meaning::Bad,
+                };
+                vec![(line.len() - row.outcome.len().min(line.len())..line.len(), meaning)]
+            }
+            None => begins(line, &[("hint:", Meaning::Command)]).map_or_else(|| common(line), |mark| vec![mark]),
+        }
+    }
 }
 
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.revisions.iter().map(|row| row.revision.chars().count()).max().unwrap_or_default().max(8);
-        writeln!(f, "{:width$}  {:10}  {:5}  outcome", "revision", "date", "shape")?;
+        // The outcome needs room: on a narrow terminal the date goes, then the shape.
+        let room = f.width().unwrap_or(usize::MAX).saturating_sub(width + 2);
+        let (date_too, shape_too) = (room >= 10 + 2 + 5 + 2 + 20, room >= 5 + 2 + 20);
+        let line = |revision: &str, date: &str, shape: &str, outcome: &str| {
+            let date = if date_too { format!("  {date:10}") } else { String::new() };
+            let shape = if shape_too { format!("  {shape:5}") } else { String::new() };
+            format!("{revision:width$}{date}{shape}  {outcome}")
+        };
+        writeln!(f, "{}", line("revision", "date", "shape", "outcome"))?;
         for Row { revision, date, shape, outcome, .. } in &self.revisions {
-            writeln!(f, "{revision:width$}  {date:10}  {shape:5}  {outcome}")?;
+            writeln!(f, "{}", line(revision, date, shape, outcome))?;
         }
         for Row { revision, outcome, details, hints, .. } in self.refused.iter().map(|&row| &self.revisions[row]) {
             writeln!(f, "\n{revision}: {outcome}")?;
@@ -125,6 +155,7 @@ pub fn report(revisions: &[Revision], set_of: &[usize], outcomes: &[Outcome], na
             shape: shape.into(),
             ok: outcome == "ok",
             outcome: outcome.into(),
+            nothing: matches!(outcomes[set], Outcome::Nothing { .. }),
             details: details.to_vec(),
             hints: hints.to_vec(),
         });

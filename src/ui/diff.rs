@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::document::Document;
+use super::manners::colours_on_stdout;
 use crate::error::plain_bytes;
 
 /// A patch.
@@ -35,10 +36,9 @@ impl Document for Patch {
 
     /// To the byte, so that `git apply` takes it; on a terminal escaped and coloured.
     fn text(&self) -> Vec<u8> {
-        let without = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        match io::stdout().is_terminal() {
-            true => for_terminal(&self.bytes, !without),
-            false => self.bytes.clone(),
+        match (io::stdout().is_terminal(), colours_on_stdout()) {
+            (false, false) => self.bytes.clone(),
+            (_, colour) => for_terminal(&self.bytes, colour),
         }
     }
 }

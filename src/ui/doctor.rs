@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::document::{Document, Report};
+use super::manners::{Mark, Meaning, begins, common};
 use crate::doctor::{Concerns, Finding, Level, SMOKE_TEST};
 use crate::words::count;
 
@@ -65,6 +66,21 @@ impl Examined {
 
 impl Document for Examined {
     const SCHEMA: &'static str = "rr-patch/doctor/1";
+
+    fn marks(&self, line: &str) -> Vec<Mark> {
+        let words = [
+            ("ok ", Meaning::Good),
+            ("warning ", Meaning::Doubtful),
+            ("NOT OK ", Meaning::Bad),
+            ("skipped ", Meaning::Faint),
+            ("looked at: ", Meaning::Faint),
+            ("ready to ", Meaning::Doubtful),
+            ("ready", Meaning::Good),
+            ("not shown to be ready", Meaning::Doubtful),
+            ("not ready", Meaning::Bad),
+        ];
+        begins(line, &words).map_or_else(|| common(line), |mark| vec![mark])
+    }
 }
 
 impl fmt::Display for Examined {

@@ -9,7 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, js
 use serde::Serialize;
 use serde_json::json;
 
-use crate::error::{Error, Exit, exit, is_active, plain_bytes};
+use super::manners::{Mark, colours_on_stdout, columns, common, paint};
+use crate::error::{Error, Exit, exit, is_active, plain, plain_bytes};
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -29,9 +30,17 @@ pub trait Document: Serialize + JsonSchema + fmt::Display {
     /// Whether the text is printed to the byte: it is a file, or what a terminal would act on is escaped already.
     const EXACT: bool = false;
 
+    /// Whether lines that are longer than the terminal's are broken between words.
+    const WRAPS: bool = !Self::EXACT;
+
     /// The text for people as bytes. Only a document whose text carries bytes of files has more to say here.
     fn text(&self) -> Vec<u8> {
         self.to_string().into_bytes()
+    }
+
+    /// What parts of a line of the text mean, for a terminal with colours.
+    fn marks(&self, line: &str) -> Vec<Mark> {
+        common(line)
     }
 }
 
@@ -91,7 +100,16 @@ impl Ui {
     pub fn print<T: Document>(&self, document: &T) -> io::Result<()> {
         let bytes = match self.format {
             Format::Text if T::EXACT => document.text(),
-            Format::Text => plain_bytes(&document.text()).into_bytes(),
+            Format::Text => {
+                let columns = columns();
+                // Tables leave columns out where the width that their formatter has is too narrow.
+                let text = match columns {
+                    Some(columns) => plain(&format!("{document:columns$}")),
+                    None => plain_bytes(&document.text()),
+                };
+                let marks = |line: &str| document.marks(line);
+                paint(&text, columns.filter(|_| T::WRAPS), colours_on_stdout(), marks).into_bytes()
+            }
             Format::Json => json(document)?.into_bytes(),
         };
         let mut out = io::stdout().lock();

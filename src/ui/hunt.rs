@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::document::{Document, Report};
-use super::table::table;
+use super::table::Table;
 use crate::cause::hunt::{Catch, Ending, FirstSuspect, Kept, Kind, Setting, bound};
 use crate::error::{Exit, Shown, plain_name};
 use crate::rr::trace::Store;
@@ -216,7 +216,8 @@ impl fmt::Display for Hunted {
         self.good.iter().try_for_each(|good| writeln!(f, "  a good run: {good}"))?;
         if self.settings.len() > 1 {
             let rows: Vec<_> = self.settings.iter().map(Tally::row).collect();
-            write!(f, "{}", table(["setting", "runs", "failed"], &rows, &[1, 2]))?;
+            let head = ["setting", "runs", "failed"];
+            write!(f, "{}", Table { head, rows: &rows, right: &[1, 2], spared: &[] }.within(None))?;
         }
         if self.other > 0 {
             writeln!(f, "{} ended in another way than --fail-on names", count(self.other, "run"))?;

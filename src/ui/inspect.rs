@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::changes::options;
 use super::document::{Document, Report};
-use super::table::table;
+use super::table::Table;
 use crate::binary::{Content, EmbeddedFile, Facts, Finding, Installer, Kind, Patch};
 use crate::error::{Shown, plain_name};
 use crate::patch::checkout::short;
@@ -368,7 +368,8 @@ impl fmt::Display for Inspected {
         }
         let head = ["program", "go", "DWARF", "-N -l", "symbols", "linked", "sources here", "build id"];
         let rows: Vec<_> = self.programs.iter().map(Program::row).collect();
-        write!(f, "\n{}", table(head, &rows, &[]))?;
+        let table = Table { head, rows: &rows, right: &[], spared: &[7, 4, 6, 1] };
+        write!(f, "\n{}", table.within(f.width()))?;
         if !self.notes.is_empty() {
             writeln!(f)?;
         }

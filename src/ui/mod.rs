@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod document;
 pub mod hunt;
 pub mod inspect;
+pub mod manners;
 pub mod progress;
 pub mod record;
 pub mod replay;

@@ -6,11 +6,17 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::manners::{Verbosity, verbosity};
 use crate::builder::verify::Progress;
 use crate::cause::hunt::Catch;
 use crate::error::plain;
 use crate::sys::process::Interrupt;
 use crate::words::{bytes, count, seconds, share};
+
+/// Where bars are drawn: nowhere with `--quiet`.
+fn target() -> ProgressDrawTarget {
+    if verbosity() == Verbosity::Quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() }
+}
 
 /// What Go is at, on stderr: a line for each command, and below it how many packages were compiled. On a terminal
 /// that is drawn again and again; elsewhere it comes every now and then.
@@ -24,7 +30,7 @@ impl Verifying {
     const NOTICE: Duration = Duration::from_secs(30);
 
     pub fn begin() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(None, target());
         let style = ProgressStyle::with_template("{spinner} {elapsed}  {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         Self { bar, began: Instant::now(), said: Instant::now() }
@@ -33,14 +39,16 @@ impl Verifying {
     pub fn as_callback(&mut self) -> impl FnMut(Progress) {
         |progress| match progress {
             Progress::Asks(asked) => {
-                self.bar.suspend(|| eprintln!("verifying: {}", plain(asked)));
+                if verbosity() != Verbosity::Quiet {
+                    self.bar.suspend(|| eprintln!("verifying: {}", plain(asked)));
+                }
                 self.bar.set_message("");
                 self.bar.enable_steady_tick(Duration::from_millis(200));
                 (self.began, self.said) = (Instant::now(), Instant::now());
             }
             Progress::Compiled(packages, last) => {
                 let compiled = format!("{} compiled, the last: {last}", count(packages, "package"));
-                if self.bar.is_hidden() && self.said.elapsed() > Self::NOTICE {
+                if self.bar.is_hidden() && verbosity() != Verbosity::Quiet && self.said.elapsed() > Self::NOTICE {
                     eprintln!("verifying: {compiled}, after {}", seconds(self.began.elapsed()));
                     self.said = Instant::now();
                 }
@@ -64,7 +72,7 @@ pub struct Bytes {
 
 impl Bytes {
     pub fn new() -> Result<Self> {
-        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(Some(0), target());
         bar.set_style(ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}")?);
         Ok(Self { bar, interrupt: Interrupt::watch()? })
     }
@@ -133,7 +141,7 @@ impl Hunting {
 
 /// How many of so many things are done, on a terminal; nothing elsewhere.
 pub fn counted(all: usize, what: &str) -> Result<ProgressBar> {
-    let bar = ProgressBar::with_draw_target(Some(all as u64), ProgressDrawTarget::stderr());
+    let bar = ProgressBar::with_draw_target(Some(all as u64), target());
     bar.set_style(ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {what}"))?);
     Ok(bar)
 }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::document::{Document, Report};
-use super::table::table;
+use super::table::Table;
 use super::trace::shown_length;
 use crate::builder::CORE;
 use crate::error::{Exit, Shown, plain_name};
@@ -138,7 +138,9 @@ impl fmt::Display for Recorded {
         if !self.traces.is_empty() {
             let rows: Vec<_> = self.traces.iter().map(Trace::row).collect();
             let head = ["controller", "state", "exit", "length", "size", "trace"];
-            writeln!(f, "{}", table(head, &rows, &[3, 4]))?;
+            // The trace's path is last: it is what is broken off a terminal's line, if anything is.
+            let table = Table { head, rows: &rows, right: &[3, 4], spared: &[4, 3, 2] };
+            writeln!(f, "{}", table.within(f.width()))?;
         }
         let how = match self.stopped_with_bytes_free {
             Some(_) => ", stopped for want of room,",

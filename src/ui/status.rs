@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::changes::{self, Origin, by, named, root, width};
 use super::document::{Document, Report};
+use super::manners::{Mark, Meaning, begins, cell, common};
 use crate::error::plain_name;
 use crate::patch::checkout::{Checkout, Commit, Content, short};
 use crate::patch::journal::{Journal, JournalHeader, Seen, State};
@@ -295,6 +296,29 @@ fn recording(given: &Options) -> String {
 
 impl Document for Status {
     const SCHEMA: &'static str = "rr-patch/status/1";
+
+    fn marks(&self, line: &str) -> Vec<Mark> {
+        let heads = [
+            ("patched:", Meaning::Good),
+            ("partly patched:", Meaning::Bad),
+            ("edited:", Meaning::Doubtful),
+            ("not patched:", Meaning::Doubtful),
+            ("since then:", Meaning::Doubtful),
+        ];
+        let marks = [("NOT in place", Meaning::Bad), ("NOT whole", Meaning::Bad), ("in place", Meaning::Good)];
+        let head = begins(line, &heads).filter(|_| !line.starts_with(' '));
+        // A mark stands beside the name of a change, in a cell that may be as wide as the mark.
+        let mark = || {
+            let (word, meaning) =
+                marks.iter().find(|(word, _)| line.starts_with("  ") && line.contains(&format!(" {word} ")))?;
+            let at = line.find(word)?;
+            Some((at..at + word.len(), *meaning))
+        };
+        match head.or_else(mark).or_else(|| cell(line, &marks)) {
+            Some(mark) => vec![mark],
+            None => common(line),
+        }
+    }
 }
 
 impl fmt::Display for Status {

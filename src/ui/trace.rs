@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::document::Document;
+use super::manners::{Mark, Meaning, begins, common};
 use crate::error::{Shown, plain_name};
 use crate::rr::trace::{self, Backing, FileStatus, Sidecar, State, local, rfc3339};
 use crate::words::{bytes, count, quoted, seconds};
@@ -81,6 +82,16 @@ impl Summary {
 /// What stands over rows of traces, and which columns are numbers.
 pub(super) const HEAD: [&str; 6] = ["name", "controller", "started", "length", "size", "state"];
 pub(super) const NUMBERS: [usize; 2] = [3, 4];
+/// Which of them go first on a narrow terminal: the name has the controller's in it, and leads to all else.
+pub(super) const SPARED: [usize; 4] = [1, 4, 3, 2];
+/// What a state means.
+pub(super) const STATES: [(&str, Meaning); 5] = [
+    ("complete", Meaning::Good),
+    ("recording", Meaning::Doubtful),
+    ("starting", Meaning::Doubtful),
+    ("dead", Meaning::Bad),
+    ("junk", Meaning::Faint),
+];
 
 fn length(trace: &trace::Trace) -> Option<Duration> {
     match trace.state {
@@ -226,6 +237,16 @@ fn next(trace: &trace::Trace, replayable: bool, option: &str) -> Vec<String> {
 
 impl Document for Trace {
     const SCHEMA: &'static str = "rr-patch/trace/1";
+
+    fn marks(&self, line: &str) -> Vec<Mark> {
+        let verdict = if self.replayable { Meaning::Good } else { Meaning::Bad };
+        let what = ["it can be replayed", "it cannot be replayed"].into_iter().find_map(|what| {
+            let at = line.find(what).filter(|_| !line.starts_with(' '))?;
+            Some(vec![(at..at + what.len(), verdict)])
+        });
+        let words = [("not:", Meaning::Bad), ("warning:", Meaning::Doubtful), ("rr-patch ", Meaning::Command)];
+        what.or_else(|| begins(line, &words).map(|mark| vec![mark])).unwrap_or_else(|| common(line))
+    }
 }
 
 impl fmt::Display for Trace {

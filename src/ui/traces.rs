@@ -7,8 +7,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::document::{Document, Report};
-use super::table::table;
-use super::trace::{HEAD, NUMBERS, Summary};
+use super::manners::{Mark, Meaning, cell, common};
+use super::table::Table;
+use super::trace::{HEAD, NUMBERS, SPARED, STATES, Summary};
 use crate::error::{Shown, plain_name};
 use crate::rr::trace::{Listing, State, Store, Trace};
 use crate::words::{bytes, count};
@@ -45,6 +46,19 @@ impl Traces {
 
 impl Document for Traces {
     const SCHEMA: &'static str = "rr-patch/traces/1";
+
+    fn marks(&self, line: &str) -> Vec<Mark> {
+        row_marks(line)
+    }
+}
+
+/// What a row of traces, or another line, means.
+fn row_marks(line: &str) -> Vec<Mark> {
+    match cell(line, &STATES) {
+        Some(state) => vec![state],
+        None if line.starts_with(HEAD[0]) => vec![(0..line.len(), Meaning::Head)],
+        None => common(line),
+    }
 }
 
 impl fmt::Display for Traces {
@@ -53,7 +67,7 @@ impl fmt::Display for Traces {
         if self.all.is_empty() {
             writeln!(f, "no traces in `{root}`")?;
         } else {
-            f.write_str(&rows(&self.all))?;
+            f.write_str(&rows(&self.all, f.width()))?;
             let mut states: BTreeMap<State, usize> = BTreeMap::new();
             self.all.iter().for_each(|trace| *states.entry(trace.state()).or_default() += 1);
             let states: Vec<String> = states.iter().map(|(state, count)| format!("{count} {}", state.word())).collect();
@@ -66,8 +80,9 @@ impl fmt::Display for Traces {
     }
 }
 
-fn rows(traces: &[Summary]) -> String {
-    table(HEAD, &traces.iter().map(Summary::row).collect::<Vec<_>>(), &NUMBERS)
+fn rows(traces: &[Summary], columns: Option<usize>) -> String {
+    let rows: Vec<_> = traces.iter().map(Summary::row).collect();
+    Table { head: HEAD, rows: &rows, right: &NUMBERS, spared: &SPARED }.within(columns)
 }
 
 /// The traces that are to be removed, and what became of them.
@@ -109,10 +124,10 @@ impl Pruned {
     }
 
     /// What is to be removed, before the question.
-    pub fn about(&self) -> String {
+    pub fn about(&self, columns: Option<usize>) -> String {
         let mut text = match self.chosen.is_empty() {
             true => format!("nothing to remove in `{}`\n", plain_name(&self.root)),
-            false => rows(&self.chosen),
+            false => rows(&self.chosen, columns),
         };
         if !self.live.is_empty() {
             text.push_str(&format!("left alone, since rr is at them: {}\n", self.live.join(", ")));
@@ -145,11 +160,15 @@ impl Pruned {
 
 impl Document for Pruned {
     const SCHEMA: &'static str = "rr-patch/traces-prune/1";
+
+    fn marks(&self, line: &str) -> Vec<Mark> {
+        row_marks(line)
+    }
 }
 
 impl fmt::Display for Pruned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.about())?;
+        f.write_str(&self.about(f.width()))?;
         self.failed.iter().try_for_each(|Failed { name, why }| writeln!(f, "{}: {why}", plain_name(name)))?;
         match (self.chosen.is_empty(), self.dry_run) {
             (true, _) => Ok(()),

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cause::credentials;
 use crate::cause::diff::{Comparison, Parting, compare};
-use crate::commands::say;
+use crate::commands::{SECRETS, say};
 use crate::doctor::Host;
 use crate::rr::log::{Line, Log};
 use crate::rr::trace::{Store, Trace};
@@ -19,7 +19,12 @@ use crate::words::{count, quoted};
 /// How many places and moved lines a document lists.
 const LISTED: usize = 20;
 
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch traces diff hunt-queue/run-007/queue-0 hunt-queue/run-012/queue-0";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct DiffLogs {
     /// The trace of a run that went well, by its name or path
     pub good: String,
@@ -32,7 +37,7 @@ pub struct DiffLogs {
     pub before: usize,
 
     /// Show values that look like credentials, too
-    #[arg(long)]
+    #[arg(long, help_heading = SECRETS)]
     pub values: bool,
 }
 

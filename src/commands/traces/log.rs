@@ -10,15 +10,22 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cause::credentials;
-use crate::commands::say;
+use crate::commands::{SECRETS, say};
 use crate::doctor::Host;
 use crate::error::{Error, plain};
 use crate::rr::log::{Form, Level, Line, Log, understand};
 use crate::rr::trace::Store;
 use crate::sys::process::{Stream, page};
 use crate::ui::document::{Document, Format, Ui};
+use crate::ui::manners::{Meaning, colours_on_stdout, paint};
+
+const EXAMPLES: &str = "\
+Examples:
+  rr-patch traces log aws --level error
+  rr-patch traces log aws --grep \"machine.*not found\" --format json";
 
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct ShowLog {
     /// A trace's name or path, or a controller's name [default: the newest complete one]
     #[arg(default_value = "", hide_default_value = true)]
@@ -33,7 +40,7 @@ pub struct ShowLog {
     pub level: Option<Level>,
 
     /// Show values that look like credentials, too
-    #[arg(long)]
+    #[arg(long, help_heading = SECRETS)]
     pub values: bool,
 }
 
@@ -104,14 +111,13 @@ impl LogLine {
         }
     }
 
-    /// The escape sequence that colours a line of this level.
-    fn colour(&self) -> &'static str {
-        match self.level {
-            Some(Level::Fatal) => "\u{1b}[1;31m",
-            Some(Level::Error) => "\u{1b}[31m",
-            Some(Level::Warning) => "\u{1b}[33m",
-            Some(Level::Debug) => "\u{1b}[2m",
-            Some(Level::Info) | None => "",
+    /// What the line means; an ordinary one nothing.
+    fn meaning(&self) -> Option<Meaning> {
+        match self.level? {
+            Level::Fatal | Level::Error => Some(Meaning::Bad),
+            Level::Warning => Some(Meaning::Doubtful),
+            Level::Debug => Some(Meaning::Faint),
+            Level::Info => None,
         }
     }
 }
@@ -135,14 +141,12 @@ impl ShowLog {
         if log.lines.is_empty() {
             say(&format!("`{}` wrote nothing", trace.name));
         }
-        let terminal = io::stdout().is_terminal();
+        let (terminal, colours) = (io::stdout().is_terminal(), colours_on_stdout());
         let mut text = format!("{:>8}  {:>9}  {:<7}  text\n", "event", "time", "level");
         for line in lines {
             let shown = plain(&line.to_string());
-            match line.colour() {
-                colour if terminal && !colour.is_empty() => text.push_str(&format!("{colour}{shown}\u{1b}[0m\n")),
-                _ => text.push_str(&format!("{shown}\n")),
-            }
+            let whole = |shown: &str| line.meaning().map(|meaning| (0..shown.len(), meaning)).into_iter().collect();
+            text.push_str(&paint(&format!("{shown}\n"), None, colours, whole));
         }
         if terminal && page(&text)? {
             return Ok(());

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cause::own::Own;
 use crate::cause::place::Place;
 use crate::cause::visits::{Called, Written, calls, memory, writes};
-use crate::commands::say;
+use crate::commands::{SECRETS, say};
 use crate::delve::client::Client;
 use crate::delve::{Listen, Ready, ReplayPlan, prepare};
 use crate::doctor::Host;
@@ -20,7 +20,13 @@ use crate::rr::trace::{Store, Trace};
 use crate::ui::document::{Document, Report};
 use crate::words::count;
 
+const WRITES_EXAMPLES: &str = "\
+Examples:
+  rr-patch traces writes aws 'c.status.phase' --at \"Reconciler error\"
+  rr-patch traces writes aws 'm[\"key\"]' --at end --last 5";
+
 #[derive(Args, Debug)]
+#[command(after_help = WRITES_EXAMPLES)]
 pub struct ShowWrites {
     /// A trace's name or path, or a controller's name
     pub trace: String,
@@ -38,11 +44,17 @@ pub struct ShowWrites {
     pub last: usize,
 
     /// Show values that look like credentials, too
-    #[arg(long)]
+    #[arg(long, help_heading = SECRETS)]
     pub values: bool,
 }
 
+const CALLS_EXAMPLES: &str = "\
+Examples:
+  rr-patch traces calls aws main.run
+  rr-patch traces calls aws 'main.(*T).run' --print t.name";
+
 #[derive(Args, Debug)]
+#[command(after_help = CALLS_EXAMPLES)]
 pub struct ShowCalls {
     /// A trace's name or path, or a controller's name
     pub trace: String,
@@ -56,7 +68,7 @@ pub struct ShowCalls {
     pub print: Vec<String>,
 
     /// Show values that look like credentials, too
-    #[arg(long)]
+    #[arg(long, help_heading = SECRETS)]
     pub values: bool,
 }
 

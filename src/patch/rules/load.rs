@@ -166,9 +166,7 @@ impl Yaml {
             Self::Text(text) => Value::String(text.clone()),
             Self::Plain(value, _) => value.clone(),
             Self::List(all) => all.iter().map(|one| one.value.plain()).collect(),
-            Self::Map(entries) => {
-                entries.iter().map(|(key, value)| (key.value.clone(), value.value.plain())).collect()
-            }
+            Self::Map(entries) => entries.iter().map(|(key, value)| (key.value.clone(), value.value.plain())).collect(),
         }
     }
 
