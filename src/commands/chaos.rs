@@ -13,8 +13,8 @@ use crate::ui::document::{Report, Ui};
 
 const EXAMPLES: &str = "\
 Examples:
-  rr-patch chaos overlay -o /tmp/chaos
-  GOFLAGS=-overlay=/tmp/chaos/overlay.json go test -c ./pkg/queue";
+  rr-patch chaos overlay -o /tmp/chaos          # it prints the GOFLAGS to build with
+  rr-patch chaos overlay -o /tmp/chaos --go ~/sdk/go1.25.4/bin/go";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]

@@ -42,47 +42,51 @@ const USAGE: &str = "rr-patch hunt [OPTIONS] -- <PROGRAM> [ARGS]...
        rr-patch hunt [OPTIONS] --test <PACKAGE> [-run RE] [-- <ARGS>...]
        rr-patch hunt [OPTIONS] --installer <PATH> -- <ARGS>...";
 
+const PROGRAM: &str = "What is recorded";
+const FAILURES: &str = "What a failure is";
+const WHEN: &str = "When it ends";
+
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES, override_usage = USAGE)]
 pub struct Hunt {
     /// Build the tests of this package with the chaos overlay and for debugging, and run them; `-run RE`, `-short`
     /// and the like are passed on to them
-    #[arg(long, value_name = "PACKAGE", conflicts_with = "installer")]
+    #[arg(long, value_name = "PACKAGE", conflicts_with = "installer", help_heading = PROGRAM)]
     pub test: Option<String>,
 
     /// Run this patched installer, and record every controller; each run works on a copy of the folder that its own
     /// `--dir` names, and what a run created is destroyed after it
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = PROGRAM)]
     pub installer: Option<PathBuf>,
 
     /// At most so many runs; 0 sets no limit
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, help_heading = WHEN)]
     pub runs: usize,
 
     /// End when so many runs have failed; 0 goes on to the last run
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = WHEN)]
     pub until: usize,
 
     /// Begin no run later than this, like `90s`, `30m` or `8h`
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = WHEN)]
     pub time: Option<Duration>,
 
     /// Record so many runs at the same time
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, short, value_name = "N", default_value_t = 1)]
     pub jobs: usize,
 
     /// A run fails with this exit status, or with a line that this regular expression fits (repeatable) [default:
     /// any status but 0]
-    #[arg(long, value_name = "CODE|REGEX", value_parser = FailOn::parse)]
+    #[arg(long, value_name = "CODE|REGEX", value_parser = FailOn::parse, help_heading = FAILURES)]
     pub fail_on: Vec<FailOn>,
 
     /// A run that takes longer fails: it is stopped so that its trace closes; 0s never [default: 10m, and no limit
     /// for an installer]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = FAILURES)]
     pub timeout: Option<Duration>,
 
     /// Keep traces of so many bytes at most
-    #[arg(long, value_name = "SIZE", default_value_t = ByteSize::gib(10), value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value_t = ByteSize::gib(10), value_parser = size, help_heading = WHEN)]
     pub disk: ByteSize,
 
     /// Use these settings only, in turn: a value of RR_PATCH_CHAOS, `rr` for rr's --chaos, `rr+VALUE` for both, `off`
@@ -91,7 +95,7 @@ pub struct Hunt {
     pub chaos: Vec<Setting>,
 
     /// Group failures by how they ended and what they said last, without asking explain
-    #[arg(long)]
+    #[arg(long, help_heading = FAILURES)]
     pub no_explain: bool,
 
     /// Put the hunt's folder into this one [default: rr's own]
@@ -99,7 +103,7 @@ pub struct Hunt {
     pub trace_dir: Option<PathBuf>,
 
     /// Stop, with every trace closed, when less than this is free where the traces go, like 500MiB; 0 never
-    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(LEAST_FREE), value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(LEAST_FREE), value_parser = size, help_heading = WHEN)]
     pub min_free: ByteSize,
 
     /// Run an installer that does not carry rr-patch's changes
