@@ -7,7 +7,6 @@ use clap::Args;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
-use super::ci::{Made, Planned, RowBuilt};
 use super::completions::Script;
 use super::man::Manual;
 use super::record::RecordedProgram;
@@ -20,6 +19,7 @@ use crate::ui::build::Built;
 use crate::ui::bundle::{Packed, Unpacked};
 use crate::ui::chaos::Written;
 use crate::ui::check::Checked;
+use crate::ui::ci::{Made, Planned, RowBuilt};
 use crate::ui::demo::Demonstrated;
 use crate::ui::diff::Patch;
 use crate::ui::doctor::Examined;

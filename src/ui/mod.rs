@@ -6,6 +6,7 @@ pub mod bundle;
 pub mod changes;
 pub mod chaos;
 pub mod check;
+pub mod ci;
 pub mod demo;
 pub mod diff;
 pub mod doctor;
