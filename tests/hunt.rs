@@ -215,9 +215,7 @@ fn hunt_changes_the_settings_from_run_to_run_and_wakes_the_overlay_by_them_alone
     let place = Place::new();
     let settings = ["--runs", "4", "--chaos", "1/4", "--chaos", "off", "--chaos", "rr", "--chaos", "rr+ranks"];
     let mut tool = place.hunt(&settings, "echo $RR_PATCH_CHAOS >> said");
-    Run::of(tool.env("RR_PATCH_CHAOS", "1/2").output().unwrap())
-        .exits(4)
-        .prints(&["RR_PATCH_CHAOS=ranks and rr --chaos"]);
+    Run::of(tool.env("RR_PATCH_CHAOS", "1/2").output().unwrap()).exits(4).prints(&["RR_PATCH_CHAOS=ranks, rr --chaos"]);
     assert_eq!(fs::read_to_string(place.path("said")).unwrap(), "1/4\noff\noff\nranks\n");
     let calls = fs::read_to_string(place.path("calls")).unwrap();
     let calls: Vec<bool> = calls
@@ -254,6 +252,7 @@ fn hunt_says_what_is_wrong_with_its_command_line_before_anything_runs() {
     run(&["make", "test"]).says(&["`--` must stand before what is run", "hint: `rr-patch hunt -- make test`"]);
     run(&["--test", "./x", "--nonsense"]).says(&["--nonsense", "-run, -skip"]);
     run(&["--test", "x", "--installer", "y"]).says(&["cannot be used with"]);
+    run(&["--chaos", "5/4", "--", "true"]).says(&["a fraction like 1/4"]);
     run(&["--time", "soon", "--", "true"]).says(&["expected a number and"]);
     assert!(!place.path("rr").exists());
 }

@@ -79,9 +79,9 @@ pub struct Hunt {
     #[arg(long, value_name = "SIZE", default_value_t = ByteSize::gib(10), value_parser = size)]
     pub disk: ByteSize,
 
-    /// Use these settings only, in turn: a value of RR_PATCH_CHAOS, `rr` for rr's --chaos, `rr+VALUE` for both, `off`
-    /// (repeatable) [default: several of them]
-    #[arg(long, value_name = "SETTING", value_parser = setting)]
+    /// Use these settings only, in turn: a value of RR_PATCH_CHAOS like 1/4 or ranks, `rr` for rr's own --chaos,
+    /// `cores=N` for rr's --num-cores, several of these with `+` between them, or `off` (repeatable) [default: some]
+    #[arg(long, value_name = "SETTING", value_parser = Setting::parse)]
     pub chaos: Vec<Setting>,
 
     /// Group failures by how they ended and what they said last, without asking explain
@@ -111,13 +111,6 @@ pub struct Hunt {
     /// What is run, or what the test binary or the installer is given
     #[arg(last = true, value_name = "ARGS")]
     pub arguments: Vec<String>,
-}
-
-fn setting(text: &str) -> Result<Setting, String> {
-    match text {
-        "" => Err("expected a value of RR_PATCH_CHAOS like 1/4, or `rr`, `rr+1/4`, `off`".into()),
-        _ => Ok(Setting::named(text)),
-    }
 }
 
 /// What is run again and again.
@@ -220,10 +213,9 @@ impl Hunt {
     fn plan(&self, quarry: &Quarry, folder: PathBuf) -> Plan {
         let mut settings =
             if self.chaos.is_empty() { Setting::cycle(quarry.prepared.chaos) } else { self.chaos.clone() };
-        // An installer starts its recorders itself, with a command line of its own; and not every rr has the option.
-        let has_option = quarry.prepared.recorder.options.contains("--chaos");
-        if self.chaos.is_empty() && (quarry.subject == Subject::Installer || !has_option) {
-            settings.iter_mut().for_each(|setting| setting.rr_chaos = false);
+        // An installer starts its recorders itself, with a command line of its own.
+        if quarry.subject == Subject::Installer {
+            settings.iter_mut().for_each(|setting| *setting = setting.without_options());
         }
         Plan {
             folder,
@@ -258,7 +250,7 @@ impl Hunt {
         if let Some(lock) = lock.as_ref().and_then(|lock| lock.to_str()) {
             environment.insert("_RR_CPU_LOCK_FILE".into(), lock.to_owned());
         }
-        let more: Vec<String> = attempt.setting.rr_chaos.then(|| "--chaos".to_owned()).into_iter().collect();
+        let more = attempt.setting.options();
         let (start, line) = match installer {
             Some(installer) => (&prepared.program, installer.arguments_of(&quarry.arguments, attempt.store)?),
             None => (&prepared.recorder.path, prepared.program_line(&more, &quarry.arguments)?),
