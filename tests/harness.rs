@@ -353,7 +353,7 @@ pub fn command(program: &str) -> Command {
 }
 
 /// What a test may need that not every machine has: the names that [`skip`] and `RR_PATCH_REQUIRE` take.
-pub const NEEDS: [&str; 21] = [
+pub const NEEDS: [&str; 22] = [
     "act",
     "actionlint",
     "ast-grep",        // the program, in PATH or named by AST_GREP
@@ -374,6 +374,7 @@ pub const NEEDS: [&str; 21] = [
     "rr",          // an rr that can record here
     "task-io",     // a kernel that counts the bytes that a process reads
     "terminal",    // script(1), which makes one
+    "toolchains",  // older releases of Go, which its module proxy gives
     "xattr",       // a file system with user attributes for temporary files
 ];
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rr_patch::patch::rules::CHANGES;
+use rr_patch::patch::rules::{CHANGES, chaos};
 
 use crate::harness::{NEEDS, Run, command, required, skip};
 
@@ -378,28 +378,33 @@ fn packages_are_used_in_their_homes_only() {
 
 #[test]
 fn every_change_is_explained_beside_the_rules_and_every_file_of_rules_is_a_change() {
-    let changes: BTreeSet<String> = CHANGES.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let readme = text("patches/rules/README.md");
-    for change in &changes {
-        assert!(readme.contains(&format!("* **{change}.** ")), "{change}");
-    }
-    for path in files("patches/rules", "") {
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let known = name.strip_suffix(".yml").is_some_and(|name| changes.contains(name));
-        assert!(known || name == "README.md", "{}: what is it?", path.display());
+    for (folder, changes) in [("patches/rules", CHANGES.as_slice()), ("patches/chaos/rules", &chaos::CHANGES)] {
+        let changes: BTreeSet<String> = changes.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let readme = text(format!("{folder}/README.md"));
+        for change in &changes {
+            assert!(readme.contains(&format!("* **{change}.** ")), "{change}");
+        }
+        for path in files(folder, "") {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let known = name.strip_suffix(".yml").is_some_and(|name| changes.contains(name));
+            assert!(known || name == "README.md", "{}: what is it?", path.display());
+        }
     }
 }
 
 #[test]
 fn every_rule_belongs_to_the_change_that_its_file_is_named_after_and_has_snippets() {
-    for path in files("patches/rules", ".yml") {
+    let folders = ["patches", "patches/chaos"];
+    let all =
+        folders.map(|folder| files(&format!("{folder}/rules"), ".yml").into_iter().map(move |path| (folder, path)));
+    for (folder, path) in all.into_iter().flatten() {
         let change = path.file_stem().unwrap().to_str().unwrap();
         for rule in text(&path).split("\n---\n") {
             assert!(rule.contains(&format!("\n  change: {change}\n")), "{}: {rule}", path.display());
             let id = rule.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
-            let snippets = text(format!("patches/tests/{id}-test.yml"));
+            let snippets = text(format!("{folder}/tests/{id}-test.yml"));
             assert!(snippets.contains("\nvalid:\n  - ") && snippets.contains("\ninvalid:\n  - "), "{id}");
-            assert!(home().join(format!("patches/tests/__snapshots__/{id}-snapshot.yml")).is_file(), "{id}");
+            assert!(home().join(format!("{folder}/tests/__snapshots__/{id}-snapshot.yml")).is_file(), "{id}");
             let complete = rule.contains("\n  times: 0\n")
                 || rule.ends_with("\n  times: 0")
                 || rule.contains("\nnote: ") && rule.contains("\n  near: ");

@@ -11,6 +11,7 @@ mod at;
 mod build;
 mod builtins;
 mod bundles;
+mod chaos;
 mod check;
 mod checkers;
 mod ci;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rr_patch::patch::go::GoFile;
-use rr_patch::patch::rules::{CHANGES, Rules};
+use rr_patch::patch::rules::{CHANGES, Rules, chaos};
 use serde_json::Value;
 
 use crate::harness::{ADDED, JOURNAL, PROCESS, Run, SHAPES, SYSTEM, Tree, command, copy, skip};
@@ -46,12 +46,12 @@ fn run(program: &OsString, folder: &Path, arguments: &[&str]) -> Run {
 type Ranges = BTreeMap<(String, String), Vec<(usize, usize)>>;
 
 /// Where ast-grep's program finds each rule, by rule and file.
-fn scanned(program: &OsString, tree: &Path) -> Ranges {
+fn scanned(program: &OsString, tree: &Path, folder: &str) -> Ranges {
     let config = home().join("patches/sgconfig.yml");
     let run = run(
         program,
         tree,
-        &["scan", "--config", config.to_str().unwrap(), "--json=compact", "--no-ignore", "hidden", "pkg"],
+        &["scan", "--config", config.to_str().unwrap(), "--json=compact", "--no-ignore", "hidden", folder],
     );
     let found: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {}", run.stderr));
     let mut ranges = Ranges::new();
@@ -65,9 +65,9 @@ fn scanned(program: &OsString, tree: &Path) -> Ranges {
 }
 
 /// Where rr-patch finds them.
-fn matched(tree: &Path) -> Ranges {
+fn matched(tree: &Path, folder: &str, rules: &Rules) -> Ranges {
     let mut ranges = Ranges::new();
-    let mut folders = vec![tree.join("pkg")];
+    let mut folders = vec![tree.join(folder)];
     while let Some(folder) = folders.pop() {
         for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
@@ -75,7 +75,7 @@ fn matched(tree: &Path) -> Ranges {
             } else if path.extension().is_some_and(|ending| ending == "go") {
                 let name = path.strip_prefix(tree).unwrap().to_str().unwrap().to_owned();
                 let file = GoFile::parse(&name, fs::read(&path).unwrap()).unwrap();
-                for rule in Rules::built_in().unwrap().iter() {
+                for rule in rules.iter() {
                     let mut found: Vec<_> =
                         rule.ranges(&file).into_iter().map(|range| (range.start, range.end)).collect();
                     found.sort_unstable();
@@ -98,13 +98,27 @@ fn every_rule_matches_what_ast_grep_s_own_program_matches() {
     for folder in std::env::var_os("RR_PATCH_CHECKOUTS").iter().flat_map(|folder| fs::read_dir(folder).unwrap()) {
         roots.extend(Some(folder.unwrap().path()).filter(|path| path.join("pkg/clusterapi").is_dir()));
     }
-    let rules = Rules::built_in().unwrap().iter().count();
+    let rules = Rules::built_in().unwrap();
     for root in roots {
-        let (theirs, ours) = (scanned(&program, &root), matched(&root));
+        let (theirs, ours) = (scanned(&program, &root, "pkg"), matched(&root, "pkg", &rules));
         assert_eq!(ours, theirs, "{}", root.display());
     }
-    let some = matched(trees[0].root());
-    assert!(some.len() + 2 >= rules, "the complete fixture has a place for each rule: {some:?}");
+    let some = matched(trees[0].root(), "pkg", &rules);
+    assert!(some.len() + 2 >= rules.iter().count(), "the complete fixture has a place for each rule: {some:?}");
+}
+
+#[test]
+fn every_rule_of_the_chaos_overlay_matches_what_ast_grep_s_own_program_matches() {
+    let Some(program) = ast_grep() else { return };
+    let tree = Tree::bare("installer");
+    let goroot = Run::of(command("go").args(["env", "GOROOT"]).output().unwrap()).exits(0).stdout;
+    let rules = chaos::rules(None).unwrap();
+    for name in rules.iter().flat_map(|rule| &rule.files) {
+        tree.write(&format!("go/{name}"), fs::read(Path::new(goroot.trim_end()).join("src").join(name)).unwrap());
+    }
+    let (theirs, ours) = (scanned(&program, tree.root(), "go"), matched(tree.root(), "go", &rules));
+    assert_eq!(ours, theirs);
+    assert_eq!(ours.values().map(Vec::len).sum::<usize>(), rules.iter().count());
 }
 
 #[test]
@@ -280,12 +294,18 @@ fn the_rules_that_rr_patch_carries_pass_every_check_of_a_folder() {
         let rules = Rules::read(&home().join(folder), &CHANGES.map(|(name, _)| name)).unwrap();
         assert!(rules.iter().count() >= 15, "{folder}");
     }
+    let rules = chaos::rules(Some(&home().join("patches"))).unwrap();
+    assert_eq!(rules.iter().count(), chaos::rules(None).unwrap().iter().count());
 }
 
 #[test]
 fn rules_test_says_which_snippet_a_rule_fails() {
     let tree = Tree::bare("installer");
-    tree.rr_patch(&["rules", "test"]).exits(0).prints(&["ok     start-wait: 4 snippets\n", ": 0 wrong\n"]);
+    tree.rr_patch(&["rules", "test"]).exits(0).prints(&[
+        "ok     start-wait: 4 snippets\n",
+        "ok     chaos-lock: 4 snippets\n",
+        ": 0 wrong\n",
+    ]);
     let folder = exported(&tree);
     let document = tree.rr_patch(&["rules", "test", folder, "--format", "json"]).exits(0).json();
     assert_eq!(document["passed"], true);

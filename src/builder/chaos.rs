@@ -46,8 +46,8 @@ pub struct ChaosOverlay {
 pub fn make(go: &str, at: &Path, rules: &Rules, into: &Path) -> Result<ChaosOverlay> {
     let toolchain = Toolchain::of_program(go, at, &Environment::new())?;
     let chaos = changed(&toolchain, rules)?;
-    let into = std::path::absolute(into).with_context(|| format!("`{}` is no folder", into.shown()))?;
-    fs::create_dir_all(&into).with_context(|| format!("cannot make the folder `{}`", into.shown()))?;
+    fs::create_dir_all(into).with_context(|| format!("cannot make the folder `{}`", into.shown()))?;
+    let into = into.canonicalize().with_context(|| format!("cannot find the folder `{}`", into.shown()))?;
     let mut entries = fs::read_dir(&into).with_context(|| format!("cannot read the folder `{}`", into.shown()))?;
     let list = into.join(LIST);
     if !list.is_file() && entries.next().is_some() {

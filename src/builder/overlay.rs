@@ -63,7 +63,7 @@ pub fn refuse_broken(toolchain: &Toolchain) -> Result<(), Error> {
     }
     Err(Error::refused(format!("`go build -overlay` of {} does not find added files", toolchain.version()))
         .detail("expected: any other release (golang/go issue 71783, fixed in 1.24.1)")
-        .hint("`GOTOOLCHAIN=go1.24.1` in the environment builds with the next one"))
+        .hint("`GOTOOLCHAIN=go1.24.1` in the environment, or `--env GOTOOLCHAIN=go1.24.1`, builds with the next one"))
 }
 
 /// Files that a build reads in place of the checkout's, of Go's library, or of both. They go with this value.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::RulesOf;
 use crate::error::{Error, Exit, Shown};
 use crate::patch::rules::snippets::{Trial, try_out};
-use crate::patch::rules::{Rules, exported};
+use crate::patch::rules::{Rules, chaos, exported};
 use crate::sys::write;
 use crate::ui::document::{Document, Report, Ui};
 use crate::words::{count, quoted};
@@ -129,7 +129,11 @@ impl fmt::Display for Tested {
 fn test(dir: Option<&Path>) -> Result<Report<Tested>> {
     let folder = RulesOf { rules: dir.map(Path::to_owned) };
     let rules = folder.read()?.map_or_else(Rules::built_in, Ok)?;
-    let trials = try_out(&rules, dir)?;
+    let mut trials = try_out(&rules, dir, "tests")?;
+    // A folder that an earlier version wrote has none of these.
+    if dir.is_none_or(|dir| chaos::folder_in(dir).is_dir()) {
+        trials.extend(try_out(&*chaos::rules(dir)?, dir.map(chaos::folder_in).as_deref(), "chaos/tests")?);
+    }
     let passed = trials.iter().all(|trial| trial.wrong.is_empty());
     let result = Tested {
         digest: rules.digest().map(str::to_owned),

@@ -5,7 +5,7 @@
 //! are followed when something is built, so no text of Go's is kept here. They change no line's number.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
@@ -62,7 +62,12 @@ pub fn rules(folder: Option<&Path>) -> Result<Arc<Rules>> {
             }
         };
     };
-    Rules::read(&folder.join(FOLDER), &CHANGES.map(|(name, _)| name)).map(Arc::new)
+    Rules::read(&folder_in(folder), &CHANGES.map(|(name, _)| name)).map(Arc::new)
+}
+
+/// The folder of these rules in one that `rr-patch rules export` wrote.
+pub fn folder_in(exported: &Path) -> PathBuf {
+    exported.join(FOLDER)
 }
 
 /// The SHA-256 of the rules and of the files that they add: the same whatever toolchain they are used with.

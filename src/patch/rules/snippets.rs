@@ -32,13 +32,13 @@ pub struct Trial {
     pub wrong: Vec<String>,
 }
 
-/// Tries all rules on the snippets of the folder, or of those that rr-patch carries.
+/// Tries rules on the snippets in `tests` of a folder, or on those that rr-patch carries in a folder of that name.
 ///
 /// # Errors
 /// A file that cannot be read, or that holds no snippets.
-pub fn try_out(rules: &Rules, folder: Option<&Path>) -> Result<Vec<Trial>> {
+pub fn try_out(rules: &Rules, folder: Option<&Path>, carried: &str) -> Result<Vec<Trial>> {
     let mut all: Vec<(String, Snippets)> = Vec::new();
-    for (name, text) in texts(folder)? {
+    for (name, text) in texts(folder, carried)? {
         let read = |error: serde_saphyr::Error| {
             let at = error.location().map_or(String::new(), |at| format!(":{}:{}", at.line(), at.column()));
             Error::refused(format!("`{name}{at}` holds no snippets: {}", error.without_snippet()))
@@ -74,9 +74,9 @@ pub fn try_out(rules: &Rules, folder: Option<&Path>) -> Result<Vec<Trial>> {
 }
 
 /// Name and text of each file of snippets.
-fn texts(folder: Option<&Path>) -> Result<Vec<(String, String)>> {
+fn texts(folder: Option<&Path>, carried: &str) -> Result<Vec<(String, String)>> {
     let Some(folder) = folder else {
-        let files = PATCHES.get_dir("tests").into_iter().flat_map(include_dir::Dir::files);
+        let files = PATCHES.get_dir(carried).into_iter().flat_map(include_dir::Dir::files);
         let text = |file: &include_dir::File| Some((file.path().shown(), file.contents_utf8()?.to_owned()));
         return Ok(files.filter_map(text).collect());
     };
