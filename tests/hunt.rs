@@ -247,6 +247,15 @@ fn hunt_gives_up_when_rr_leaves_no_trace() {
 }
 
 #[test]
+fn hunt_tells_what_it_found_before_an_error_ended_it() {
+    let place = Place::new();
+    let script = "[ $n -lt 3 ] && exit 2; kill -9 $PPID; sleep 5";
+    let run = place.run(&["--runs", "9", "--until", "0"], script).exits(1);
+    run.says(&["rr left no complete trace 3 times in a row"]).prints(&["1 failure in 2 runs", "ended by the error"]);
+    assert_eq!(place.kept(), ["run-001", "run-002"]);
+}
+
+#[test]
 fn hunt_says_what_is_wrong_with_its_command_line_before_anything_runs() {
     let place = Place::new();
     let run = |words: &[&str]| Run::of(place.tool(words).output().unwrap()).exits(2);

@@ -12,10 +12,10 @@ use clap::Args;
 
 use super::duration;
 use super::record::{Prepared, Record, make_folder, size};
-use crate::cause::hunt::{Attempt, CHAOS, Catch, Ending, FailOn, Means, Plan, Setting, explain_kinds, hunt};
+use crate::cause::hunt::{Attempt, Catch, Ending, FailOn, Means, Plan, Setting, explain_kinds, hunt};
 use crate::doctor::{Host, LEAST_FREE};
-use crate::error::Error;
-use crate::rr::record::{Limits, Outcome, Run, Subject, folder_below, make_latest};
+use crate::error::{Error, render};
+use crate::rr::record::{Limits, Outcome, Room, Run, Subject, folder_below, make_latest};
 use crate::rr::trace::Store;
 use crate::sys::process::{Environment, Interrupt, Streams};
 use crate::ui::document::Report;
@@ -152,14 +152,17 @@ impl Hunt {
         }
         say(&format!("traces of failing runs are kept in `{}`", crate::error::Shown::shown(store.root())));
         let means = Means {
-            record: &|attempt, hear| self.attempt(&record, &quarry, &host, &say, attempt, hear),
+            record: &|attempt, hear| self.attempt(&quarry, &host, &say, attempt, hear),
             see: &|caught| progress.see(caught),
             say: &say,
             interrupted: &|| interrupt.came(),
         };
         let caught = hunt(&plan, &means);
         progress.end();
-        let mut caught = caught?;
+        let (mut caught, failed) = caught?;
+        if let Some(error) = &failed {
+            eprint!("{}", render(error));
+        }
         if !self.no_explain && caught.ending != Some(Ending::Interrupted) {
             let kinds = std::mem::take(&mut caught.kinds);
             caught.kinds = explain_kinds(&host, kinds, &|| interrupt.came(), &mut |line| say(line));
@@ -233,7 +236,6 @@ impl Hunt {
     /// Records one run.
     fn attempt(
         &self,
-        record: &Record,
         quarry: &Quarry,
         host: &Host,
         say: &dyn Fn(&str),
@@ -243,8 +245,7 @@ impl Hunt {
         let Quarry { prepared, subject, folder, installer, timeout, .. } = quarry;
         make_folder(attempt.store)?;
         let mut environment: Environment = prepared.environment.clone();
-        // `off` also where our own environment asks for chaos.
-        environment.insert(CHAOS.into(), attempt.setting.overlay.clone().unwrap_or_else(|| "off".into()));
+        environment.extend([attempt.setting.variable()]);
         // The recorders of all runs keep off each other's processors.
         let lock = attempt.store.root().parent().map(|folder| folder.join("cpu_lock"));
         if let Some(lock) = lock.as_ref().and_then(|lock| lock.to_str()) {
@@ -263,7 +264,7 @@ impl Hunt {
             folder: folder.as_deref(),
             streams: Streams::Captured,
             sidecar: prepared.sidecar.clone(),
-            room: record.room(host, attempt.store)?,
+            room: Room::new(host.clone(), attempt.store.root().to_owned(), self.min_free),
             subject: *subject,
             limits: Some(Limits { time: *timeout, size: attempt.most, shared: self.jobs > 1 }),
         };

@@ -5,8 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The variable that wakes the chaos overlay in a program.
-pub const CHAOS: &str = "RR_PATCH_CHAOS";
+use crate::patch::rules::chaos::awake;
 
 /// The setting of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -63,6 +62,14 @@ impl Setting {
         chaos.into_iter().chain(self.cores.map(|cores| format!("--num-cores={cores}"))).collect()
     }
 
+    /// The variable that wakes the overlay, and its value. It is `off` where the overlay is to sleep, since our own
+    /// environment may ask for chaos.
+    pub fn variable(&self) -> (String, String) {
+        let assignment = awake(self.overlay.as_deref().unwrap_or("off"));
+        let (name, value) = assignment.split_once('=').unwrap_or((&assignment, ""));
+        (name.to_owned(), value.to_owned())
+    }
+
     /// Without what only rr's command line can say.
     pub fn without_options(&self) -> Self {
         Self { overlay: self.overlay.clone(), ..Self::default() }
@@ -80,7 +87,7 @@ fn is_value(word: &str) -> bool {
 
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let overlay = self.overlay.as_ref().map(|overlay| format!("{CHAOS}={overlay}"));
+        let overlay = self.overlay.as_deref().map(awake);
         let words: Vec<String> = overlay.into_iter().chain(self.options().iter().map(|o| format!("rr {o}"))).collect();
         f.write_str(if words.is_empty() { "plain".into() } else { words.join(", ") }.as_str())
     }
