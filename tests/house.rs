@@ -497,6 +497,7 @@ fn tests_that_end_early_are_counted_as_skipped() {
         "= stack_at(",
         "= log(",
         "= run(",
+        "= hunt(",
         "= self::run(",
         "rr_patch_while_busy(",
         "record_on_a_disk_of(",

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::defects;
+use crate::delve;
 use crate::end_to_end::installer;
-use crate::harness::{Run, command, kill};
+use crate::harness::{Run, Tree, command, fixtures, kill};
 use crate::recorder::{self, Trace};
 use crate::watched::{Watched, processes_with};
 
@@ -215,9 +217,7 @@ fn hunt_changes_the_settings_from_run_to_run_and_wakes_the_overlay_by_them_alone
     let place = Place::new();
     let settings = ["--runs", "4", "--chaos", "1/4", "--chaos", "off", "--chaos", "rr", "--chaos", "rr+ranks"];
     let mut tool = place.hunt(&settings, "echo $RR_PATCH_CHAOS >> said");
-    Run::of(tool.env("RR_PATCH_CHAOS", "1/2").output().unwrap())
-        .exits(4)
-        .prints(&["RR_PATCH_CHAOS=ranks and rr --chaos"]);
+    Run::of(tool.env("RR_PATCH_CHAOS", "1/2").output().unwrap()).exits(4).prints(&["RR_PATCH_CHAOS=ranks, rr --chaos"]);
     assert_eq!(fs::read_to_string(place.path("said")).unwrap(), "1/4\noff\noff\nranks\n");
     let calls = fs::read_to_string(place.path("calls")).unwrap();
     let calls: Vec<bool> = calls
@@ -247,13 +247,24 @@ fn hunt_gives_up_when_rr_leaves_no_trace() {
 }
 
 #[test]
+fn hunt_tells_what_it_found_before_an_error_ended_it() {
+    let place = Place::new();
+    let script = "[ $n -lt 3 ] && exit 2; kill -9 $PPID; sleep 5";
+    let run = place.run(&["--runs", "9", "--until", "0"], script).exits(1);
+    run.says(&["rr left no complete trace 3 times in a row"]).prints(&["1 failure in 2 runs", "ended by the error"]);
+    assert_eq!(place.kept(), ["run-001", "run-002"]);
+}
+
+#[test]
 fn hunt_says_what_is_wrong_with_its_command_line_before_anything_runs() {
     let place = Place::new();
     let run = |words: &[&str]| Run::of(place.tool(words).output().unwrap()).exits(2);
     run(&[]).says(&["which program is to be recorded"]);
     run(&["make", "test"]).says(&["`--` must stand before what is run", "hint: `rr-patch hunt -- make test`"]);
     run(&["--test", "./x", "--nonsense"]).says(&["--nonsense", "-run, -skip"]);
+    run(&["--test", "./x", "-run", "X", "stray"]).says(&["`stray` stands before `--`"]);
     run(&["--test", "x", "--installer", "y"]).says(&["cannot be used with"]);
+    run(&["--chaos", "5/4", "--", "true"]).says(&["a fraction like 1/4"]);
     run(&["--time", "soon", "--", "true"]).says(&["expected a number and"]);
     assert!(!place.path("rr").exists());
 }
@@ -301,12 +312,72 @@ func TestBeside(t *testing.T) {
 "#;
     fs::write(module.join("queue/queue_test.go"), test).unwrap();
     let mut tool = place.tool(&["--format", "json", "--test", "./queue", "-run", "TestBeside", "--runs", "4"]);
-    tool.args(["--chaos", "off", "--chaos", "1/2"]).current_dir(&module);
+    tool.args(["--chaos", "off", "--chaos", "1/2", "--", "-test.parallel=3"]).current_dir(&module);
     let found = Run::of(tool.output().unwrap()).exits(0).json();
     assert_eq!((&found["runs"], &found["failed"]), (&2.into(), &1.into()), "{found:#}");
     assert_eq!(found["failures"][0]["line"], "queue_test.go:15: lost an item");
     let calls = fs::read_to_string(place.path("calls")).unwrap();
     let line = calls.lines().rfind(|line| line.contains(" record ")).unwrap();
-    assert!(line.contains("-test.run=TestBeside -test.count=1 -test.timeout=600s"), "{line}");
+    assert!(line.contains("-test.run=TestBeside -test.count=1 -test.timeout=600s -test.parallel=3"), "{line}");
     assert!(line.ends_with("RR_COPY_ALL_FILES=unset"), "the program stays where it is: {line}");
+}
+
+/// The programs of `fixtures/hunt`, built with the overlay and for debugging.
+fn programs() -> (Tree, PathBuf) {
+    let tree = Tree::holding(&fixtures().join("hunt"), ".");
+    tree.rr_patch(&["chaos", "overlay", "-o", "../chaos"]).exits(0);
+    let overlay = format!("-overlay={}", tree.beside("chaos/overlay.json").display());
+    let bin = tree.beside("bin");
+    fs::create_dir(&bin).unwrap();
+    tree.go(&["build", &overlay, "-gcflags=all=-N -l", "-o", bin.to_str().unwrap(), "./..."], &[]).exits(0);
+    (tree, bin)
+}
+
+/// Hunts a program with the real recorder; nothing where there is none.
+fn hunt(program: &Path, traces: &Path, options: &[&str]) -> Option<Value> {
+    let mut tool = defects::tool()?;
+    tool.args(["hunt", "--unchecked", "--format", "json", "--timeout", "60s"])
+        .args(options)
+        .arg("--trace-dir")
+        .arg(traces);
+    let run = Run::of(delve::where_it_replays(tool)?.arg("--").arg(program).output().unwrap());
+    assert!([0, 4].contains(&run.code), "{}: {}", program.display(), run.stderr);
+    Some(run.json())
+}
+
+#[test]
+fn hunt_finds_seven_of_the_eight_seeded_defects_within_fifty_runs_and_none_in_correct_programs() {
+    let (_tree, bin) = programs();
+    let traces = tempfile::tempdir().unwrap();
+    let names = |correct: bool| {
+        let entries = fs::read_dir(&bin).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        entries.filter(move |name| name.starts_with("correct-") == correct).collect::<Vec<_>>()
+    };
+    let mut missed = Vec::new();
+    for name in names(false) {
+        let options = ["--runs", "50", "--no-explain"];
+        let Some(found) = hunt(&bin.join(&name), traces.path(), &options) else { return };
+        if found["failed"] == 0 {
+            missed.push(name);
+        }
+    }
+    assert!(missed.len() < 2, "{missed:?}");
+    for name in names(true) {
+        let Some(found) = hunt(&bin.join(&name), traces.path(), &["--runs", "8", "--no-explain"]) else { return };
+        assert_eq!((&found["runs"], &found["failed"]), (&8.into(), &0.into()), "{name}: {found:#}");
+    }
+}
+
+#[test]
+fn hunt_names_the_line_that_explain_blames_and_leads_to_the_good_and_the_bad_run() {
+    let (_tree, bin) = programs();
+    let traces = tempfile::tempdir().unwrap();
+    let options = ["--runs", "50", "--until", "2"];
+    let Some(found) = hunt(&bin.join("double-close"), traces.path(), &options) else { return };
+    let failures = found["failures"].as_array().unwrap();
+    assert_eq!((failures.len(), &failures[0]["count"]), (1, &2.into()), "{found:#}");
+    assert_eq!(failures[0]["suspect"]["function"], "main.(*stream).close", "{found:#}");
+    assert_eq!(failures[0]["suspect"]["kind"], "panic");
+    let next = found["next"][0].as_str().unwrap();
+    assert_eq!(next, format!("rr-patch explain {}", failures[0]["kept"][0]["trace"].as_str().unwrap()));
 }

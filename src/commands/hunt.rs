@@ -12,10 +12,10 @@ use clap::Args;
 
 use super::duration;
 use super::record::{Prepared, Record, make_folder, size};
-use crate::cause::hunt::{Attempt, CHAOS, Catch, Ending, FailOn, Means, Plan, Setting, explain_kinds, hunt};
+use crate::cause::hunt::{Attempt, Catch, Ending, FailOn, Means, Plan, Setting, explain_kinds, hunt};
 use crate::doctor::{Host, LEAST_FREE};
-use crate::error::Error;
-use crate::rr::record::{Limits, Outcome, Run, Subject, folder_below, make_latest};
+use crate::error::{Error, render};
+use crate::rr::record::{Limits, Outcome, Room, Run, Subject, folder_below, make_latest};
 use crate::rr::trace::Store;
 use crate::sys::process::{Environment, Interrupt, Streams};
 use crate::ui::document::Report;
@@ -89,9 +89,9 @@ pub struct Hunt {
     #[arg(long, value_name = "SIZE", default_value_t = ByteSize::gib(10), value_parser = size, help_heading = WHEN)]
     pub disk: ByteSize,
 
-    /// Use these settings only, in turn: a value of RR_PATCH_CHAOS, `rr` for rr's --chaos, `rr+VALUE` for both, `off`
-    /// (repeatable) [default: several of them]
-    #[arg(long, value_name = "SETTING", value_parser = setting)]
+    /// Use these settings only, in turn: a value of RR_PATCH_CHAOS like 1/4 or ranks, `rr` for rr's own --chaos,
+    /// `cores=N` for rr's --num-cores, several of these with `+` between them, or `off` (repeatable) [default: some]
+    #[arg(long, value_name = "SETTING", value_parser = Setting::parse)]
     pub chaos: Vec<Setting>,
 
     /// Group failures by how they ended and what they said last, without asking explain
@@ -121,13 +121,6 @@ pub struct Hunt {
     /// What is run, or what the test binary or the installer is given
     #[arg(last = true, value_name = "ARGS")]
     pub arguments: Vec<String>,
-}
-
-fn setting(text: &str) -> Result<Setting, String> {
-    match text {
-        "" => Err("expected a value of RR_PATCH_CHAOS like 1/4, or `rr`, `rr+1/4`, `off`".into()),
-        _ => Ok(Setting::named(text)),
-    }
 }
 
 /// What is run again and again.
@@ -169,14 +162,17 @@ impl Hunt {
         }
         say(&format!("traces of failing runs are kept in `{}`", crate::error::Shown::shown(store.root())));
         let means = Means {
-            record: &|attempt, hear| self.attempt(&record, &quarry, &host, &say, attempt, hear),
+            record: &|attempt, hear| self.attempt(&quarry, &host, &say, attempt, hear),
             see: &|caught| progress.see(caught),
             say: &say,
             interrupted: &|| interrupt.came(),
         };
         let caught = hunt(&plan, &means);
         progress.end();
-        let mut caught = caught?;
+        let (mut caught, failed) = caught?;
+        if let Some(error) = &failed {
+            eprint!("{}", render(error));
+        }
         if !self.no_explain && caught.ending != Some(Ending::Interrupted) {
             let kinds = std::mem::take(&mut caught.kinds);
             caught.kinds = explain_kinds(&host, kinds, &|| interrupt.came(), &mut |line| say(line));
@@ -230,10 +226,9 @@ impl Hunt {
     fn plan(&self, quarry: &Quarry, folder: PathBuf) -> Plan {
         let mut settings =
             if self.chaos.is_empty() { Setting::cycle(quarry.prepared.chaos) } else { self.chaos.clone() };
-        // An installer starts its recorders itself, with a command line of its own; and not every rr has the option.
-        let has_option = quarry.prepared.recorder.options.contains("--chaos");
-        if self.chaos.is_empty() && (quarry.subject == Subject::Installer || !has_option) {
-            settings.iter_mut().for_each(|setting| setting.rr_chaos = false);
+        // An installer starts its recorders itself, with a command line of its own.
+        if quarry.subject == Subject::Installer {
+            settings.iter_mut().for_each(|setting| *setting = setting.without_options());
         }
         Plan {
             folder,
@@ -251,7 +246,6 @@ impl Hunt {
     /// Records one run.
     fn attempt(
         &self,
-        record: &Record,
         quarry: &Quarry,
         host: &Host,
         say: &dyn Fn(&str),
@@ -261,14 +255,13 @@ impl Hunt {
         let Quarry { prepared, subject, folder, installer, timeout, .. } = quarry;
         make_folder(attempt.store)?;
         let mut environment: Environment = prepared.environment.clone();
-        // `off` also where our own environment asks for chaos.
-        environment.insert(CHAOS.into(), attempt.setting.overlay.clone().unwrap_or_else(|| "off".into()));
+        environment.extend([attempt.setting.variable()]);
         // The recorders of all runs keep off each other's processors.
         let lock = attempt.store.root().parent().map(|folder| folder.join("cpu_lock"));
         if let Some(lock) = lock.as_ref().and_then(|lock| lock.to_str()) {
             environment.insert("_RR_CPU_LOCK_FILE".into(), lock.to_owned());
         }
-        let more: Vec<String> = attempt.setting.rr_chaos.then(|| "--chaos".to_owned()).into_iter().collect();
+        let more = attempt.setting.options();
         let (start, line) = match installer {
             Some(installer) => (&prepared.program, installer.arguments_of(&quarry.arguments, attempt.store)?),
             None => (&prepared.recorder.path, prepared.program_line(&more, &quarry.arguments)?),
@@ -281,7 +274,7 @@ impl Hunt {
             folder: folder.as_deref(),
             streams: Streams::Captured,
             sidecar: prepared.sidecar.clone(),
-            room: record.room(host, attempt.store)?,
+            room: Room::new(host.clone(), attempt.store.root().to_owned(), self.min_free),
             subject: *subject,
             limits: Some(Limits { time: *timeout, size: attempt.most, shared: self.jobs > 1 }),
         };

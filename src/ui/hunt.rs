@@ -29,7 +29,7 @@ pub struct Hunted {
     unrecorded: usize,
     /// How many failing runs were asked for; 0 for as many as there are.
     until: usize,
-    /// `found`, `runs`, `time`, `interrupted` or `disk`: why it ended.
+    /// `found`, `runs`, `time`, `interrupted`, `disk` or `failed`: why it ended.
     ended: &'static str,
     seconds: f64,
     /// What the kept traces take, in bytes.
@@ -139,6 +139,7 @@ impl Hunted {
         }
         let exit = match ending {
             Some(Ending::Interrupted) => Exit::Interrupted,
+            Some(Ending::Failed) => Exit::Failed,
             _ if *failed >= until.max(1) => Exit::Done,
             _ => Exit::Found,
         };
@@ -156,6 +157,7 @@ impl Hunted {
                 Some(Ending::Time) => "time",
                 Some(Ending::Interrupted) => "interrupted",
                 Some(Ending::Disk) => "disk",
+                Some(Ending::Failed) => "failed",
             },
             seconds: took.as_secs_f64(),
             disk: caught.disk(),
@@ -234,6 +236,7 @@ impl fmt::Display for Hunted {
         }
         match self.ended {
             "disk" => writeln!(f, "ended for want of room: {} are kept; --disk sets the budget", bytes(self.disk))?,
+            "failed" => writeln!(f, "ended by the error that is on standard error")?,
             "interrupted" => writeln!(f, "ended as it was asked to; every trace is closed")?,
             _ => {}
         }

@@ -27,7 +27,7 @@ use crate::words::{ratio, seconds};
 use signature::{Heard, Verdict, judge, signature};
 
 pub use explained::{FirstSuspect, explain_kinds};
-pub use setting::{CHAOS, Setting};
+pub use setting::Setting;
 pub use signature::{FailOn, Signature};
 
 /// So many runs in a row without a trace, and something other than chance is wrong.
@@ -135,6 +135,8 @@ pub enum Ending {
     Interrupted,
     /// The budget of disk space, or the space that must stay free, is used up.
     Disk,
+    /// A run could not be recorded, or not be cleaned up after.
+    Failed,
 }
 
 /// What a hunt brought in.
@@ -180,11 +182,12 @@ struct Hunt<'a> {
     failed: Option<anyhow::Error>,
 }
 
-/// Records until what was asked for is found, or until there is no more to be done.
+/// Records until what was asked for is found, or until there is no more to be done. An error that ended the hunt comes
+/// with what was found before it.
 ///
 /// # Errors
-/// A run that cannot be started, and an rr that leaves no trace several times in a row.
-pub fn hunt(plan: &Plan, means: &Means<'_>) -> Result<Catch> {
+/// A first run that cannot be started, an rr that leaves no trace several times in a row.
+pub fn hunt(plan: &Plan, means: &Means<'_>) -> Result<(Catch, Option<anyhow::Error>)> {
     let shared = Mutex::new(Hunt {
         plan,
         means,
@@ -214,8 +217,13 @@ pub fn hunt(plan: &Plan, means: &Means<'_>) -> Result<Catch> {
         remove_folder(&plan.folder)?;
     }
     match hunt.failed {
-        Some(error) => Err(error),
-        None => Ok(hunt.caught),
+        Some(error) if hunt.caught.runs == 0 => Err(error),
+        failed => {
+            if failed.is_some() {
+                hunt.caught.ending = Some(Ending::Failed);
+            }
+            Ok((hunt.caught, failed))
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use regex::Regex;
 
-use super::super::alike::alike;
-use super::super::explain::is_bad;
+use crate::cause::alike::alike;
+use crate::cause::credentials;
+use crate::cause::explain::is_bad;
 use crate::rr::log::{Level, understand};
 use crate::rr::record::{Outcome, Stopped};
 use crate::sys::process::End;
@@ -57,7 +58,7 @@ pub struct Heard {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
     pub how: String,
-    /// The line as it was written.
+    /// The line as it was written, without what looks like a credential.
     pub line: Option<String>,
     /// The line without what differs each time.
     key: Option<String>,
@@ -145,7 +146,8 @@ pub fn signature(outcome: &Outcome, heard: &Heard, limit: Option<&str>) -> Signa
         Some(limit) if hangs => format!("no end after {limit}"),
         _ => outcome.end.to_string(),
     };
-    Signature { how, key: line.as_deref().map(alike), line }
+    let key = line.as_deref().map(alike);
+    Signature { how, key, line: line.map(|line| credentials::cut(&line).into_owned()) }
 }
 
 #[cfg(test)]
@@ -179,6 +181,14 @@ mod tests {
         assert_eq!(of(&["--- FAIL: TestX (0.01s)", "FAIL"]), "--- FAIL: TestX (0.01s)");
         assert_eq!(of(&["one", "two", ""]), "two");
         assert_eq!(line(&[]), None);
+    }
+
+    #[test]
+    fn a_line_is_shown_without_what_looks_like_a_credential() {
+        assert_eq!(
+            line(&["error: login with password=hunter2 failed"]).unwrap(),
+            "error: login with password=[cut] failed"
+        );
     }
 
     #[test]

@@ -61,10 +61,11 @@ impl Hunt {
     /// follows for more of them.
     pub(super) fn with_later_options(&self) -> Result<Self> {
         let mut whole = self.clone();
-        let (_, rest) = split(&self.strays)?;
-        if self.test.is_none() || rest.is_empty() {
+        if self.test.is_none() {
             return Ok(whole);
         }
+        let (arguments, rest) = split(&self.strays)?;
+        whole.strays.clear();
         let command = Self::augment_args_for_update(clap::Command::new("hunt").no_binary_name(true));
         // What was given before must not go back to its default.
         let command = command.mut_args(|arg| match arg.get_id() == "strays" {
@@ -80,8 +81,13 @@ impl Hunt {
                 .detail(format!("options of `go test` that are known: -{}", OPTIONS.join(", -")))
                 .hint("what stands after `--` is passed on as it is, like `-- -test.v`")
         })?;
-        whole.strays.clone_from(&self.strays);
-        whole.strays.retain(|word| !rest.contains(word));
+        if let Some(stray) = whole.strays.first() {
+            return Err(Error::usage(format!("`{stray}` stands before `--`"))
+                .detail("expected: one package, and options of `go test` and of `hunt`")
+                .hint("what stands after `--` is passed on as it is, like `-- -test.v`")
+                .into());
+        }
+        whole.strays = arguments;
         Ok(whole)
     }
 }
@@ -91,6 +97,11 @@ fn split(words: &[String]) -> Result<(Vec<String>, Vec<String>)> {
     let (mut arguments, mut rest) = (Vec::new(), Vec::new());
     let mut words = words.iter();
     while let Some(word) = words.next() {
+        if word == "--" {
+            rest.push(word.clone());
+            rest.extend(words.cloned());
+            break;
+        }
         let name = word.strip_prefix('-').filter(|name| !name.starts_with('-'));
         let name = name.map(|name| name.trim_start_matches("test."));
         let (name, value) = match name.and_then(|name| name.split_once('=')) {
@@ -183,5 +194,7 @@ mod tests {
     fn our_own_options_may_stand_after_those_of_go_test() {
         let (arguments, rest) = split(&words("-run TestX --runs 7 --jobs=2")).unwrap();
         assert_eq!((arguments.join(" "), rest.join(" ")), ("-test.run=TestX".into(), "--runs 7 --jobs=2".into()));
+        let (arguments, rest) = split(&words("-short -- -run x")).unwrap();
+        assert_eq!((arguments.join(" "), rest.join(" ")), ("-test.short".into(), "-- -run x".into()));
     }
 }
