@@ -6,7 +6,7 @@
 //! `got := c.phase()` reads `c.state.phase`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tree_sitter::{Node, Parser, Point, Tree};
 
@@ -17,13 +17,14 @@ const DEPTH: usize = 4;
 const MOST: usize = 16;
 
 struct File {
+    path: String,
     text: String,
     tree: Tree,
 }
 
-/// The files of one package.
+/// The files of one package, and of the packages of its module that it imports.
 pub struct Sources {
-    files: Vec<(String, File)>,
+    files: Vec<File>,
 }
 
 /// A call, with the line that it stands in.
@@ -43,30 +44,52 @@ pub struct Guard {
     pub reads: Vec<String>,
     /// The call whose error or result the condition looks at.
     pub call: Option<Call>,
+    /// The `return` statements, by file and line, that may have given the condition its value.
+    pub returns: Vec<(String, u64)>,
+    /// Whether the condition reads only parameters: then the caller decided it.
+    pub only_parameters: bool,
 }
 
+/// More `return` statements than this are not looked at.
+const RETURNS: usize = 24;
+
+/// More files than this are not read.
+const FILES: usize = 300;
+
 impl Sources {
-    /// The package of a file, as far as its sources are here.
+    /// The package of a file and the packages of its module that it imports, as far as their sources are here.
     pub fn around(file: &str) -> Option<Self> {
         let folder = Path::new(file).parent()?;
-        let mut files = Vec::new();
-        for entry in fs::read_dir(folder).ok()?.flatten() {
+        let mut sources = Self { files: Vec::new() };
+        sources.add(folder);
+        let text = fs::read_to_string(file).unwrap_or_default();
+        if let Some((root, module)) = module_of(folder) {
+            let quoted = text.lines().take_while(|line| !line.starts_with("func ")).filter_map(|line| {
+                let line = line.trim().strip_prefix("import").unwrap_or(line).trim();
+                line.split('"').nth(1)?.strip_prefix(&module)?.strip_prefix('/')
+            });
+            quoted.for_each(|package| sources.add(&root.join(package)));
+        }
+        Some(sources).filter(|sources| !sources.files.is_empty())
+    }
+
+    fn add(&mut self, folder: &Path) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            if path.extension().is_some_and(|ending| ending == "go") && files.len() < 200 {
+            if path.extension().is_some_and(|ending| ending == "go") && self.files.len() < FILES {
                 let name = path.to_string_lossy().into_owned();
-                files.extend(fs::read_to_string(&path).ok().and_then(|text| Some((name, File::of(text)?))));
+                self.files.extend(fs::read_to_string(&path).ok().and_then(|text| File::of(name, text)));
             }
         }
-        Some(Self { files }).filter(|sources| !sources.files.is_empty())
     }
 
     #[cfg(test)]
     fn of(text: &str) -> Self {
-        Self { files: vec![("main.go".into(), File::of(text.into()).unwrap())] }
+        Self { files: vec![File::of("main.go".into(), text.into()).unwrap()] }
     }
 
     fn file(&self, name: &str) -> Option<&File> {
-        self.files.iter().find(|(path, _)| path == name).map(|(_, file)| file)
+        self.files.iter().find(|file| file.path == name)
     }
 
     /// The text of a line, without the blanks around it.
@@ -91,24 +114,86 @@ impl Sources {
                 _ => None,
             };
             if let Some(condition) = condition {
-                let mut guard = Guard {
-                    line: condition.start_position().row as u64 + 1,
-                    condition: source.text(condition).to_owned(),
-                    ..Guard::default()
-                };
-                let mut follow = Follow { sources: self, reads: Vec::new(), call: None };
-                follow.read(source, function, condition, &[], DEPTH);
-                if parent.kind() == "expression_case"
-                    && let Some(value) = parent.parent().and_then(|switch| switch.child_by_field_name("value"))
-                {
-                    follow.read(source, function, value, &[], DEPTH);
-                }
-                (guard.reads, guard.call) = (follow.reads, follow.call);
-                return Some(guard);
+                let switch = (parent.kind() == "expression_case").then(|| parent.parent()).flatten();
+                let value = switch.and_then(|switch| switch.child_by_field_name("value"));
+                return Some(self.guard_of(source, function, condition, value));
             }
             node = parent;
         }
         None
+    }
+
+    /// The condition of the innermost loop around a line that has one.
+    pub fn loop_guard(&self, file: &str, line: u64) -> Option<Guard> {
+        let source = self.file(file)?;
+        let mut node = source.at(line)?;
+        let function = File::function_of(node);
+        while let Some(parent) = node.parent().filter(|parent| !is_function(parent.kind())) {
+            if parent.kind() == "for_statement" {
+                let mut cursor = parent.walk();
+                let body = parent.child_by_field_name("body");
+                let head = parent.named_children(&mut cursor).find(|child| Some(*child) != body)?;
+                let condition = match head.kind() {
+                    "for_clause" => head.child_by_field_name("condition"),
+                    "range_clause" => None,
+                    _ => Some(head),
+                };
+                if let Some(condition) = condition {
+                    return Some(self.guard_of(source, function, condition, None));
+                }
+            }
+            node = parent;
+        }
+        None
+    }
+
+    /// What the call in a line is given, as if that were a condition.
+    pub fn arguments(&self, file: &str, line: u64) -> Option<Guard> {
+        let source = self.file(file)?;
+        let first = source.at(line)?;
+        let in_line = |node: &Node| {
+            !is_function(node.kind())
+                && node.kind() != "block"
+                && node.start_position().row == first.start_position().row
+        };
+        let outermost = std::iter::successors(Some(first), |node| node.parent().filter(in_line)).last()?;
+        let mut pending = vec![outermost];
+        while let Some(node) = pending.pop() {
+            if node.kind() == "call_expression" {
+                let arguments = node.child_by_field_name("arguments")?;
+                return Some(self.guard_of(source, File::function_of(node), arguments, None));
+            }
+            let mut cursor = node.walk();
+            let children: Vec<Node> = node.named_children(&mut cursor).collect();
+            pending.extend(children.into_iter().rev());
+        }
+        None
+    }
+
+    fn guard_of<'a>(
+        &'a self,
+        source: &'a File,
+        function: Option<Node<'a>>,
+        condition: Node<'a>,
+        also: Option<Node<'a>>,
+    ) -> Guard {
+        let mut follow = Follow { sources: self, reads: Vec::new(), call: None, returns: Vec::new() };
+        for node in [Some(condition), also].into_iter().flatten() {
+            follow.read(source, function, node, &[], DEPTH);
+        }
+        let own = function.map_or_else(Vec::new, |function| parameters(source, function, "parameters"));
+        let words = follow.reads.iter().map(|read| read.split(['.', '[']).next().unwrap_or_default());
+        let only_parameters = follow.call.is_none()
+            && !follow.reads.is_empty()
+            && words.into_iter().all(|word| own.iter().any(|own| own == word));
+        Guard {
+            line: condition.start_position().row as u64 + 1,
+            condition: source.text(condition).to_owned(),
+            reads: follow.reads,
+            call: follow.call,
+            returns: follow.returns,
+            only_parameters,
+        }
     }
 
     /// Whether a line stands in a loop of its function.
@@ -126,21 +211,35 @@ impl Sources {
         false
     }
 
-    fn callee(&self, name: &str, method: bool) -> Option<(&File, Node<'_>)> {
-        let kind = if method { "method_declaration" } else { "function_declaration" };
+    /// The declarations that a name may mean in a file: functions of its own package, or methods and functions of all.
+    fn callees(&self, from: &File, name: &str, selected: bool) -> Vec<(&File, Node<'_>)> {
+        let folder = |file: &File| Path::new(&file.path).parent().map(Path::to_owned);
         let mut found = Vec::new();
-        for (_, file) in &self.files {
+        for file in &self.files {
+            let same = folder(file) == folder(from);
             let root = file.tree.root_node();
             let mut cursor = root.walk();
-            for node in root.children(&mut cursor).filter(|node| node.kind() == kind) {
-                if node.child_by_field_name("name").is_some_and(|own| file.text(own) == name) {
+            for node in root.children(&mut cursor) {
+                let meant = match node.kind() {
+                    "function_declaration" => same != selected,
+                    "method_declaration" => selected,
+                    _ => false,
+                };
+                if meant && node.child_by_field_name("name").is_some_and(|own| file.text(own) == name) {
                     found.push((file, node));
                 }
             }
         }
-        // Which of several methods is meant only types tell.
-        if found.len() == 1 { found.pop() } else { None }
+        found
     }
+}
+
+/// The root of the module that a folder belongs to, and the module's path.
+fn module_of(folder: &Path) -> Option<(PathBuf, String)> {
+    let root = folder.ancestors().find(|folder| folder.join("go.mod").is_file())?;
+    let text = fs::read_to_string(root.join("go.mod")).ok()?;
+    let module = text.lines().find_map(|line| line.trim().strip_prefix("module "))?;
+    Some((root.to_owned(), module.trim().trim_matches('"').to_owned()))
 }
 
 fn is_function(kind: &str) -> bool {
@@ -148,11 +247,11 @@ fn is_function(kind: &str) -> bool {
 }
 
 impl File {
-    fn of(text: String) -> Option<Self> {
+    fn of(path: String, text: String) -> Option<Self> {
         let mut parser = Parser::new();
         parser.set_language(&tree_sitter_go::LANGUAGE.into()).ok()?;
         let tree = parser.parse(&text, None)?;
-        Some(Self { text, tree })
+        Some(Self { path, text, tree })
     }
 
     fn text(&self, node: Node) -> &str {
@@ -204,6 +303,7 @@ struct Follow<'a> {
     sources: &'a Sources,
     reads: Vec<String>,
     call: Option<Call>,
+    returns: Vec<(String, u64)>,
 }
 
 impl<'a> Follow<'a> {
@@ -324,23 +424,62 @@ impl<'a> Follow<'a> {
             }
             _ => (file.text(callee), None),
         };
-        if let Some((other, declaration)) = self.sources.callee(name, receiver.is_some()) {
+        let found = self.sources.callees(file, name, receiver.is_some());
+        for (other, declaration) in &found {
+            self.returned(other, *declaration, depth);
+        }
+        // Which of several methods is meant only types tell.
+        if let [(other, declaration)] = found.as_slice() {
             let mut inner: Vec<(String, String)> = Vec::new();
-            let own = parameters(other, declaration, "receiver");
+            let own = parameters(other, *declaration, "receiver");
             if let (Some(own), Some(receiver)) = (own.first(), receiver.and_then(|node| replaced(file, node, names))) {
                 inner.push((own.clone(), receiver));
             }
-            for (own, argument) in parameters(other, declaration, "parameters").into_iter().zip(&given) {
+            for (own, argument) in parameters(other, *declaration, "parameters").into_iter().zip(&given) {
                 inner.extend(replaced(file, *argument, names).map(|argument| (own, argument)));
             }
             // A marker for a function without parameters: its own names mean nothing in the frame of the line.
             inner.push((String::new(), String::new()));
             if let Some(body) = declaration.child_by_field_name("body") {
-                self.results(other, declaration, body, &inner, depth - 1);
+                self.results(other, *declaration, body, &inner, depth - 1);
             }
         }
         for argument in given {
             self.read(file, function, argument, names, depth - 1);
+        }
+    }
+
+    /// Adds the `return` statements of a function, but for those that return no error, and those of what it calls.
+    fn returned(&mut self, file: &'a File, declaration: Node<'a>, depth: usize) {
+        let Some(body) = declaration.child_by_field_name("body").filter(|_| depth > 0) else { return };
+        let fails = declaration
+            .child_by_field_name("result")
+            .is_some_and(|result| file.text(result).trim_end_matches(')').ends_with("error"));
+        let mut pending = vec![body];
+        while let Some(node) = pending.pop() {
+            match node.kind() {
+                "func_literal" => continue,
+                "return_statement" if !(fails && file.text(node).ends_with("nil")) => {
+                    let place = (file.path.clone(), node.start_position().row as u64 + 1);
+                    if self.returns.contains(&place) || self.returns.len() == RETURNS {
+                        return;
+                    }
+                    self.returns.push(place);
+                }
+                "call_expression" => {
+                    if let Some(callee) = node.child_by_field_name("function") {
+                        let field = callee.child_by_field_name("field");
+                        let name = file.text(field.unwrap_or(callee));
+                        for (other, declaration) in self.sources.callees(file, name, field.is_some()) {
+                            self.returned(other, declaration, depth - 1);
+                        }
+                    }
+                }
+                _ => {}
+            }
+            let mut cursor = node.walk();
+            let children: Vec<Node> = node.named_children(&mut cursor).collect();
+            pending.extend(children.into_iter().rev());
         }
     }
 

@@ -23,7 +23,8 @@ fn raiser(stack: &[Frame]) -> &[Frame] {
 }
 
 fn raised(case: &mut Case) -> Result<()> {
-    case.client.restart(case.last)?;
+    // Past its first word the runtime may write a long time, and a run backwards over all of it can miss the beginning.
+    case.client.restart(case.said.unwrap_or(case.last))?;
     // Delve itself stops at both: `unrecovered-panic` and `runtime-fatal-throw`.
     let mut stop = case.client.back()?;
     // A fatal error is told after it was raised: the first stop on the way back may be deeper in the same call.
@@ -39,7 +40,10 @@ fn raised(case: &mut Case) -> Result<()> {
     let message = case.end.message.clone().unwrap_or_default();
     let at = (stop.goroutine, stop.event);
     let first = raiser(&stack);
-    let own: Vec<Frame> = case.own.of(first).into_iter().map(|(_, frame)| frame.clone()).collect();
+    let mut own: Vec<Frame> = case.own.of(first).into_iter().map(|(_, frame)| frame.clone()).collect();
+    if message.contains("stack overflow") {
+        own.drain(..recursion(&own));
+    }
     let again = stack.iter().filter(|frame| frame.function == "runtime.gopanic").count();
     if let Some(frame) = own.first() {
         let evidence = format!("{} when the program ended", case.at(stop.event));
@@ -58,6 +62,15 @@ fn raised(case: &mut Case) -> Result<()> {
         earlier_panics(case, again.max(1))?;
     }
     Ok(())
+}
+
+/// Where the call stands that repeats: what ran out of stack may have been anything below it.
+fn recursion(own: &[Frame]) -> usize {
+    let times = |frame: &Frame| {
+        own.iter().filter(|other| (&other.function, other.line) == (&frame.function, frame.line)).count()
+    };
+    let most = own.iter().map(times).max().unwrap_or_default();
+    own.iter().position(|frame| 2 * times(frame) > most).unwrap_or_default()
 }
 
 /// Panics that were recovered before and raised again: those whose value is in the last one.

@@ -150,6 +150,8 @@ pub(super) struct Case<'a> {
     pub end: End,
     /// The last event in which the whole program is there.
     pub last: u64,
+    /// The event in which Go's runtime said why it ends the program.
+    pub said: Option<u64>,
     pub parked: Vec<Parked>,
     pub suspects: Vec<Suspect>,
     pub errors: Vec<ErrorLine>,
@@ -163,8 +165,8 @@ pub(super) struct Case<'a> {
 
 /// How a program ended, as far as its trace and its lines tell.
 ///
-/// Of one that was stopped, the event of the signal too.
-pub fn end(trace: &Trace, log: &Log, timeline: &Timeline) -> Result<(End, Option<u64>)> {
+/// Of one that was stopped, the event of the signal too; of one that Go's runtime ended, that of its first word on it.
+pub fn end(trace: &Trace, log: &Log, timeline: &Timeline) -> Result<(End, Option<u64>, Option<u64>)> {
     let program = trace.program()?;
     let (code, killed) = match program.end {
         Some(ProcessEnd::Code(code)) => (Some(code), None),
@@ -205,7 +207,7 @@ pub fn end(trace: &Trace, log: &Log, timeline: &Timeline) -> Result<(End, Option
         }
     };
     let message = line.map(|line| credentials::cut(&line.text).into_owned());
-    Ok((End { how, code, signal, message }, first.map(|signal| signal.event)))
+    Ok((End { how, code, signal, message }, first.map(|signal| signal.event), line.map(|line| line.event)))
 }
 
 /// Looks into a trace that is open in Delve.
@@ -219,7 +221,7 @@ pub fn explain(
 ) -> Result<Explanation> {
     client.until(Instant::now() + TIME);
     let facts = opening.program.as_ref();
-    let (end, stopped) = end(trace, log, timeline)?;
+    let (end, stopped, said) = end(trace, log, timeline)?;
     let mut case = Case {
         client,
         own: Own { module: facts.and_then(|facts| facts.module.clone()) },
@@ -228,6 +230,7 @@ pub fn explain(
         end,
         // What a program does once it was asked to stop hides what it was asked to stop for.
         last: stopped.map_or_else(|| timeline.end(), |event| event.saturating_sub(2).max(1)),
+        said,
         parked: Vec::new(),
         suspects: Vec::new(),
         errors: Vec::new(),
