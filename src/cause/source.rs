@@ -46,6 +46,8 @@ pub struct Guard {
     pub call: Option<Call>,
     /// The `return` statements, by file and line, that may have given the condition its value.
     pub returns: Vec<(String, u64)>,
+    /// Whether what it read came through a channel: then another goroutine returned it.
+    pub received: bool,
     /// Whether the condition reads only parameters: then the caller decided it.
     pub only_parameters: bool,
 }
@@ -177,7 +179,7 @@ impl Sources {
         condition: Node<'a>,
         also: Option<Node<'a>>,
     ) -> Guard {
-        let mut follow = Follow { sources: self, reads: Vec::new(), call: None, returns: Vec::new() };
+        let mut follow = Follow { sources: self, reads: Vec::new(), call: None, returns: Vec::new(), received: false };
         for node in [Some(condition), also].into_iter().flatten() {
             follow.read(source, function, node, &[], DEPTH);
         }
@@ -192,8 +194,37 @@ impl Sources {
             reads: follow.reads,
             call: follow.call,
             returns: follow.returns,
+            received: follow.received,
             only_parameters,
         }
+    }
+
+    /// The line of the `defer` that runs when a function returns in a line: of those that undo what `makers` made, the
+    /// last one. Nothing where the line itself holds such a call.
+    pub fn deferred(&self, file: &str, line: u64, makers: &str) -> Option<u64> {
+        let source = self.file(file)?;
+        let node = source.at(line)?;
+        let function = std::iter::successors(Some(node), Node::parent).find(|node| is_function(node.kind()))?;
+        let mut last = None;
+        let mut pending = vec![function];
+        while let Some(node) = pending.pop() {
+            if node.kind() == "defer_statement"
+                && let Some(callee) = node.named_child(0).and_then(|call| call.child_by_field_name("function"))
+            {
+                let name = source.text(callee);
+                if self.line(file, line)?.contains(&format!("{name}(")) {
+                    return None;
+                }
+                let outer = File::function_of(node)?;
+                let made = source.given(outer, name, node.start_byte());
+                if made.is_some_and(|(right, ..)| source.text(right).contains(makers)) {
+                    last = last.max(Some(node.start_position().row as u64 + 1));
+                }
+            }
+            let mut cursor = node.walk();
+            pending.extend(node.named_children(&mut cursor));
+        }
+        last
     }
 
     /// Whether a line stands in a loop of its function.
@@ -304,6 +335,7 @@ struct Follow<'a> {
     reads: Vec<String>,
     call: Option<Call>,
     returns: Vec<(String, u64)>,
+    received: bool,
 }
 
 impl<'a> Follow<'a> {
@@ -350,6 +382,7 @@ impl<'a> Follow<'a> {
                 }
             }
             "call_expression" => self.called(file, function, node, names, depth),
+            "unary_expression" if file.text(node).starts_with("<-") => self.sent(file, node, depth),
             "func_literal" => {}
             _ => {
                 let mut cursor = node.walk();
@@ -449,6 +482,49 @@ impl<'a> Follow<'a> {
         }
     }
 
+    /// Adds the `return` statements of what is called for a value that the package sends to a channel of that name.
+    fn sent(&mut self, file: &'a File, node: Node<'a>, depth: usize) {
+        let last = |text: &str| text.rsplit(['.', ' ', '-']).next().unwrap_or_default().to_owned();
+        let channel = last(file.text(node));
+        let mut pending = vec![file.tree.root_node()];
+        while let Some(node) = pending.pop() {
+            if node.kind() == "send_statement"
+                && node.child_by_field_name("channel").is_some_and(|sent| last(file.text(sent)) == channel)
+                && let Some(value) = node.child_by_field_name("value")
+            {
+                self.received = true;
+                let value = match value.kind() {
+                    "identifier" => File::function_of(node)
+                        .and_then(|function| file.given(function, file.text(value), node.start_byte()))
+                        .map_or(value, |(value, ..)| value),
+                    _ => value,
+                };
+                self.calls(file, value, depth);
+            }
+            let mut cursor = node.walk();
+            pending.extend(node.named_children(&mut cursor));
+        }
+    }
+
+    /// Adds the `return` statements of all functions that are called in a node.
+    fn calls(&mut self, file: &'a File, node: Node<'a>, depth: usize) {
+        let mut pending = vec![node];
+        while let Some(node) = pending.pop() {
+            if let Some(callee) =
+                node.child_by_field_name("function").filter(|_| node.kind() == "call_expression" && depth > 0)
+            {
+                let field = callee.child_by_field_name("field");
+                for (other, declaration) in
+                    self.sources.callees(file, file.text(field.unwrap_or(callee)), field.is_some())
+                {
+                    self.returned(other, declaration, depth - 1);
+                }
+            }
+            let mut cursor = node.walk();
+            pending.extend(node.named_children(&mut cursor));
+        }
+    }
+
     /// Adds the `return` statements of a function, but for those that return no error, and those of what it calls.
     fn returned(&mut self, file: &'a File, declaration: Node<'a>, depth: usize) {
         let Some(body) = declaration.child_by_field_name("body").filter(|_| depth > 0) else { return };
@@ -466,21 +542,13 @@ impl<'a> Follow<'a> {
                     }
                     self.returns.push(place);
                 }
-                "call_expression" => {
-                    if let Some(callee) = node.child_by_field_name("function") {
-                        let field = callee.child_by_field_name("field");
-                        let name = file.text(field.unwrap_or(callee));
-                        for (other, declaration) in self.sources.callees(file, name, field.is_some()) {
-                            self.returned(other, declaration, depth - 1);
-                        }
-                    }
-                }
                 _ => {}
             }
             let mut cursor = node.walk();
             let children: Vec<Node> = node.named_children(&mut cursor).collect();
             pending.extend(children.into_iter().rev());
         }
+        self.calls(file, body, depth);
     }
 
     /// What a function returns, and on what conditions.

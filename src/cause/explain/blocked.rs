@@ -86,14 +86,14 @@ pub fn look(case: &mut Case) -> Result<()> {
     if !matches!(case.end.how, How::Deadlock | How::Stopped | How::Signal) {
         return Ok(());
     }
-    let mut objects: BTreeMap<(Wait, u64), Vec<Parked>> = BTreeMap::new();
+    let mut objects: Objects = BTreeMap::new();
     for parked in case.parked.iter().filter(|parked| !piled.contains(&parked.goroutine.id)) {
         let Some((wait, address)) = wait(&parked.stack) else { continue };
         if !case.own.of(&parked.stack).is_empty() && wait != Wait::Select && address != 0 {
             objects.entry((wait, address)).or_default().push(parked.clone());
         }
     }
-    let objects: Vec<_> = objects.into_iter().collect();
+    let objects: Vec<_> = stuck_before(case, objects)?.into_iter().collect();
     for ((wait, address), waiters) in objects.iter().take(2 * OBJECTS) {
         if matches!(wait, Wait::Mutex | Wait::Writer | Wait::Reader) {
             holder(case, *wait, *address, waiters)?;
@@ -102,7 +102,15 @@ pub fn look(case: &mut Case) -> Result<()> {
     // Who waits for a lock explains who waits for what it was to send.
     let locks = case.suspects.iter().any(|suspect| suspect.kind == "hang");
     let served: Vec<_> = objects.iter().filter(|((wait, _), _)| *wait >= Wait::Group).collect();
-    for ((wait, address), waiters) in served.into_iter().take(if locks { 1 } else { OBJECTS }) {
+    // Who piles up explains what the rest waits for.
+    let looked_at = if !piled.is_empty() {
+        0
+    } else if locks {
+        1
+    } else {
+        OBJECTS
+    };
+    for ((wait, address), waiters) in served.into_iter().take(looked_at) {
         if waiters.len() < PILE {
             unserved(case, *wait, *address, waiters, locks)?;
         }
@@ -120,6 +128,27 @@ pub fn look(case: &mut Case) -> Result<()> {
         }
     }
     Ok(())
+}
+
+type Objects = BTreeMap<(Wait, u64), Vec<Parked>>;
+
+/// Of what is waited for, that which was waited for a moment before, too: the rest may be on its way.
+fn stuck_before(case: &mut Case, mut objects: Objects) -> Result<Objects> {
+    let Some(before) = case.before.filter(|_| !objects.is_empty()) else { return Ok(objects) };
+    case.client.restart(before)?;
+    let mut gone = Vec::new();
+    for (key, waiters) in &objects {
+        let mut stuck = false;
+        for waiter in waiters.iter().take(3) {
+            let stack = case.client.stack(waiter.goroutine.id, Some(Load::LITTLE)).unwrap_or_default();
+            stuck |= wait(&stack) == Some(*key);
+        }
+        if !stuck {
+            gone.push(*key);
+        }
+    }
+    objects.retain(|key, _| !gone.contains(key));
+    Ok(objects)
 }
 
 /// Finds who has a lock: the last change of its word from free to taken.

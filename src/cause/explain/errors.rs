@@ -269,7 +269,10 @@ fn context(case: &mut Case, line: &Line, late: bool, weight: u32) -> Result<()> 
         }
         if asked.is_none_or(|asked| asked == this) {
             match own {
-                Some(frame) if !late || asked.is_some() => {
+                Some(mut frame) if !late || asked.is_some() => {
+                    let deferred = Case::sources(&frame)
+                        .and_then(|sources| sources.deferred(&frame.file, frame.line, "context.With"));
+                    frame.line = deferred.unwrap_or(frame.line);
                     let (why, when) = ("cancelled the context".to_owned(), format!("at {}", case.at(stop.event)));
                     let reported = format!("reported at {}", case.at(line.event));
                     case.suspect(weight, "context", &frame, at, why).evidence.extend([when, reported]);

@@ -21,7 +21,7 @@ use crate::cause::source::Sources;
 use crate::delve::ReplayPlan;
 use crate::delve::client::{Client, Frame, Goroutine, Load, Variable};
 use crate::rr::log::{Form, Log, understand};
-use crate::rr::trace::{Timeline, Trace};
+use crate::rr::trace::{Delivered, Timeline, Trace};
 use crate::sys::process::End as ProcessEnd;
 
 /// How long is looked, beside the opening and the log. Nobody waits for a suspect that comes later.
@@ -150,6 +150,8 @@ pub(super) struct Case<'a> {
     pub end: End,
     /// The last event in which the whole program is there.
     pub last: u64,
+    /// Of a program that was stopped, an event a moment before: who is stuck at the end was stuck then, too.
+    pub before: Option<u64>,
     /// The event in which Go's runtime said why it ends the program.
     pub said: Option<u64>,
     pub parked: Vec<Parked>,
@@ -165,8 +167,8 @@ pub(super) struct Case<'a> {
 
 /// How a program ended, as far as its trace and its lines tell.
 ///
-/// Of one that was stopped, the event of the signal too; of one that Go's runtime ended, that of its first word on it.
-pub fn end(trace: &Trace, log: &Log, timeline: &Timeline) -> Result<(End, Option<u64>, Option<u64>)> {
+/// Of one that was stopped, the signal too; of one that Go's runtime ended, the event of its first word on it.
+pub fn end(trace: &Trace, log: &Log, timeline: &Timeline) -> Result<(End, Option<Delivered>, Option<u64>)> {
     let program = trace.program()?;
     let (code, killed) = match program.end {
         Some(ProcessEnd::Code(code)) => (Some(code), None),
@@ -207,7 +209,7 @@ pub fn end(trace: &Trace, log: &Log, timeline: &Timeline) -> Result<(End, Option
         }
     };
     let message = line.map(|line| credentials::cut(&line.text).into_owned());
-    Ok((End { how, code, signal, message }, first.map(|signal| signal.event), line.map(|line| line.event)))
+    Ok((End { how, code, signal, message }, first.copied(), line.map(|line| line.event)))
 }
 
 /// Looks into a trace that is open in Delve.
@@ -229,7 +231,8 @@ pub fn explain(
         timeline,
         end,
         // What a program does once it was asked to stop hides what it was asked to stop for.
-        last: stopped.map_or_else(|| timeline.end(), |event| event.saturating_sub(2).max(1)),
+        last: stopped.map_or_else(|| timeline.end(), |signal| signal.event.saturating_sub(2).max(1)),
+        before: stopped.map(|signal| signal.before),
         said,
         parked: Vec::new(),
         suspects: Vec::new(),

@@ -187,8 +187,12 @@ fn origin(case: &mut Case, event: u64, text: &str) -> Result<Option<Origin>> {
             (frame, guard) = (caller.clone(), Some(of_caller));
         }
     }
+    let conditional = guard.is_some();
     let guard = guard.or_else(|| sources.and_then(|sources| sources.arguments(&frame.file, frame.line)));
     let Some(guard) = guard else { return Ok(None) };
+    if !conditional && let Some(origin) = made(case, event, text)? {
+        return Ok(Some(origin));
+    }
     if let Some(origin) = returned(case, goroutine, &frame, &guard)? {
         return Ok(Some(origin));
     }
@@ -240,11 +244,12 @@ fn returned(case: &mut Case, goroutine: i64, frame: &Frame, guard: &Guard) -> Re
         if stop.exited || stop.breakpoint.is_none() {
             break;
         }
-        if stop.goroutine != goroutine {
+        if stop.goroutine != goroutine && !guard.received {
             continue;
         }
-        let stack = case.client.stack(goroutine, None)?;
-        let within = stack.iter().any(|other| (&other.function, other.offset) == (&frame.function, frame.offset));
+        let stack = case.client.stack(stop.goroutine, None)?;
+        let within = guard.received
+            || stack.iter().any(|other| (&other.function, other.offset) == (&frame.function, frame.offset));
         let place = (stop.file.clone(), stop.line);
         if !within || seen.contains(&place) {
             break;
@@ -259,10 +264,10 @@ fn returned(case: &mut Case, goroutine: i64, frame: &Frame, guard: &Guard) -> Re
     Ok(origin)
 }
 
-/// Back to where an error was made whose text stands in the line, in whatever goroutine.
+/// Back to where an error or a text was made that stands in the line, in whatever goroutine.
 fn made(case: &mut Case, event: u64, text: &str) -> Result<Option<Origin>> {
     go_to_write(case.client, event)?;
-    let makers = [("fmt.Errorf", "format"), ("errors.New", "text")];
+    let makers = [("fmt.Errorf", "format"), ("errors.New", "text"), ("fmt.Sprintf", "format")];
     let breakpoints: Vec<i64> = makers.iter().filter_map(|(maker, _)| case.client.break_at(maker, None)).collect();
     let mut origin = None;
     for _ in 0..STEPS {
