@@ -17,6 +17,7 @@ mod ci;
 mod cli;
 mod clones;
 mod commit;
+mod cores;
 mod debugger;
 mod defects;
 mod delve;

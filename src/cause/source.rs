@@ -227,6 +227,40 @@ impl Sources {
         last
     }
 
+    /// The locks that a function has taken before a line and not given back, each with the line that took it. What is
+    /// deferred is still to come.
+    pub fn taken(&self, file: &str, line: u64) -> Vec<(String, u64)> {
+        let Some(source) = self.file(file) else { return Vec::new() };
+        let function = source
+            .at(line)
+            .and_then(|node| std::iter::successors(Some(node), Node::parent).find(|node| is_function(node.kind())));
+        let mut taken: Vec<(String, u64)> = Vec::new();
+        let mut pending: Vec<Node> =
+            function.and_then(|function| function.child_by_field_name("body")).into_iter().collect();
+        while let Some(node) = pending.pop() {
+            let row = node.start_position().row as u64 + 1;
+            if row >= line || ["func_literal", "defer_statement", "go_statement"].contains(&node.kind()) {
+                continue;
+            }
+            let callee = node.child_by_field_name("function").filter(|_| node.kind() == "call_expression");
+            if let Some(callee) = callee
+                && let (Some(lock), Some(method)) =
+                    (callee.child_by_field_name("operand"), callee.child_by_field_name("field"))
+            {
+                let lock = source.text(lock).to_owned();
+                match source.text(method) {
+                    "Lock" | "RLock" => taken.push((lock, row)),
+                    "Unlock" | "RUnlock" => taken.retain(|(known, _)| *known != lock),
+                    _ => {}
+                }
+            }
+            let mut cursor = node.walk();
+            let children: Vec<Node> = node.named_children(&mut cursor).collect();
+            pending.extend(children.into_iter().rev());
+        }
+        taken
+    }
+
     /// Whether a line stands in a loop of its function.
     pub fn in_loop(&self, file: &str, line: u64) -> bool {
         let Some(mut node) = self.file(file).and_then(|source| source.at(line)) else { return false };

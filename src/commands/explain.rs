@@ -1,29 +1,36 @@
-//! `rr-patch explain`: how a recorded program ended, what it said last, who waits for whom, and who is to blame.
+//! `rr-patch explain`: how a recorded program ended, what it said last, who waits for whom, and who is to blame; or as
+//! much of that as a core dump tells.
 
 mod html;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 
 use super::{say, store};
-use crate::cause::explain::{Explanation, Group, How, ShownFrame, Suspect, explain};
+use crate::cause::explain::{Explanation, Group, How, ShownFrame, Suspect, explain, explain_core};
 use crate::delve::client::Client;
-use crate::delve::{Listen, Ready, prepare};
+use crate::delve::core::prepare_core;
+use crate::delve::{Listen, Ready, Served, prepare};
 use crate::doctor::Host;
 use crate::error::{Error, Shown};
 use crate::rr::log::Log;
+use crate::rr::trace::Trace;
 use crate::sys::write::replace;
 use crate::ui::document::{Document, Report};
 use crate::words::count;
 
 #[derive(Args, Debug)]
 pub struct Explain {
-    /// A trace's name or path, or a controller's name [default: the newest complete one]
-    #[arg(default_value = "", hide_default_value = true)]
+    /// A trace's name or path, a controller's name, or a core dump [default: the newest complete trace]
+    #[arg(default_value = "", hide_default_value = true, value_name = "TRACE|CORE")]
     pub trace: String,
+
+    /// The program that wrote the core dump [default: the one that the core dump names]
+    #[arg(long, value_name = "PATH")]
+    pub program: Option<PathBuf>,
 
     /// The folder with the traces [default: rr's own]
     #[arg(long, value_name = "DIR")]
@@ -46,37 +53,70 @@ impl Explain {
     pub fn run(&self) -> Result<Report<Explanation>> {
         let host = Host::here();
         let store = store(self.trace_dir.as_deref());
-        let trace = store.find(&self.trace)?;
-        let opening = prepare(&host, &trace)?;
-        let log = Log::of(&host, &trace, &mut say)?;
+        let file = Path::new(&self.trace);
+        // Traces are folders.
+        let explanation = if file.is_file() && (self.program.is_some() || store.find(&self.trace).is_err()) {
+            self.core(&host, file)?
+        } else if self.program.is_some() {
+            return Err(Error::usage("`--program` names the program of a core dump")
+                .detail(format!("looked at: `{}`, which is no file", file.shown()))
+                .into());
+        } else {
+            self.recording(&host, &store.find(&self.trace)?)?
+        };
+        if let Some(file) = &self.html {
+            let page = html::page(&explanation, &head(&explanation));
+            replace(file, page.as_bytes(), 0o600)?;
+            say(&format!("wrote `{}`", file.shown()));
+        }
+        Ok(Report::done(explanation))
+    }
+
+    fn recording(&self, host: &Host, trace: &Trace) -> Result<Explanation> {
+        let opening = prepare(host, trace)?;
+        let log = Log::of(host, trace, &mut say)?;
         let timeline = trace.timeline()?;
         say(&format!("looking into `{}` with Delve {}", trace.name, opening.delve.version));
-        let mut result = None;
-        let mut ready = |ready: &Ready| {
-            let mut client = Client::connect(&ready.address)?;
-            result = Some(explain(&trace, &opening, &mut client, &log, &timeline, self.values));
-            // One that is still busy does not listen: it is ended by signals.
-            if client.left().is_zero() {
-                return Err(Error::failed("Delve is still busy").into());
-            }
-            client.end();
-            Ok(())
-        };
-        let served = opening.serve(&Listen::loopback(0), &mut ready, &mut |_| {});
-        if result.is_none() {
-            served?;
+        let mut look = |client: &mut Client| explain(trace, &opening, client, &log, &timeline, self.values);
+        asked(&mut look, &mut |ready| opening.serve(&Listen::loopback(0), ready, &mut |_| {}))
+    }
+
+    fn core(&self, host: &Host, file: &Path) -> Result<Explanation> {
+        let plan = prepare_core(host, file, self.program.as_deref())?;
+        say(&format!(
+            "looking into `{}` of `{}` with Delve {}",
+            file.shown(),
+            plan.program.shown(),
+            plan.delve.version
+        ));
+        let mut look = |client: &mut Client| explain_core(&plan, client, self.values);
+        asked(&mut look, &mut |ready| plan.serve(ready, &mut |_| {}))
+    }
+}
+
+type OnReady<'a> = dyn FnMut(&Ready) -> Result<()> + 'a;
+
+/// Looks into what a Delve has opened, and ends it.
+fn asked(
+    look: &mut dyn FnMut(&mut Client) -> Result<Explanation>,
+    serve: &mut dyn FnMut(&mut OnReady) -> Result<Served>,
+) -> Result<Explanation> {
+    let mut result = None;
+    let served = serve(&mut |ready: &Ready| {
+        let mut client = Client::connect(&ready.address)?;
+        result = Some(look(&mut client));
+        // One that is still busy does not listen: it is ended by signals.
+        if client.left().is_zero() {
+            return Err(Error::failed("Delve is still busy").into());
         }
-        match result {
-            Some(explanation) => {
-                let explanation = explanation?;
-                if let Some(file) = &self.html {
-                    let page = html::page(&explanation, &head(&explanation));
-                    replace(file, page.as_bytes(), 0o600)?;
-                    say(&format!("wrote `{}`", file.shown()));
-                }
-                Ok(Report::done(explanation))
-            }
-            None => Err(Error::interrupted("interrupted: nothing was found out yet").into()),
+        client.end();
+        Ok(())
+    });
+    match result {
+        Some(explanation) => explanation,
+        None => {
+            served?;
+            Err(Error::interrupted("interrupted: nothing was found out yet").into())
         }
     }
 }

@@ -130,6 +130,88 @@ pub fn look(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
+/// The same at one moment, without a history: who waits with a lock taken holds it, by the sources.
+pub fn look_at_moment(case: &mut Case) {
+    let piled = leaks(case);
+    if !matches!(case.end.how, How::Deadlock | How::Signal) {
+        return;
+    }
+    let mut waiting: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    for parked in &case.parked {
+        if let Some((Wait::Mutex | Wait::Writer | Wait::Reader, address)) = wait(&parked.stack)
+            && address != 0
+        {
+            waiting.entry(address).or_default().push(parked.goroutine.id.to_string());
+        }
+    }
+    let mut cases = 0;
+    for parked in case.parked.clone() {
+        let (id, own) = (parked.goroutine.id, case.own.of(&parked.stack));
+        if own.is_empty() || piled.contains(&id) || from_a_timer(case, &parked) {
+            continue;
+        }
+        for (place, frame) in &own {
+            let taken = Case::sources(frame).map_or_else(Vec::new, |sources| sources.taken(&frame.file, frame.line));
+            for (lock, line) in taken {
+                let Some(address) = held(case, id, *place, &lock, &waiting) else { continue };
+                let ids = &waiting[&address];
+                let why = format!(
+                    "holds `{lock}`, by its source, which {}, and waits for {} itself in line {}",
+                    waited(ids),
+                    waits(&parked.goroutine, &parked.stack),
+                    frame.line
+                );
+                let by = format!("goroutine {id}, which took it in {} line {line}", named(&frame.function));
+                let waiters = ids.iter().filter_map(|waiter| waiter.parse().ok());
+                case.holders.extend(waiters.map(|waiter| (waiter, by.clone())));
+                let middle = waiting.values().any(|ids| ids.contains(&id.to_string()));
+                let taking = Frame { line, ..(*frame).clone() };
+                case.suspect(if middle { 89 } else { 91 }, "hang", &taking, (id, case.last), why);
+                case.suspect(80, "hang", frame, (id, case.last), "waits here while it holds the lock".into());
+                cases += 1;
+            }
+        }
+        let waits = waits(&parked.goroutine, &parked.stack);
+        let (_, frame) = own[0];
+        let runs = parked.goroutine.status == 2;
+        let why = if runs { "was running here".to_owned() } else { format!("waits here for {waits}") };
+        let kind = if runs { "loop" } else { "hang" };
+        // Who waits for a group waits for the others.
+        let for_others = matches!(super::blocked::wait(&parked.stack), Some((Wait::Group, _)));
+        let weight = if runs {
+            60
+        } else if for_others {
+            45
+        } else {
+            50
+        };
+        if cases < 12 {
+            case.suspect(weight, kind, frame, (id, case.last), why);
+        }
+    }
+}
+
+fn from_a_timer(case: &mut Case, parked: &Parked) -> bool {
+    let sleeps = parked.stack.iter().any(|frame| frame.function == "time.Sleep");
+    sleeps || wait(&parked.stack).is_some_and(|(wait, address)| from_outside(case, wait, address, &parked.stack))
+}
+
+/// The lock that an expression names in a frame, where somebody waits for it: itself, what it points to, or a field of
+/// either.
+fn held(
+    case: &mut Case,
+    goroutine: i64,
+    place: usize,
+    lock: &str,
+    waiting: &BTreeMap<u64, Vec<String>>,
+) -> Option<u64> {
+    let load = Load { depth: 2, ..Load::LITTLE };
+    let variable = case.client.eval(goroutine, place, lock, load).ok()?;
+    let targets = variable.children.iter().chain(variable.children.iter().flat_map(|child| &child.children));
+    let all = std::iter::once(&variable).chain(targets);
+    all.map(|variable| variable.address).find(|address| waiting.contains_key(address))
+}
+
 type Objects = BTreeMap<(Wait, u64), Vec<Parked>>;
 
 /// Of what is waited for, that which was waited for a moment before, too: the rest may be on its way.
@@ -138,12 +220,12 @@ fn stuck_before(case: &mut Case, mut objects: Objects) -> Result<Objects> {
     case.client.restart(before)?;
     let mut gone = Vec::new();
     for (key, waiters) in &objects {
-        let mut stuck = false;
+        let mut waited_then = false;
         for waiter in waiters.iter().take(3) {
             let stack = case.client.stack(waiter.goroutine.id, Some(Load::LITTLE)).unwrap_or_default();
-            stuck |= wait(&stack) == Some(*key);
+            waited_then |= wait(&stack) == Some(*key);
         }
-        if !stuck {
+        if !waited_then {
             gone.push(*key);
         }
     }

@@ -36,32 +36,46 @@ fn raised(case: &mut Case) -> Result<()> {
         stop = case.client.back()?;
     }
     let stack = case.client.stack(stop.goroutine, Some(Load::LITTLE))?;
+    let again = suspects(case, &stack, (stop.goroutine, stop.event));
+    if case.end.how == How::Panic {
+        earlier_panics(case, again.max(1))?;
+    }
+    Ok(())
+}
+
+/// The suspects of a core dump, by the stack of the thread that ended the process.
+pub fn standing(case: &mut Case, stack: &[Frame]) -> Result<()> {
+    if matches!(case.end.how, How::Panic | How::Fatal) {
+        let goroutine = case.client.state()?.goroutine;
+        suspects(case, stack, (goroutine, case.last));
+    }
+    Ok(())
+}
+
+/// Names the frames that raised what ended the program, and says how many panics were under way.
+fn suspects(case: &mut Case, stack: &[Frame], at: (i64, u64)) -> usize {
     let kind = if case.end.how == How::Panic { "panic" } else { "fatal" };
     let message = case.end.message.clone().unwrap_or_default();
-    let at = (stop.goroutine, stop.event);
-    let first = raiser(&stack);
+    let first = raiser(stack);
     let mut own: Vec<Frame> = case.own.of(first).into_iter().map(|(_, frame)| frame.clone()).collect();
     if message.contains("stack overflow") {
         own.drain(..recursion(&own));
     }
     let again = stack.iter().filter(|frame| frame.function == "runtime.gopanic").count();
     if let Some(frame) = own.first() {
-        let evidence = format!("{} when the program ended", case.at(stop.event));
-        case.suspect(100, kind, frame, at, format!("raised `{message}`")).evidence.push(evidence);
+        let when = (at.1 > 0).then(|| format!("{} when the program ended", case.at(at.1)));
+        case.suspect(100, kind, frame, at, format!("raised `{message}`")).evidence.extend(when);
     }
     if let Some(caller) = own.get(1) {
         case.suspect(92, kind, caller, at, "called the function that raised it".into());
     }
     if again > 1
-        && let Some((_, frame)) = case.own.of(&stack).first()
+        && let Some((_, frame)) = case.own.of(stack).first()
     {
         let frame = (*frame).clone();
         case.suspect(94, kind, &frame, at, "panicked again while the first panic was handled".into());
     }
-    if kind == "panic" {
-        earlier_panics(case, again.max(1))?;
-    }
-    Ok(())
+    again
 }
 
 /// Where the call stands that repeats: what ran out of stack may have been anything below it.

@@ -5,6 +5,7 @@
 //! is no failure of the others.
 
 mod blocked;
+mod core;
 mod crash;
 mod errors;
 mod writes;
@@ -15,6 +16,8 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use self::core::explain_core;
+use crate::binary::Facts;
 use crate::cause::credentials;
 use crate::cause::own::{Own, named};
 use crate::cause::source::Sources;
@@ -68,7 +71,7 @@ pub struct Suspect {
     /// The line of the call.
     pub line: u64,
     pub goroutine: i64,
-    /// The moment that it was seen at.
+    /// The moment that it was seen at; 0 in a core dump, which has only one.
     pub event: u64,
     /// What it did, in a sentence.
     pub why: String,
@@ -120,7 +123,7 @@ pub struct Group {
 /// The whole.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Explanation {
-    /// The trace's name.
+    /// The trace's name, or the core dump's path.
     pub trace: String,
     pub end: End,
     /// The likeliest first.
@@ -163,6 +166,8 @@ pub(super) struct Case<'a> {
     /// Who holds what a goroutine waits for.
     pub holders: Vec<(i64, String)>,
     name: String,
+    /// The command that opens a core dump. Of a trace each event has its own.
+    opened_by: Option<String>,
 }
 
 /// How a program ended, as far as its trace and its lines tell.
@@ -241,14 +246,9 @@ pub fn explain(
         values,
         holders: Vec::new(),
         name: trace.name.clone(),
+        opened_by: None,
     };
-    if facts.is_some_and(|facts| !facts.dwarf) {
-        case.limits.push(
-            "the program has no debug information: stacks come from Go's own tables, variables are missing".into(),
-        );
-    } else if facts.is_some_and(|facts| facts.optimised == Some(true)) {
-        case.limits.push("the program was optimised: variables may be missing or out of date, and inlined calls have no frame of their own".into());
-    }
+    case.trust(facts);
     case.attempt("the goroutines at the end", Case::park);
     case.attempt("how it crashed", crash::look);
     case.attempt("what it said last", errors::look);
@@ -266,9 +266,24 @@ impl Case<'_> {
         }
     }
 
+    /// Says what cannot be trusted, by how the program was built.
+    fn trust(&mut self, facts: Option<&Facts>) {
+        if facts.is_some_and(|facts| !facts.dwarf) {
+            self.limits.push(
+                "the program has no debug information: stacks come from Go's own tables, variables are missing".into(),
+            );
+        } else if facts.is_some_and(|facts| facts.optimised == Some(true)) {
+            self.limits.push("the program was optimised: variables may be missing or out of date, and inlined calls have no frame of their own".into());
+        }
+    }
+
     /// All goroutines at the end, with what they wait for.
     fn park(&mut self) -> Result<()> {
         self.client.restart(self.last)?;
+        self.gather_goroutines()
+    }
+
+    fn gather_goroutines(&mut self) -> Result<()> {
         let goroutines = self.client.goroutines()?;
         // A thousand stacks say no more than the first hundred of them.
         for goroutine in goroutines.into_iter().take(400) {
@@ -289,7 +304,10 @@ impl Case<'_> {
     ) -> &mut Suspect {
         let (goroutine, event) = at;
         let place = self.suspects.len();
-        let command = format!("rr-patch replay {} --at {event}", crate::words::quoted(&self.name));
+        let command = match &self.opened_by {
+            Some(command) => command.clone(),
+            None => format!("rr-patch replay {} --at {event}", crate::words::quoted(&self.name)),
+        };
         self.suspects.push(Suspect {
             kind,
             function: named(&frame.function),
@@ -354,6 +372,7 @@ impl Case<'_> {
         for suspect in std::mem::take(&mut self.suspects) {
             let same = |known: &&mut Suspect| (&known.function, known.line) == (&suspect.function, suspect.line);
             match suspects.iter_mut().find(same) {
+                Some(known) if known.why == suspect.why || known.evidence.contains(&suspect.why) => {}
                 Some(known) => known.evidence.push(suspect.why),
                 None => suspects.push(suspect),
             }
@@ -368,7 +387,10 @@ impl Case<'_> {
         let goroutines = self.groups();
         let name = crate::words::quoted(&self.name);
         let mut next: Vec<String> = suspects.first().map(|suspect| suspect.command.clone()).into_iter().collect();
-        next.push(format!("rr-patch traces log {name}"));
+        match self.opened_by {
+            Some(command) => next = vec![command],
+            None => next.push(format!("rr-patch traces log {name}")),
+        }
         Explanation {
             trace: self.name,
             end: self.end,
@@ -397,7 +419,8 @@ impl Case<'_> {
                         goroutines: vec![goroutine.id],
                         waits: blocked::waits(goroutine, stack),
                         held_by: self.holders.iter().find(|(id, _)| *id == goroutine.id).map(|(_, by)| by.clone()),
-                        created: (!created.function.is_empty())
+                        // The runtime itself creates the first one.
+                        created: (!created.function.is_empty() && !created.function.starts_with("runtime."))
                             .then(|| format!("{} {}:{}", named(&created.function), created.file, created.line)),
                         stack: self.shown(stack),
                     };
