@@ -26,6 +26,7 @@ mod controllers;
 mod diff;
 mod doctor;
 mod durability;
+mod edges;
 mod end_to_end;
 mod engines;
 mod explain;

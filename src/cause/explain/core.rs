@@ -7,6 +7,7 @@ use super::{Case, End, Explanation, How, blocked, crash};
 use crate::cause::own::Own;
 use crate::delve::client::{Client, Frame, Load, Variable, kind};
 use crate::delve::core::CorePlan;
+use crate::error::Shown;
 use crate::rr::log::Log;
 use crate::rr::trace::Timeline;
 
@@ -31,7 +32,7 @@ pub fn explain_core(plan: &CorePlan, client: &mut Client, values: bool) -> Resul
         limits: Vec::new(),
         values,
         holders: Vec::new(),
-        name: plan.path.display().to_string(),
+        name: plan.path.shown(),
         opened_by: Some(plan.line()),
     };
     case.limits.push(

@@ -36,11 +36,36 @@ fn raised(case: &mut Case) -> Result<()> {
         stop = case.client.back()?;
     }
     let stack = case.client.stack(stop.goroutine, Some(Load::LITTLE))?;
+    // Without debug information Delve knows neither files nor inlined calls; the runtime printed both.
+    let bare = case.own.of(&stack).iter().all(|(_, frame)| frame.file.is_empty());
+    let stack = if bare { printed(case).unwrap_or(stack) } else { stack };
     let again = suspects(case, &stack, (stop.goroutine, stop.event));
     if case.end.how == How::Panic {
         earlier_panics(case, again.max(1))?;
     }
     Ok(())
+}
+
+/// The stack that Go's runtime printed when it ended the program.
+fn printed(case: &Case) -> Option<Vec<Frame>> {
+    let said = case.said?;
+    let lines = case.log.lines.iter().filter(|line| line.event >= said).map(|line| line.text.as_str());
+    let mut lines = lines.skip_while(|line| !line.starts_with("goroutine ")).skip(1);
+    let mut frames = Vec::new();
+    while let Some(call) = lines.next().filter(|call| !call.is_empty() && !call.starts_with("created by ")) {
+        // `main.(*T).run(0xc000012345, ...)`, and `	/src/main.go:12 +0x1d` below it.
+        let place = lines.next()?.trim().split(' ').next()?;
+        let (file, line) = place.rsplit_once(':')?;
+        let function = call.rsplit_once('(').map_or(call, |(function, _)| function);
+        let function = if function == "panic" { "runtime.gopanic" } else { function };
+        frames.push(Frame {
+            function: function.to_owned(),
+            file: file.to_owned(),
+            line: line.parse().ok()?,
+            ..Frame::default()
+        });
+    }
+    Some(frames).filter(|frames| !case.own.of(frames).is_empty())
 }
 
 /// The suspects of a core dump, by the stack of the thread that ended the process.
