@@ -70,3 +70,26 @@ fn replay_at_a_text_that_stands_several_times_lists_its_places() {
     let Some(run) = defects::run("exit-in-helper", &["replay", "--at", "never written"]) else { return };
     run.exits(1).says(&["no line of", "holds `never written`"]);
 }
+
+#[test]
+fn replay_at_crash_stands_where_go_ended_the_program() {
+    for (name, end, function, source) in [
+        ("nil-map", "runtime.fatalpanic", "main.(*machine).setCondition", "m.status.conditions[kind] = value"),
+        ("unlocked-twice", "runtime.fatal", "main.(*cache).drop", "defer c.mu.Unlock()"),
+        ("exit-in-helper", "os.Exit", "main.giveUp", "os.Exit(3)"),
+    ] {
+        let Some(stack) = stack_at(name, "crash") else { return };
+        assert!(stack.iter().take(3).any(|(function, _)| function.starts_with(end)), "{name}: {stack:?}");
+        let line = defects::lines(name, source)[0];
+        let found = stack.iter().any(|(other, at)| other == function && (*at == line || source.starts_with("defer")));
+        assert!(found, "{name}: {stack:?}");
+    }
+}
+
+#[test]
+fn replay_at_start_stands_in_front_of_main_and_at_end_in_the_last_whole_moment() {
+    let Some(stack) = stack_at("evicted", "start") else { return };
+    assert_eq!(stack[0].0, "main.main");
+    let Some(stack) = stack_at("lock-cycle", "end") else { return };
+    assert!(!stack.is_empty(), "{stack:?}");
+}

@@ -353,13 +353,14 @@ pub fn command(program: &str) -> Command {
 }
 
 /// What a test may need that not every machine has: the names that [`skip`] and `RR_PATCH_REQUIRE` take.
-pub const NEEDS: [&str; 22] = [
+pub const NEEDS: [&str; 23] = [
     "act",
     "actionlint",
     "ast-grep",        // the program, in PATH or named by AST_GREP
     "cc",              // the C compiler that Go asks for
     "checkers",        // the programs of tests/checkers, which go install builds
     "chown",           // files can be given to another user
+    "core",            // a kernel that writes core dumps into the folder of a program
     "dlv",             // a Delve that go install builds, and a kernel that lets it work
     "git-sha256",      // a git that makes SHA-256 repositories
     "gitlab-ci-local", // that package of npm, node and rsync

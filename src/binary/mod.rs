@@ -10,6 +10,7 @@
 //!
 //! The only module that uses object, gimli, zip, sha2 and memchr.
 
+mod core;
 mod dwarf;
 mod elf;
 mod goinfo;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Shown};
 
+pub use self::core::Core;
 pub use elf::hex;
 pub use goinfo::GoInfo;
 pub use installer::{Content, EmbeddedFile, Installer, Scanned};

@@ -9,7 +9,7 @@ use crate::delve::at::{ENDS, go_to_write};
 use crate::delve::client::{Client, Stop};
 use crate::doctor::Host;
 use crate::error::{Error, plain_name};
-use crate::rr::log::Log;
+use crate::rr::log::{Form, Line, Log, understand};
 use crate::rr::trace::{Store, Timeline, Trace};
 
 /// Where to stand.
@@ -47,7 +47,8 @@ pub enum Known {
     Written(u64),
     Event(u64),
     Start,
-    Crash(u64),
+    /// The end, and the event of the runtime's first word on why it ends the program.
+    Crash(u64, Option<u64>),
 }
 
 impl Place {
@@ -60,7 +61,15 @@ impl Place {
         match self {
             Self::Start => Ok(Known::Start),
             Self::End => Ok(Known::Event(end(&trace.timeline()?))),
-            Self::Crash => Ok(Known::Crash(end(&trace.timeline()?))),
+            Self::Crash => {
+                let said = |line: &&Line| {
+                    ["panic: ", "fatal error: "].iter().any(|start| line.text.starts_with(start))
+                        && understand(&line.text).form == Form::Runtime
+                };
+                let log = Log::of(host, trace, say)?;
+                let said = log.lines.iter().rev().take(4000).find(said).map(|line| line.event);
+                Ok(Known::Crash(end(&trace.timeline()?), said))
+            }
             Self::Event(event) => {
                 let timeline = trace.timeline()?;
                 if *event == 0 || *event > timeline.last {
@@ -145,11 +154,11 @@ impl Known {
                 breakpoint.into_iter().for_each(|breakpoint| client.clear(breakpoint));
                 stop
             }
-            Self::Crash(end) => {
-                client.restart(*end)?;
+            Self::Crash(end, said) => {
+                client.restart(said.unwrap_or(*end))?;
                 let breakpoints: Vec<i64> = ENDS.iter().filter_map(|end| client.break_at(end, None)).collect();
                 // An exit comes after the last event, and all else before it.
-                let mut stop = client.forward()?;
+                let mut stop = if said.is_some() { client.back()? } else { client.forward()? };
                 if stop.exited || stop.breakpoint.is_none() {
                     client.restart(*end)?;
                     stop = client.back()?;
@@ -179,7 +188,9 @@ impl Known {
             Self::Written(event) => with(&writers, &[format!("restart {event}"), "rewind".into()]),
             Self::Event(event) => vec![format!("restart {event}")],
             Self::Start => with(&["main.main"], &["continue".into()]),
-            Self::Crash(end) => with(&ENDS[..1], &[format!("restart {end}"), "rewind".into()]),
+            // Delve stops at panics and fatal errors without a breakpoint of ours.
+            Self::Crash(_, Some(said)) => with(&[], &[format!("restart {said}"), "rewind".into()]),
+            Self::Crash(end, None) => with(&["os.Exit"], &[format!("restart {end}"), "continue".into()]),
         }
     }
 }

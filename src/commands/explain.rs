@@ -1,15 +1,16 @@
-//! `rr-patch explain`: how a recorded program ended, what it said last, who waits for whom, and who is to blame.
+//! `rr-patch explain`: how a recorded program ended, what it said last, who waits for whom, and who is to blame; or as
+//! much of that as a core dump tells.
 
 mod html;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 
 use super::{SECRETS, STORE, say, store};
-use crate::cause::explain::{ErrorLine, Explanation, Group, How, ShownFrame, Suspect, examine};
+use crate::cause::explain::{ErrorLine, Explanation, Group, How, ShownFrame, Suspect, examine, examine_core};
 use crate::doctor::Host;
 use crate::error::{Error, Shown, plain};
 use crate::sys::write::replace;
@@ -20,14 +21,19 @@ use crate::words::count;
 const EXAMPLES: &str = "\
 Examples:
   rr-patch explain                              # the newest complete trace
-  rr-patch explain aws --html aws.html";
+  rr-patch explain aws --html aws.html
+  rr-patch explain core.1234 --program ./controller";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Explain {
-    /// A trace's name or path, or a controller's name [default: the newest complete one]
-    #[arg(default_value = "", hide_default_value = true)]
+    /// A trace's name or path, a controller's name, or a core dump [default: the newest complete trace]
+    #[arg(default_value = "", hide_default_value = true, value_name = "TRACE|CORE")]
     pub trace: String,
+
+    /// The program that wrote the core dump [default: the one that the core dump names]
+    #[arg(long, value_name = "PATH")]
+    pub program: Option<PathBuf>,
 
     /// The folder with the traces [default: rr's own]
     #[arg(long, value_name = "DIR", help_heading = STORE)]
@@ -71,8 +77,19 @@ impl Document for Explanation {
 impl Explain {
     pub fn run(&self) -> Result<Report<Explanation>> {
         let store = store(self.trace_dir.as_deref());
-        let trace = store.find(&self.trace)?;
-        let Some(explanation) = examine(&Host::here(), &trace, self.values, &mut say)? else {
+        let host = Host::here();
+        let file = Path::new(&self.trace);
+        // Traces are folders.
+        let explanation = if file.is_file() && (self.program.is_some() || store.find(&self.trace).is_err()) {
+            examine_core(&host, file, self.program.as_deref(), self.values, &mut say)?
+        } else if self.program.is_some() {
+            return Err(Error::usage("`--program` names the program of a core dump")
+                .detail(format!("looked at: `{}`, which is no file", file.shown()))
+                .into());
+        } else {
+            examine(&host, &store.find(&self.trace)?, self.values, &mut say)?
+        };
+        let Some(explanation) = explanation else {
             return Err(Error::interrupted("interrupted: nothing was found out yet").into());
         };
         if let Some(file) = &self.html {

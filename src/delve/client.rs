@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -102,6 +103,22 @@ impl Variable {
         }
     }
 
+    /// Where the memory of the value itself ends.
+    fn end(&self) -> u64 {
+        let own = match self.kind {
+            kind::STRING | kind::INTERFACE => 16,
+            kind::SLICE => 24,
+            _ => self.size().unwrap_or_default(),
+        };
+        let parts = if [kind::STRUCT, 17].contains(&self.kind) { self.children.as_slice() } else { &[] };
+        parts.iter().map(Self::end).max().unwrap_or_default().max(self.address + own)
+    }
+
+    /// Whether an address is in the memory of the value itself.
+    pub fn covers(&self, address: u64) -> bool {
+        (self.address..self.end()).contains(&address)
+    }
+
     /// As Go would write it, in a line.
     pub fn shown(&self) -> String {
         if !self.unreadable.is_empty() {
@@ -192,6 +209,8 @@ pub struct Stop {
     pub line: u64,
     /// The name of the breakpoint that it stands at.
     pub breakpoint: Option<String>,
+    /// The number of that breakpoint or watchpoint.
+    pub number: Option<i64>,
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -260,6 +279,21 @@ impl Client {
         self.call("Restart", json!({ "Position": event.to_string() })).map(|_| ())
     }
 
+    /// Marks where the program stands, so that [`Client::again`] can come back.
+    pub fn mark(&mut self) -> Result<i64> {
+        self.call("Checkpoint", json!({ "Where": "" }))?["ID"].as_i64().context("Delve made no checkpoint")
+    }
+
+    /// Goes back to where a mark was made.
+    pub fn again(&mut self, mark: i64) -> Result<()> {
+        self.call("Restart", json!({ "Position": format!("c{mark}") })).map(|_| ())
+    }
+
+    pub fn unmark(&mut self, mark: i64) {
+        // Delve forgets all of them when it ends.
+        let _ = self.call("ClearCheckpoint", json!({ "ID": mark }));
+    }
+
     fn stop(state: &Value) -> Stop {
         let (thread, goroutine) = (&state["currentThread"], &state["currentGoroutine"]);
         let event = state["When"].as_str().and_then(|when| when.rsplit(' ').next()?.parse().ok());
@@ -272,6 +306,7 @@ impl Client {
             file: thread["file"].as_str().unwrap_or_default().to_owned(),
             line: thread["line"].as_u64().unwrap_or_default(),
             breakpoint: thread["breakPoint"]["name"].as_str().map(str::to_owned),
+            number: thread["breakPoint"]["id"].as_i64(),
         }
     }
 
@@ -378,6 +413,31 @@ impl Client {
         let scope = json!({ "GoroutineID": goroutine, "Frame": frame });
         let question = json!({ "Scope": scope, "Expr": expression, "Cfg": load.config() });
         Ok(Variable::of(&self.call("Eval", question)?["Variable"]))
+    }
+
+    fn stack_pointer(&mut self, goroutine: i64, frame: usize) -> Option<u64> {
+        let scope = json!({ "GoroutineID": goroutine, "Frame": frame });
+        let answer = self.call("ListRegisters", json!({ "Scope": scope, "IncludeFp": false })).ok()?;
+        let register = list(&answer["Regs"]).iter().find(|register| {
+            let name = register["Name"].as_str().unwrap_or_default();
+            ["rsp", "sp"].iter().any(|known| name.eq_ignore_ascii_case(known))
+        })?;
+        u64::from_str_radix(register["Value"].as_str()?.strip_prefix("0x")?, 16).ok()
+    }
+
+    /// The used part of a goroutine's stack: offsets of frames are counted from its end. Nothing where Delve does not
+    /// know the registers of its frames.
+    pub fn stack_range(&mut self, goroutine: i64, stack: &[Frame]) -> Option<Range<u64>> {
+        let low = self.stack_pointer(goroutine, 0)?;
+        // Where the second frame's stack ends, the first frame begins.
+        let high = self.stack_pointer(goroutine, 1)?.checked_add_signed(-stack.first()?.offset)?;
+        Some(low..high)
+    }
+
+    /// The number in 1, 2, 4 or 8 bytes of memory.
+    pub fn word(&mut self, address: u64, size: u64) -> Option<u64> {
+        let expression = format!("*(*uint{})({address:#x})", size * 8);
+        self.eval(-1, 0, &expression, Load::LITTLE).ok()?.value.parse().ok()
     }
 
     /// Ends Delve, and its rr.

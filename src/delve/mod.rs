@@ -11,6 +11,7 @@
 
 pub mod at;
 pub mod client;
+pub mod core;
 pub mod editor;
 mod explain;
 mod port;
@@ -310,32 +311,8 @@ impl ReplayPlan {
         ready: &mut dyn FnMut(&Ready) -> Result<()>,
         say: &mut dyn FnMut(&str),
     ) -> Result<Served> {
-        let mut session = Session::new(say);
         let supervised = self.start(&self.arguments(Some(&listen.to_string())), Streams::Captured)?;
-        let outcome = session.open(&supervised).and_then(|opened| match opened {
-            Opened::Ready { address, delve } => {
-                let port = Listen::parse(&address).map_or(listen.port(), |listen| listen.port());
-                ready(&Ready { address, port, delve, pid: supervised.pid() })?;
-                session.ready = true;
-                session.until_the_end(&supervised)
-            }
-            Opened::Ended(end) => Ok(Some(end)),
-            Opened::Stopped => Ok(None),
-        });
-        let ended = session.close(&supervised, outcome.as_ref().is_ok_and(Option::is_some));
-        let left = end_descendants(GRACE, &|_| true);
-        drop(supervised);
-        match outcome? {
-            None => {
-                said_what_was_left(&left, say);
-                if ended { Ok(Served::Stopped) } else { Err(Error::failed("Delve had to be killed").into()) }
-            }
-            Some(end) if session.ready && end.success() => {
-                said_what_was_left(&left, say);
-                Ok(Served::ByClient)
-            }
-            Some(end) => Err(self.failure(end, &session.lines, Some(listen))),
-        }
+        serve_from(supervised, listen, ready, say, &|end, lines| self.failure(end, lines, Some(listen)))
     }
 
     /// Runs Delve at this terminal, with these as its first commands.
@@ -384,6 +361,41 @@ impl ReplayPlan {
         let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
         let error = if last.is_empty() { error } else { error.detail(format!("last lines:\n{}", last.join("\n"))) };
         hints.into_iter().fold(error, Error::hint).into()
+    }
+}
+
+/// Serves clients from a Delve that was started, until a client or a signal to us ends the session.
+fn serve_from(
+    supervised: SupervisedChild,
+    listen: &Listen,
+    ready: &mut dyn FnMut(&Ready) -> Result<()>,
+    say: &mut dyn FnMut(&str),
+    failure: &dyn Fn(End, &[String]) -> anyhow::Error,
+) -> Result<Served> {
+    let mut session = Session::new(say);
+    let outcome = session.open(&supervised).and_then(|opened| match opened {
+        Opened::Ready { address, delve } => {
+            let port = Listen::parse(&address).map_or(listen.port(), |listen| listen.port());
+            ready(&Ready { address, port, delve, pid: supervised.pid() })?;
+            session.ready = true;
+            session.until_the_end(&supervised)
+        }
+        Opened::Ended(end) => Ok(Some(end)),
+        Opened::Stopped => Ok(None),
+    });
+    let ended = session.close(&supervised, outcome.as_ref().is_ok_and(Option::is_some));
+    let left = end_descendants(GRACE, &|_| true);
+    drop(supervised);
+    match outcome? {
+        None => {
+            said_what_was_left(&left, session.say);
+            if ended { Ok(Served::Stopped) } else { Err(Error::failed("Delve had to be killed").into()) }
+        }
+        Some(end) if session.ready && end.success() => {
+            said_what_was_left(&left, session.say);
+            Ok(Served::ByClient)
+        }
+        Some(end) => Err(failure(end, &session.lines)),
     }
 }
 

@@ -1,11 +1,11 @@
 //! Who waits for whom: locks and their holders, wait groups and channels that nobody serves any more, goroutines that
 //! pile up, and a goroutine that never waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
-use super::{Case, How, Parked};
+use super::{Case, How, Parked, writes};
 use crate::cause::own::named;
 use crate::delve::client::{Frame, Goroutine, Load};
 
@@ -82,18 +82,18 @@ pub fn waits(goroutine: &Goroutine, stack: &[Frame]) -> String {
 }
 
 pub fn look(case: &mut Case) -> Result<()> {
-    leaks(case);
+    let piled = leaks(case);
     if !matches!(case.end.how, How::Deadlock | How::Stopped | How::Signal) {
         return Ok(());
     }
-    let mut objects: BTreeMap<(Wait, u64), Vec<Parked>> = BTreeMap::new();
-    for parked in &case.parked {
+    let mut objects: Objects = BTreeMap::new();
+    for parked in case.parked.iter().filter(|parked| !piled.contains(&parked.goroutine.id)) {
         let Some((wait, address)) = wait(&parked.stack) else { continue };
         if !case.own.of(&parked.stack).is_empty() && wait != Wait::Select && address != 0 {
             objects.entry((wait, address)).or_default().push(parked.clone());
         }
     }
-    let objects: Vec<_> = objects.into_iter().collect();
+    let objects: Vec<_> = stuck_before(case, objects)?.into_iter().collect();
     for ((wait, address), waiters) in objects.iter().take(2 * OBJECTS) {
         if matches!(wait, Wait::Mutex | Wait::Writer | Wait::Reader) {
             holder(case, *wait, *address, waiters)?;
@@ -102,7 +102,15 @@ pub fn look(case: &mut Case) -> Result<()> {
     // Who waits for a lock explains who waits for what it was to send.
     let locks = case.suspects.iter().any(|suspect| suspect.kind == "hang");
     let served: Vec<_> = objects.iter().filter(|((wait, _), _)| *wait >= Wait::Group).collect();
-    for ((wait, address), waiters) in served.into_iter().take(if locks { 1 } else { OBJECTS }) {
+    // Who piles up explains what the rest waits for.
+    let looked_at = if !piled.is_empty() {
+        0
+    } else if locks {
+        1
+    } else {
+        OBJECTS
+    };
+    for ((wait, address), waiters) in served.into_iter().take(looked_at) {
         if waiters.len() < PILE {
             unserved(case, *wait, *address, waiters, locks)?;
         }
@@ -120,6 +128,109 @@ pub fn look(case: &mut Case) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The same at one moment, without a history: who waits with a lock taken holds it, by the sources.
+pub fn look_at_moment(case: &mut Case) {
+    let piled = leaks(case);
+    if !matches!(case.end.how, How::Deadlock | How::Signal) {
+        return;
+    }
+    let mut waiting: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    for parked in &case.parked {
+        if let Some((Wait::Mutex | Wait::Writer | Wait::Reader, address)) = wait(&parked.stack)
+            && address != 0
+        {
+            waiting.entry(address).or_default().push(parked.goroutine.id.to_string());
+        }
+    }
+    let mut cases = 0;
+    for parked in case.parked.clone() {
+        let (id, own) = (parked.goroutine.id, case.own.of(&parked.stack));
+        if own.is_empty() || piled.contains(&id) || from_a_timer(case, &parked) {
+            continue;
+        }
+        for (place, frame) in &own {
+            let taken = Case::sources(frame).map_or_else(Vec::new, |sources| sources.taken(&frame.file, frame.line));
+            for (lock, line) in taken {
+                let Some(address) = held(case, id, *place, &lock, &waiting) else { continue };
+                let ids = &waiting[&address];
+                let why = format!(
+                    "holds `{lock}`, by its source, which {}, and waits for {} itself in line {}",
+                    waited(ids),
+                    waits(&parked.goroutine, &parked.stack),
+                    frame.line
+                );
+                let by = format!("goroutine {id}, which took it in {} line {line}", named(&frame.function));
+                let waiters = ids.iter().filter_map(|waiter| waiter.parse().ok());
+                case.holders.extend(waiters.map(|waiter| (waiter, by.clone())));
+                let middle = waiting.values().any(|ids| ids.contains(&id.to_string()));
+                let taking = Frame { line, ..(*frame).clone() };
+                case.suspect(if middle { 89 } else { 91 }, "hang", &taking, (id, case.last), why);
+                case.suspect(80, "hang", frame, (id, case.last), "waits here while it holds the lock".into());
+                cases += 1;
+            }
+        }
+        let waits = waits(&parked.goroutine, &parked.stack);
+        let (_, frame) = own[0];
+        let runs = parked.goroutine.status == 2;
+        let why = if runs { "was running here".to_owned() } else { format!("waits here for {waits}") };
+        let kind = if runs { "loop" } else { "hang" };
+        // Who waits for a group waits for the others.
+        let for_others = matches!(super::blocked::wait(&parked.stack), Some((Wait::Group, _)));
+        let weight = if runs {
+            60
+        } else if for_others {
+            45
+        } else {
+            50
+        };
+        if cases < 12 {
+            case.suspect(weight, kind, frame, (id, case.last), why);
+        }
+    }
+}
+
+fn from_a_timer(case: &mut Case, parked: &Parked) -> bool {
+    let sleeps = parked.stack.iter().any(|frame| frame.function == "time.Sleep");
+    sleeps || wait(&parked.stack).is_some_and(|(wait, address)| from_outside(case, wait, address, &parked.stack))
+}
+
+/// The lock that an expression names in a frame, where somebody waits for it: itself, what it points to, or a field of
+/// either.
+fn held(
+    case: &mut Case,
+    goroutine: i64,
+    place: usize,
+    lock: &str,
+    waiting: &BTreeMap<u64, Vec<String>>,
+) -> Option<u64> {
+    let load = Load { depth: 2, ..Load::LITTLE };
+    let variable = case.client.eval(goroutine, place, lock, load).ok()?;
+    let targets = variable.children.iter().chain(variable.children.iter().flat_map(|child| &child.children));
+    let all = std::iter::once(&variable).chain(targets);
+    all.map(|variable| variable.address).find(|address| waiting.contains_key(address))
+}
+
+type Objects = BTreeMap<(Wait, u64), Vec<Parked>>;
+
+/// Of what is waited for, that which was waited for a moment before, too: the rest may be on its way.
+fn stuck_before(case: &mut Case, mut objects: Objects) -> Result<Objects> {
+    let Some(before) = case.before.filter(|_| !objects.is_empty()) else { return Ok(objects) };
+    case.client.restart(before)?;
+    let mut gone = Vec::new();
+    for (key, waiters) in &objects {
+        let mut waited_then = false;
+        for waiter in waiters.iter().take(3) {
+            let stack = case.client.stack(waiter.goroutine.id, Some(Load::LITTLE)).unwrap_or_default();
+            waited_then |= wait(&stack) == Some(*key);
+        }
+        if !waited_then {
+            gone.push(*key);
+        }
+    }
+    objects.retain(|key, _| !gone.contains(key));
+    Ok(objects)
 }
 
 /// Finds who has a lock: the last change of its word from free to taken.
@@ -188,6 +299,10 @@ fn holder(case: &mut Case, wait: Wait, address: u64, waiters: &[Parked]) -> Resu
         .is_some_and(|(wait, object)| object != address && matches!(wait, Wait::Mutex | Wait::Writer | Wait::Reader));
     let weight = if middle { 89 } else { 91 };
     case.suspect(weight, "hang", frame, at, why).evidence.push(taken);
+    if let Some((stands, waits)) = where_now.filter(|_| still) {
+        let why = format!("waits here for {waits} while it holds the lock");
+        case.suspect(80, "hang", &stands, (stop.goroutine, case.last), why);
+    }
     if let Some(caller) = own.get(1) {
         case.suspect(70, "hang", caller, at, "called the function that holds the lock".into());
     }
@@ -216,9 +331,7 @@ fn unserved(case: &mut Case, wait: Wait, address: u64, waiters: &[Parked], locks
         Wait::Condition => &["sync.(*Cond).Signal", "sync.(*Cond).Broadcast"],
         Wait::Send => &["runtime.chanrecv"],
         _ => {
-            // A timer's channel is served by the runtime.
-            let timer = case.client.eval(-1, 0, &format!("(*runtime.hchan)({address:#x}).timer"), Load::LITTLE);
-            if timer.is_ok_and(|timer| timer.target() != 0) {
+            if from_outside(case, wait, address, &waiters[0].stack) {
                 return Ok(());
             }
             &["runtime.chansend"]
@@ -284,11 +397,17 @@ fn unserved(case: &mut Case, wait: Wait, address: u64, waiters: &[Parked], locks
             added += 1;
         }
     }
+    if wait == Wait::Condition {
+        silent_change(case, waiters, &ids, base + 2)?;
+    }
     // Those who live, and are stuck elsewhere.
+    case.client.restart(case.last)?;
+    let idle = idle(case);
     let stuck: Vec<(i64, Frame, String)> = case
         .parked
         .iter()
         .filter(|parked| waiters.iter().all(|waiter| waiter.goroutine.id != parked.goroutine.id))
+        .filter(|parked| !idle.contains(&parked.goroutine.id))
         .filter(|parked| {
             super::blocked::wait(&parked.stack).is_some_and(|(other, object)| (other, object) != (wait, address))
         })
@@ -306,6 +425,59 @@ fn unserved(case: &mut Case, wait: Wait, address: u64, waiters: &[Parked], locks
         added += 1;
     }
     Ok(())
+}
+
+/// Who changed what the waiters of a condition look at, and woke nobody, or not all of them.
+fn silent_change(case: &mut Case, waiters: &[Parked], ids: &[String], weight: u32) -> Result<()> {
+    let waiting: Vec<i64> = waiters.iter().map(|parked| parked.goroutine.id).collect();
+    case.client.restart(case.last)?;
+    if let Some((frame, goroutine, event)) = writes::changed(case, waiting[0], &waiters[0].stack, &waiting)? {
+        let why = format!("changed last what {} before waiting, and did not wake all of them", looked(ids));
+        let when = format!("at {}", case.at(event));
+        case.suspect(weight, "hang", &frame, (goroutine, event), why).evidence.push(when);
+    }
+    Ok(())
+}
+
+fn looked(ids: &[String]) -> String {
+    match ids {
+        [one] => format!("goroutine {one} looks at"),
+        _ => format!("goroutines {} look at", ids[..ids.len().min(10)].join(", ")),
+    }
+}
+
+/// Goroutines whose wait ends from outside of the program's goroutines.
+fn idle(case: &mut Case) -> BTreeSet<i64> {
+    let waiting: Vec<(i64, Wait, u64, Vec<Frame>)> = case
+        .parked
+        .iter()
+        .filter_map(|parked| {
+            let (wait, address) = wait(&parked.stack)?;
+            Some((parked.goroutine.id, wait, address, parked.stack.clone()))
+        })
+        .collect();
+    let outside = waiting.iter().filter(|(_, wait, address, stack)| from_outside(case, *wait, *address, stack));
+    outside.map(|(goroutine, ..)| *goroutine).collect()
+}
+
+/// Whether what is waited for comes from no goroutine of the program: a timer, a signal, or the end of a context.
+fn from_outside(case: &mut Case, wait: Wait, address: u64, stack: &[Frame]) -> bool {
+    if wait != Wait::Receive || address == 0 {
+        return false;
+    }
+    let timer = case.client.eval(-1, 0, &format!("(*runtime.hchan)({address:#x}).timer"), Load::LITTLE);
+    if timer.is_ok_and(|timer| timer.target() != 0) {
+        return true;
+    }
+    let notified = case.client.eval(-1, 0, "os/signal.handlers.m", Load { elements: 64, ..Load::LITTLE });
+    if notified.is_ok_and(|all| all.children.iter().step_by(2).any(|channel| channel.target() == address)) {
+        return true;
+    }
+    let own = case.own.of(stack).first().map(|(_, frame)| (*frame).clone());
+    own.is_some_and(|frame| {
+        Case::sources(&frame)
+            .is_some_and(|sources| sources.line(&frame.file, frame.line).is_some_and(|line| line.contains(".Done()")))
+    })
 }
 
 /// The last line of its own that a goroutine ran: it stands where Go ends it.
@@ -330,7 +502,7 @@ fn last_line(case: &mut Case, goroutine: i64, event: u64) -> Result<Option<Ended
 type Member = (i64, Frame, Frame, String);
 
 /// Goroutines that pile up.
-fn leaks(case: &mut Case) {
+fn leaks(case: &mut Case) -> BTreeSet<i64> {
     let mut piles: BTreeMap<(String, u64, String, u64), Vec<Member>> = BTreeMap::new();
     for Parked { goroutine, stack } in &case.parked {
         let kind = wait(stack).map(|(wait, _)| wait);
@@ -343,7 +515,9 @@ fn leaks(case: &mut Case) {
         let entry = (goroutine.id, frame.clone(), created.clone(), waits(goroutine, stack));
         piles.entry(key).or_default().push(entry);
     }
+    let mut members = BTreeSet::new();
     for pile in piles.into_values().filter(|pile| pile.len() >= PILE) {
+        members.extend(pile.iter().map(|(goroutine, ..)| *goroutine));
         let (goroutine, frame, created, waits) = pile[0].clone();
         let count = pile.len();
         let origin = format!("{} {}:{}", named(&created.function), created.file, created.line);
@@ -353,6 +527,7 @@ fn leaks(case: &mut Case) {
         case.suspect(87, "leak", &frame, at, why).evidence.push(evidence);
         case.suspect(85, "leak", &created, at, format!("created {count} goroutines that never ended"));
     }
+    members
 }
 
 /// A goroutine that runs whenever one looks, and the loop that it runs in.

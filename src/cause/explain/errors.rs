@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::{Case, ErrorLine, How, writes};
 use crate::cause::own::named;
 use crate::delve::at::go_to_write;
-use crate::delve::client::{Frame, Load, Variable};
+use crate::delve::client::{Frame, Load, Variable, kind};
 use crate::rr::log::{Form, Level, Line, understand};
 
 /// How many different error lines are looked into.
@@ -126,7 +126,7 @@ pub fn look(case: &mut Case) -> Result<()> {
             } else {
                 83 - weight
             };
-            writes::look(case, first.event, weight)?;
+            writes::look(case, first.event, &first.text, weight)?;
         }
         if case.client.left().as_secs() < 6 {
             break;
@@ -216,6 +216,14 @@ pub fn reporter(own: &[Frame]) -> Option<Frame> {
     conditional.or(own.first()).cloned()
 }
 
+/// Whether an interface, or one in a struct, holds something.
+fn holds_value(variable: &Variable) -> bool {
+    match variable.kind {
+        kind::INTERFACE => variable.children.first().is_some_and(|child| child.of != "void" && !child.of.is_empty()),
+        _ => variable.children.iter().any(holds_value),
+    }
+}
+
 /// Who cancelled the context that the line speaks of, or gave it its deadline.
 fn context(case: &mut Case, line: &Line, late: bool, weight: u32) -> Result<()> {
     let stop = go_to_write(case.client, line.event)?;
@@ -255,9 +263,17 @@ fn context(case: &mut Case, line: &Line, late: bool, weight: u32) -> Result<()> 
             .and_then(receiver)
             .unwrap_or(this);
         let at = (stop.goroutine, stop.event);
+        // Only the first of the calls that cancel a context does anything.
+        let again = case.client.eval(stop.goroutine, 0, "c.err", Load { depth: 3, ..Load::LITTLE });
+        if again.is_ok_and(|error| holds_value(&error)) {
+            continue;
+        }
         if asked.is_none_or(|asked| asked == this) {
             match own {
-                Some(frame) if !late || asked.is_some() => {
+                Some(mut frame) if !late || asked.is_some() => {
+                    let deferred = Case::sources(&frame)
+                        .and_then(|sources| sources.deferred(&frame.file, frame.line, "context.With"));
+                    frame.line = deferred.unwrap_or(frame.line);
                     let (why, when) = ("cancelled the context".to_owned(), format!("at {}", case.at(stop.event)));
                     let reported = format!("reported at {}", case.at(line.event));
                     case.suspect(weight, "context", &frame, at, why).evidence.extend([when, reported]);

@@ -5,10 +5,12 @@
 //! is no failure of the others.
 
 mod blocked;
+mod core;
 mod crash;
 mod errors;
 mod writes;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -17,15 +19,18 @@ use serde::Serialize;
 
 pub(super) use errors::is_bad;
 
+use self::core::explain_core;
+use crate::binary::Facts;
 use crate::cause::credentials;
 use crate::cause::own::{Own, named};
 use crate::cause::source::Sources;
 use crate::delve::client::{Client, Frame, Goroutine, Load, Variable};
-use crate::delve::{Listen, Ready, ReplayPlan, prepare};
+use crate::delve::core::prepare_core;
+use crate::delve::{Listen, Ready, ReplayPlan, Served, prepare};
 use crate::doctor::Host;
-use crate::error::Error;
+use crate::error::{Error, Shown};
 use crate::rr::log::{Form, Log, understand};
-use crate::rr::trace::{Timeline, Trace};
+use crate::rr::trace::{Delivered, Timeline, Trace};
 use crate::sys::process::End as ProcessEnd;
 
 /// How long is looked, beside the opening and the log. Nobody waits for a suspect that comes later.
@@ -72,7 +77,7 @@ pub struct Suspect {
     /// The line of the call.
     pub line: u64,
     pub goroutine: i64,
-    /// The moment that it was seen at.
+    /// The moment that it was seen at; 0 in a core dump, which has only one.
     pub event: u64,
     /// What it did, in a sentence.
     pub why: String,
@@ -124,7 +129,7 @@ pub struct Group {
 /// The whole.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Explanation {
-    /// The trace's name.
+    /// The trace's name, or the core dump's path.
     pub trace: String,
     pub end: End,
     /// The likeliest first.
@@ -154,6 +159,10 @@ pub(super) struct Case<'a> {
     pub end: End,
     /// The last event in which the whole program is there.
     pub last: u64,
+    /// Of a program that was stopped, an event a moment before: who is stuck at the end was stuck then, too.
+    pub before: Option<u64>,
+    /// The event in which Go's runtime said why it ends the program.
+    pub said: Option<u64>,
     pub parked: Vec<Parked>,
     pub suspects: Vec<Suspect>,
     pub errors: Vec<ErrorLine>,
@@ -163,12 +172,14 @@ pub(super) struct Case<'a> {
     /// Who holds what a goroutine waits for.
     pub holders: Vec<(i64, String)>,
     name: String,
+    /// The command that opens a core dump. Of a trace each event has its own.
+    opened_by: Option<String>,
 }
 
 /// How a program ended, as far as its trace and its lines tell.
 ///
-/// Of one that was stopped, the event of the signal too.
-pub fn end(trace: &Trace, log: &Log, timeline: &Timeline) -> Result<(End, Option<u64>)> {
+/// Of one that was stopped, the signal too; of one that Go's runtime ended, the event of its first word on it.
+pub fn end(trace: &Trace, log: &Log, timeline: &Timeline) -> Result<(End, Option<Delivered>, Option<u64>)> {
     let program = trace.program()?;
     let (code, killed) = match program.end {
         Some(ProcessEnd::Code(code)) => (Some(code), None),
@@ -209,7 +220,7 @@ pub fn end(trace: &Trace, log: &Log, timeline: &Timeline) -> Result<(End, Option
         }
     };
     let message = line.map(|line| credentials::cut(&line.text).into_owned());
-    Ok((End { how, code, signal, message }, first.map(|signal| signal.event)))
+    Ok((End { how, code, signal, message }, first.copied(), line.map(|line| line.event)))
 }
 
 /// Opens a trace in Delve, looks into it, and ends Delve. `None` if a signal to us ended Delve before that.
@@ -221,18 +232,46 @@ pub fn examine(host: &Host, trace: &Trace, values: bool, say: &mut dyn FnMut(&st
     let log = Log::of(host, trace, say)?;
     let timeline = trace.timeline()?;
     say(&format!("looking into `{}` with Delve {}", trace.name, opening.delve.version));
+    let mut look = |client: &mut Client| explain(trace, &opening, client, &log, &timeline, values);
+    asked(&mut look, &mut |ready| opening.serve(&Listen::loopback(0), ready, &mut |_| {}))
+}
+
+/// The same for a core dump. `program` is the one that wrote it, where that is not the one that the core dump names.
+///
+/// # Errors
+/// A file that is no core dump of such a program, a Delve that fails at it.
+pub fn examine_core(
+    host: &Host,
+    file: &Path,
+    program: Option<&Path>,
+    values: bool,
+    say: &mut dyn FnMut(&str),
+) -> Result<Option<Explanation>> {
+    let plan = prepare_core(host, file, program)?;
+    let (core, program) = (file.shown(), plan.program.shown());
+    say(&format!("looking into `{core}` of `{program}` with Delve {}", plan.delve.version));
+    let mut look = |client: &mut Client| explain_core(&plan, client, values);
+    asked(&mut look, &mut |ready| plan.serve(ready, &mut |_| {}))
+}
+
+type OnReady<'a> = dyn FnMut(&Ready) -> Result<()> + 'a;
+
+/// Looks into what a Delve has opened, and ends it.
+fn asked(
+    look: &mut dyn FnMut(&mut Client) -> Result<Explanation>,
+    serve: &mut dyn FnMut(&mut OnReady) -> Result<Served>,
+) -> Result<Option<Explanation>> {
     let mut result = None;
-    let mut ready = |ready: &Ready| {
+    let served = serve(&mut |ready: &Ready| {
         let mut client = Client::connect(&ready.address)?;
-        result = Some(explain(trace, &opening, &mut client, &log, &timeline, values));
+        result = Some(look(&mut client));
         // One that is still busy does not listen: it is ended by signals.
         if client.left().is_zero() {
             return Err(Error::failed("Delve is still busy").into());
         }
         client.end();
         Ok(())
-    };
-    let served = opening.serve(&Listen::loopback(0), &mut ready, &mut |_| {});
+    });
     match result {
         Some(explanation) => explanation.map(Some),
         None => served.map(|_| None),
@@ -250,7 +289,7 @@ fn explain(
 ) -> Result<Explanation> {
     client.until(Instant::now() + TIME);
     let facts = opening.program.as_ref();
-    let (end, stopped) = end(trace, log, timeline)?;
+    let (end, stopped, said) = end(trace, log, timeline)?;
     let mut case = Case {
         client,
         own: Own { module: facts.and_then(|facts| facts.module.clone()) },
@@ -258,7 +297,9 @@ fn explain(
         timeline,
         end,
         // What a program does once it was asked to stop hides what it was asked to stop for.
-        last: stopped.map_or_else(|| timeline.end(), |event| event.saturating_sub(2).max(1)),
+        last: stopped.map_or_else(|| timeline.end(), |signal| signal.event.saturating_sub(2).max(1)),
+        before: stopped.map(|signal| signal.before),
+        said,
         parked: Vec::new(),
         suspects: Vec::new(),
         errors: Vec::new(),
@@ -266,14 +307,9 @@ fn explain(
         values,
         holders: Vec::new(),
         name: trace.name.clone(),
+        opened_by: None,
     };
-    if facts.is_some_and(|facts| !facts.dwarf) {
-        case.limits.push(
-            "the program has no debug information: stacks come from Go's own tables, variables are missing".into(),
-        );
-    } else if facts.is_some_and(|facts| facts.optimised == Some(true)) {
-        case.limits.push("the program was optimised: variables may be missing or out of date, and inlined calls have no frame of their own".into());
-    }
+    case.trust(facts);
     case.attempt("the goroutines at the end", Case::park);
     case.attempt("how it crashed", crash::look);
     case.attempt("what it said last", errors::look);
@@ -291,9 +327,24 @@ impl Case<'_> {
         }
     }
 
+    /// Says what cannot be trusted, by how the program was built.
+    fn trust(&mut self, facts: Option<&Facts>) {
+        if facts.is_some_and(|facts| !facts.dwarf) {
+            self.limits.push(
+                "the program has no debug information: stacks come from Go's own tables, variables are missing".into(),
+            );
+        } else if facts.is_some_and(|facts| facts.optimised == Some(true)) {
+            self.limits.push("the program was optimised: variables may be missing or out of date, and inlined calls have no frame of their own".into());
+        }
+    }
+
     /// All goroutines at the end, with what they wait for.
     fn park(&mut self) -> Result<()> {
         self.client.restart(self.last)?;
+        self.gather_goroutines()
+    }
+
+    fn gather_goroutines(&mut self) -> Result<()> {
         let goroutines = self.client.goroutines()?;
         // A thousand stacks say no more than the first hundred of them.
         for goroutine in goroutines.into_iter().take(400) {
@@ -314,7 +365,10 @@ impl Case<'_> {
     ) -> &mut Suspect {
         let (goroutine, event) = at;
         let place = self.suspects.len();
-        let command = format!("rr-patch replay {} --at {event}", crate::words::quoted(&self.name));
+        let command = match &self.opened_by {
+            Some(command) => command.clone(),
+            None => format!("rr-patch replay {} --at {event}", crate::words::quoted(&self.name)),
+        };
         self.suspects.push(Suspect {
             kind,
             function: named(&frame.function),
@@ -379,6 +433,7 @@ impl Case<'_> {
         for suspect in std::mem::take(&mut self.suspects) {
             let same = |known: &&mut Suspect| (&known.function, known.line) == (&suspect.function, suspect.line);
             match suspects.iter_mut().find(same) {
+                Some(known) if known.why == suspect.why || known.evidence.contains(&suspect.why) => {}
                 Some(known) => known.evidence.push(suspect.why),
                 None => suspects.push(suspect),
             }
@@ -393,7 +448,10 @@ impl Case<'_> {
         let goroutines = self.groups();
         let name = crate::words::quoted(&self.name);
         let mut next: Vec<String> = suspects.first().map(|suspect| suspect.command.clone()).into_iter().collect();
-        next.push(format!("rr-patch traces log {name}"));
+        match self.opened_by {
+            Some(command) => next = vec![command],
+            None => next.push(format!("rr-patch traces log {name}")),
+        }
         Explanation {
             trace: self.name,
             end: self.end,
@@ -422,7 +480,8 @@ impl Case<'_> {
                         goroutines: vec![goroutine.id],
                         waits: blocked::waits(goroutine, stack),
                         held_by: self.holders.iter().find(|(id, _)| *id == goroutine.id).map(|(_, by)| by.clone()),
-                        created: (!created.function.is_empty())
+                        // The runtime itself creates the first one.
+                        created: (!created.function.is_empty() && !created.function.starts_with("runtime."))
                             .then(|| format!("{} {}:{}", named(&created.function), created.file, created.line)),
                         stack: self.shown(stack),
                     };

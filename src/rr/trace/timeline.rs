@@ -2,7 +2,7 @@
 //!
 //! rr counts frames from 1; that number is the event of `[rr PID EVENT]` and of `rr replay -g EVENT`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::BufReader;
 use std::path::Path;
 
@@ -27,6 +27,8 @@ pub struct Delivered {
     pub sender: i32,
     /// Whether a process or the kernel sent it for something other than a fault of the program.
     pub asynchronous: bool,
+    /// The last event that lies a moment before it: what waits there waits since before the signal.
+    pub before: u64,
 }
 
 /// When what was written, and which signals came.
@@ -51,7 +53,12 @@ pub struct Timeline {
     tids: BTreeSet<i32>,
     /// The time of every 256th frame, for frames that are no writes.
     coarse: Vec<f64>,
+    /// The latest frames and their clocks, back to one that lies a moment before.
+    recent: VecDeque<(u64, f64)>,
 }
+
+/// How long somebody waits at least who is stuck, in seconds.
+const MOMENT: f64 = 0.3;
 
 /// The system calls that write to a file descriptor.
 fn writes(number: i32) -> bool {
@@ -76,6 +83,7 @@ impl Timeline {
         while let Some(message) = read(&mut from).with_context(|| unreadable(trace, "events"))? {
             timeline.add(&message.fields()?)?;
         }
+        timeline.recent = VecDeque::new();
         Ok(timeline)
     }
 
@@ -89,6 +97,10 @@ impl Timeline {
         }
         self.last += 1;
         self.end = clock;
+        self.recent.push_back((self.last, clock));
+        while self.recent.get(1).is_some_and(|(_, second)| *second <= clock - MOMENT) {
+            self.recent.pop_front();
+        }
         self.tids.insert(frame.i32(0));
         match frame.u16(3) {
             SYSCALL if frame.i32(7) == EXIT_GROUP => self.exit_group = Some(self.last),
@@ -105,7 +117,8 @@ impl Timeline {
                 let (code, faults) = (number(8), [4, 5, 7, 8, 11].contains(&number(0)));
                 let asynchronous = code <= 0 || (code == 0x80 && !faults);
                 let sender = if code <= 0 { number(16) } else { 0 };
-                self.signals.push(Delivered { event: self.last, number: number(0), sender, asynchronous });
+                let before = self.recent.front().map_or(1, |(event, _)| *event);
+                self.signals.push(Delivered { event: self.last, number: number(0), sender, asynchronous, before });
             }
             _ => {}
         }
