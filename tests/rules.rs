@@ -126,7 +126,7 @@ fn ast_grep_tests_the_rules_that_are_written_out() {
     let Some(program) = ast_grep() else { return };
     let tree = Tree::bare("installer");
     tree.rr_patch(&["rules", "export", "out"]).exits(0);
-    run(&program, &tree.path("out"), &["test"]).exits(0).prints(&["test result: ok. 17 passed; 0 failed"]);
+    run(&program, &tree.path("out"), &["test"]).exits(0).prints(&["test result: ok. 43 passed; 0 failed"]);
 }
 
 #[test]
