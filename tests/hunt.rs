@@ -324,12 +324,14 @@ func TestBeside(t *testing.T) {
 
 /// The programs of `fixtures/hunt`, built with the overlay and for debugging.
 fn programs() -> (Tree, PathBuf) {
-    let tree = Tree::holding(&fixtures().join("hunt"), ".");
-    tree.rr_patch(&["chaos", "overlay", "-o", "../chaos"]).exits(0);
-    let overlay = format!("-overlay={}", tree.beside("chaos/overlay.json").display());
+    let tree = Tree::holding(&fixtures().join("hunt"), "programs");
+    tree.rr_patch_in("programs", &["chaos", "overlay", "-o", "../chaos"]).exits(0);
+    let overlay = format!("-overlay={}", tree.path("chaos/overlay.json").display());
     let bin = tree.beside("bin");
     fs::create_dir(&bin).unwrap();
-    tree.go(&["build", &overlay, "-gcflags=all=-N -l", "-o", bin.to_str().unwrap(), "./..."], &[]).exits(0);
+    let programs = tree.path("programs");
+    let go = ["-C", programs.to_str().unwrap(), "build", &overlay, "-gcflags=all=-N -l", "-o"];
+    tree.go(&[&go[..], &[bin.to_str().unwrap(), "./..."]].concat(), &[]).exits(0);
     (tree, bin)
 }
 
