@@ -126,7 +126,7 @@ fn ast_grep_tests_the_rules_that_are_written_out() {
     let Some(program) = ast_grep() else { return };
     let tree = Tree::bare("installer");
     tree.rr_patch(&["rules", "export", "out"]).exits(0);
-    run(&program, &tree.path("out"), &["test"]).exits(0).prints(&["test result: ok. 17 passed; 0 failed"]);
+    run(&program, &tree.path("out"), &["test"]).exits(0).prints(&["test result: ok. 43 passed; 0 failed"]);
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn what_is_wrong_with_a_rule_is_refused_with_file_line_and_column() {
         ("  change:", "  chnage:", "`ours.yml:8:3` is no rule: metadata has no key `chnage`"),
         ("stopBy: end", "stopby: end", "is no rule: the rule has no key `stopby`"),
         ("exit-log\n", "exit-logg\n", "`ours.yml:8:11` is no rule: there is no change `exit-logg`"),
-        ("place: after", "place: behind", "`ours.yml:10:17` is no rule: place is `behind`"),
+        ("place: after", "place: beside", "`ours.yml:10:17` is no rule: place is `beside`"),
         ("place: after", "palce: after", "`ours.yml:10:10` is no rule: `add` has no key `palce`"),
         ("$PS.log($ERR)", "$PS.log($ER)", "`ours.yml:10:30` is no rule: nothing captures `$ER`"),
         ("$PS.log($ERR)", "'$PS.log($ERR'", "`ours.yml:10:30` is no rule: the text `$PS.log($ERR` is not valid Go"),

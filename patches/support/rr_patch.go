@@ -37,6 +37,10 @@ const (
 	// command line, or alone, "if-possible" starts plainly what cannot be recorded.
 	recorderVariable = "RR_PATCH_RECORD"
 
+	// chaosVariable asks the controllers that have rr-patch's chaos overlay to yield where their
+	// goroutines meet. Others do not look at it.
+	chaosVariable = "RR_PATCH_CHAOS"
+
 	// waitNotice is the time between two log lines about a process that is waited for.
 	waitNotice = 10 * time.Second
 
@@ -272,6 +276,9 @@ func (ps *State) startSupervised() error {
 		logrus.Infof("Recording %s with %s", s.name, strings.Join(s.recorder, " "))
 		ps.Cmd.Args = append(append([]string{}, s.recorder...), ps.Cmd.Args...)
 		ps.Cmd.Path = s.recorder[0]
+	}
+	if chaos := os.Getenv(chaosVariable); chaos != "" {
+		logrus.Infof("Starting %s with %s=%s", s.name, chaosVariable, chaos)
 	}
 	s.began = time.Now()
 	s.ended = make(chan struct{})

@@ -369,3 +369,20 @@ func TestStartThatFails(t *testing.T) {
 	}
 	AwaitAll(supervisor)
 }
+
+// TestChaosIsLogged: the log says what the environment asks of a controller.
+func TestChaosIsLogged(t *testing.T) {
+	for how, want := range map[string]bool{"": false, "1/4": true} {
+		t.Setenv("RR_PATCH_CHAOS", how)
+		said := logged(t, func() {
+			ps := &State{Path: "/bin/sh", Cmd: exec.Command("/bin/sh", "-c", "exit 0")}
+			if err := ps.startSupervised(); err != nil {
+				t.Fatal(err)
+			}
+			ps.Cmd.Wait()
+		})
+		if strings.Contains(said, "Starting sh with RR_PATCH_CHAOS=1/4") != want {
+			t.Errorf("RR_PATCH_CHAOS=%s: got %q", how, said)
+		}
+	}
+}

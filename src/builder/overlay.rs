@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::{Map, json};
 
-use super::chaos;
+use super::chaos::Library;
 use super::prerequisites::value;
 use super::script::{Compilation, version};
 use super::toolchain::Toolchain;
@@ -31,7 +31,6 @@ use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
 use crate::patch::plan::{PatchSource, Plan};
 use crate::patch::recognise::Recognised;
-use crate::patch::rules::chaos::Chaos;
 use crate::patch::rules::{Options, Rules};
 use crate::provenance::{Kept, Overlaid, sources_of};
 use crate::sys::process::{Environment, for_child};
@@ -83,13 +82,13 @@ pub fn clear(checkout: &Checkout) -> Result<()> {
 impl Overlay {
     /// Writes the files of a plan and the changed ones of toolchains into a folder of that name in the state folder.
     /// Only with the build lock held.
-    pub fn write(checkout: &Checkout, name: &str, plan: Option<&Plan>, chaos: &[(Toolchain, Chaos)]) -> Result<Self> {
+    pub fn write(checkout: &Checkout, name: &str, plan: Option<&Plan>, chaos: &[Library]) -> Result<Self> {
         let folder = checkout.state_dir().join(FOLDER).join(name);
         let list = memfd_create("overlay.json", MemfdFlags::CLOEXEC).context("cannot make a file in memory")?;
         let mut overlay = Self { folder, list: list.into(), files: Vec::new() };
         let mut replace = Map::new();
-        for (toolchain, chaos) in chaos {
-            chaos::put(toolchain, chaos, &overlay.folder, &mut replace)?;
+        for library in chaos {
+            library.put(&overlay.folder, &mut replace)?;
         }
         for rewrite in plan.iter().flat_map(|plan| &plan.rewrites) {
             let place = for_child(&checkout.locate(&rewrite.path))?.to_owned();

@@ -10,7 +10,7 @@ use std::thread;
 use anyhow::Result;
 use procfs::Current;
 
-use super::chaos;
+use super::chaos::Library;
 use super::clean::{ZIP, generated, half_zips};
 use super::controllers::{Controllers, Linked, PROVIDER, Removed, Sources, Stash, Way, module, survey};
 use super::linking::{Link, Linking};
@@ -18,7 +18,7 @@ use super::overlay;
 use super::platforms::Platforms;
 use super::prerequisites::{self, Space, is_set, value};
 use super::revision::{self, Terraform};
-use super::script::{SCRIPT, Scripts};
+use super::script::{SCRIPT, Scripts, version};
 use super::toolchain::{Toolchain, Toolchains};
 use crate::binary::Facts;
 use crate::doctor::{Distribution, Host};
@@ -27,7 +27,6 @@ use crate::patch::build_lock::{BuildLock, Unfinished, written_since};
 use crate::patch::checkout::Checkout;
 use crate::patch::plan::Plan;
 use crate::patch::rules::Rules;
-use crate::patch::rules::chaos::Chaos;
 use crate::sys::process::Environment;
 use crate::words::{bytes, count};
 
@@ -66,7 +65,7 @@ pub struct Prepared<'a> {
     /// The Go of each controller that is to be embedded.
     pub(super) go: BTreeMap<String, String>,
     /// What becomes of the library of each Go that builds a controller.
-    pub(super) chaos: Vec<(Toolchain, Chaos)>,
+    pub(super) chaos: Vec<Library>,
     pub installer: PathBuf,
     pub toolchain: Toolchain,
     pub platforms: Platforms,
@@ -84,6 +83,9 @@ pub struct Prepared<'a> {
     /// What the user should know, and no obstacle.
     pub notes: Vec<String>,
 }
+
+/// The folder in the state folder that holds links to toolchains. They stay, since debug information goes by them.
+const LINKS: &str = "go";
 
 /// What one of make's jobs may hold in memory, as far as it does not grow with the processors: the link of a
 /// large controller, or its largest package, which took 2.0 and 1.6 GiB. Other compilations come on top,
@@ -157,15 +159,16 @@ impl<'a> Prepared<'a> {
         let told = (request.jobs.is_some() || !sets_jobs(&given)).then_some(jobs);
         environment.insert("MAKEFLAGS".into(), make_flags(&given, told, &request.platforms, &selected));
 
-        let (mut go, mut chaos) = (BTreeMap::new(), Vec::<(Toolchain, Chaos)>::new());
+        let (mut go, mut chaos) = (BTreeMap::new(), Vec::<Library>::new());
+        let links = checkout.state_dir().join(LINKS);
         for name in controllers.sources().keys() {
             let of = toolchains.of(&checkout.locate(&module(name)), &environment)?;
             go.insert(name.clone(), of.version().to_owned());
-            let known = chaos.iter().any(|(known, _)| known.get("GOROOT") == of.get("GOROOT"));
-            if let Some(rules) = request.chaos.as_ref().filter(|_| !known) {
-                chaos.push((of.clone(), chaos::changed(of, rules)?));
+            if let Some(rules) = request.chaos.as_ref().filter(|_| !chaos.iter().any(|known| known.is_of(of))) {
+                chaos.push(Library::of(of, rules, &links)?);
             }
         }
+        refuse_mixed(&chaos, &toolchain, linked)?;
         let mut prepared = Self {
             checkout,
             request,
@@ -297,7 +300,7 @@ impl<'a> Prepared<'a> {
             Linked::Static | Linked::Either => "statically linked",
         };
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        for (_, chaos) in &self.chaos {
+        for Library { chaos, .. } in &self.chaos {
             let files = chaos.changed.len() + chaos.added.len();
             text.push_str(&format!("would overlay {} of {}'s library, for chaos\n", count(files, "file"), chaos.go));
         }
@@ -398,6 +401,22 @@ fn what_goes(
             .push(Removed { path: ZIP.into(), why: "`zip` adds to it, and what is no longer built would stay".into() });
     }
     Ok(removed)
+}
+
+/// A toolchain that is reached by a link has to be the only one: each `go` of a step finds the same.
+fn refuse_mixed(chaos: &[Library], installer: &Toolchain, linked: Linked) -> Result<(), Error> {
+    let Some(first) = chaos.iter().find(|library| library.is_linked()) else { return Ok(()) };
+    // build.sh builds the installer, and static controllers with it.
+    if chaos.len() == 1 && (linked == Linked::Dynamic || first.is_of(installer)) {
+        return Ok(());
+    }
+    let all = chaos.iter().map(|library| library.chaos.go.as_str()).chain([installer.version()]);
+    let all: BTreeSet<&str> = all.collect();
+    let newest = all.iter().max_by_key(|go| version(go)).copied().unwrap_or_default();
+    let names: Vec<&str> = all.iter().copied().collect();
+    Err(Error::refused("the chaos overlay needs one Go for all controllers, where Go downloaded it")
+        .detail(format!("found: {}", names.join(", ")))
+        .hint(format!("`--env GOTOOLCHAIN={newest}` builds all with one")))
 }
 
 fn refuse_half_generated(unfinished: Option<Unfinished>, environment: &Environment) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,24 +12,25 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
+use super::chaos::Library;
 use super::clean::{self, ZIP};
 use super::controllers::{Linked, Removed, Stash};
 use super::overlay::{self, Overlay};
 use super::phases::{Phase, Phases};
 use super::prepare::Prepared;
 use super::prerequisites::ROOM;
+use super::prerequisites::value;
 use super::revision::Terraform;
 use super::sample::{PERIOD, Sampler};
 use super::script::SCRIPT;
 use super::timings::Page;
-use super::toolchain::Toolchain;
 use super::verification::{Expected, prove};
 use super::view::{Bars, View};
 use crate::binary::Installer;
 use crate::error::{Error, Shown};
 use crate::patch::checkout::Checkout;
 use crate::patch::plan::Plan;
-use crate::patch::rules::chaos::{Chaos, digest_of};
+use crate::patch::rules::chaos::digest_of;
 use crate::provenance::Kept;
 use crate::sys::process::{Child, End, Environment, Interrupt, for_child};
 use crate::sys::write;
@@ -144,12 +145,6 @@ struct Overlays {
     script: Option<Overlay>,
 }
 
-/// The files that a chaos overlay adds, as debug information names them.
-fn absent((toolchain, chaos): &(Toolchain, Chaos)) -> Vec<String> {
-    let sources = Path::new(toolchain.get("GOROOT")).join("src");
-    chaos.added.iter().map(|(name, _)| sources.join(name).in_json()).collect()
-}
-
 impl Prepared<'_> {
     /// Builds, and shows it as `view` says.
     ///
@@ -206,7 +201,7 @@ impl Prepared<'_> {
                 go: self.toolchain.version(),
                 controllers: self.go.clone(),
                 absent: overlays.script.as_ref().map_or_else(Vec::new, |overlay| overlay.absent(checkout)),
-                chaos: self.request.chaos.is_some().then(|| self.chaos.iter().flat_map(absent).collect()),
+                chaos: self.request.chaos.is_some().then(|| self.chaos.iter().flat_map(Library::absent).collect()),
             })),
             _ => None,
         };
@@ -262,12 +257,20 @@ impl Prepared<'_> {
         let tell = |overlay: Option<&Overlay>, environment: &mut Environment| {
             overlay.map_or(Ok(()), |overlay| overlay.tell(environment, self.checkout, &self.toolchain))
         };
+        let reach = |environment: &mut Environment| -> Result<()> {
+            let path = value(environment, "PATH").unwrap_or_default();
+            self.chaos.iter().try_for_each(|library| {
+                environment.extend(library.environment(&path)?);
+                Ok(())
+            })
+        };
         let mut steps = Vec::new();
         // Where all are made, build.sh's make has nothing to do either.
         if self.linking.linked == Linked::Dynamic && !self.to_be_made.is_empty() {
             let mut environment = self.environment.clone();
             environment.insert("CGO_ENABLED".into(), "1".into());
             tell(overlays.make.as_ref(), &mut environment)?;
+            reach(&mut environment)?;
             let arguments = ["-C", "cluster-api", "all"].map(str::to_owned).to_vec();
             let shown = "MODE=dev CGO_ENABLED=1 make -C cluster-api all".to_owned();
             let hint = Some("`--link static` leaves the controllers to build.sh, without cgo");
@@ -275,6 +278,9 @@ impl Prepared<'_> {
         }
         let mut environment = self.environment.clone();
         tell(overlays.script.as_ref(), &mut environment)?;
+        if self.linking.linked != Linked::Dynamic {
+            reach(&mut environment)?;
+        }
         steps.push(Step {
             program: SCRIPT,
             arguments: self.request.arguments.clone(),

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::sys::process::{Child, Environment};
 
 /// What is asked for. Without names Go runs the C compiler to answer.
-const ASKED: [&str; 17] = [
+const ASKED: [&str; 18] = [
     "CC",
     "CGO_ENABLED",
     "GO386",
@@ -24,6 +24,7 @@ const ASKED: [&str; 17] = [
     "GOFLAGS",
     "GOHOSTARCH",
     "GOHOSTOS",
+    "GOMODCACHE",
     "GOOS",
     "GOPPC64",
     "GOROOT",

@@ -59,7 +59,6 @@ impl Overlay {
                 .into());
         }
         let made = make_chaos(crate::sys::process::for_child(go)?, Path::new("."), &rules, &into)?;
-        let goflags = format!("-overlay={}", made.list.shown());
-        Ok(Report::done(Written::new(&made, goflags)))
+        Ok(Report::done(Written::new(&made, crate::sys::process::for_child(&made.list)?)))
     }
 }

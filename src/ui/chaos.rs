@@ -10,6 +10,7 @@ use crate::builder::ChaosOverlay;
 use crate::error::{Shown, plain_name};
 use crate::patch::rules::Site;
 use crate::patch::rules::chaos::{CHANGES, awake};
+use crate::sys::process::Environment;
 use crate::words::{count, quoted};
 
 /// A chaos overlay that was written.
@@ -26,15 +27,27 @@ pub struct Written {
     sites: Vec<Site>,
     /// The files that are added, below `GOROOT/src`.
     added: Vec<String>,
-    /// The value of GOFLAGS that builds with it.
-    goflags: String,
+    /// What has to be set for `go`, to build with it.
+    environment: Environment,
     /// What to type next.
     next: Vec<String>,
+    /// The environment as a shell takes it.
+    #[serde(skip)]
+    set: String,
 }
 
 impl Written {
-    pub fn new(made: &ChaosOverlay, goflags: String) -> Self {
-        let flags = quoted(&goflags);
+    /// `list` is what -overlay takes, as GOFLAGS names it.
+    pub fn new(made: &ChaosOverlay, list: &str) -> Self {
+        let mut environment = made.environment.clone();
+        environment.insert("GOFLAGS".into(), format!("-overlay={list}"));
+        // PATH is that of whoever types it.
+        let own = environment.get("PATH").map(|path| path.split(':').next().unwrap_or_default().to_owned());
+        let set = environment.iter().map(|(name, value)| match (&own, name.as_str()) {
+            (Some(own), "PATH") => format!("PATH={}:\"$PATH\"", quoted(own)),
+            _ => format!("{name}={}", quoted(value)),
+        });
+        let set = set.collect::<Vec<_>>().join(" ");
         Self {
             overlay: made.list.in_json(),
             go: made.go.clone(),
@@ -43,11 +56,12 @@ impl Written {
             sites: made.sites.clone(),
             added: made.added.clone(),
             next: vec![
-                format!("GOFLAGS={flags} go build -o PROGRAM ."),
+                format!("{set} go build -o PROGRAM ."),
                 format!("{} ./PROGRAM", awake("1/4")),
-                format!("{} GOFLAGS={flags} go test -count 20 ./...", awake("1/4")),
+                format!("{} {set} go test -count 20 ./...", awake("mix")),
             ],
-            goflags,
+            set,
+            environment,
         }
     }
 }
@@ -75,7 +89,7 @@ impl fmt::Display for Written {
             let places = self.sites.iter().filter(|site| site.change == change).count();
             writeln!(f, "  {change:<10} {:>10}  {what}", count(places, "place"))?;
         }
-        writeln!(f, "\nGOFLAGS={}", quoted(&self.goflags))?;
+        writeln!(f, "\n{}", self.set)?;
         writeln!(f, "\nwhat is built with it behaves as ever until its environment asks for chaos:")?;
         writeln!(f, "  {:<20} a goroutine yields at one of four places where goroutines meet", awake("1/4"))?;
         writeln!(f, "  {:<20} each run is shuffled in another way\n", awake("mix"))?;

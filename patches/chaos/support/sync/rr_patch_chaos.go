@@ -16,11 +16,11 @@ var rrPatchFloor int32
 func rrPatchYield()
 
 // rrPatchReadLock waits for a writer if there is one: readers is less than 0 then.
-func rrPatchReadLock(sema *uint32, readers int32) {
+func rrPatchReadLock(rw *RWMutex, readers int32) {
 	if rrPatchAwake != 0 {
 		rrPatchYield()
 	}
 	if readers < 0 {
-		runtime_SemacquireRWMutexR(sema, false, 1)
+		runtime_SemacquireRWMutexR(&rw.readerSem, false, 1)
 	}
 }
