@@ -243,7 +243,7 @@ fn hunt_gives_up_when_rr_leaves_no_trace() {
     let place = Place::new();
     let run = place.run(&["--runs", "9"], "echo about to go; kill -9 $PPID; sleep 5").exits(1);
     run.says(&["rr left no complete trace 3 times in a row", "about to go", "hint: `rr-patch doctor`"]);
-    assert!(place.kept().is_empty());
+    assert_eq!(fs::read_dir(place.path("rr")).map_or(0, Iterator::count), 0, "the hunt's folder is gone, too");
 }
 
 #[test]
@@ -285,6 +285,64 @@ fn hunt_records_every_controller_of_an_installer_and_keeps_the_traces_of_a_run_t
     assert!(folder.join("install/metadata.json").is_file(), "each run works on a copy");
 }
 
+/// An installer that starts a recorder itself, writes what it would be destroyed by, and notes what it destroys.
+const INSTALLER: &str = r#"package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+)
+
+func main() {
+	if len(os.Args) < 5 {
+		return
+	}
+	folder := os.Args[4]
+	if os.Args[1] == "destroy" {
+		if os.Getenv("FAIL_TO_DESTROY") != "" {
+			fmt.Println("the cloud does not answer")
+			os.Exit(3)
+		}
+		log, _ := os.OpenFile("destroyed", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		fmt.Fprintln(log, folder)
+		return
+	}
+	if err := os.WriteFile(folder+"/metadata.json", []byte("{}"), 0o600); err != nil {
+		panic(err)
+	}
+	if out, err := exec.Command("rr", "record", "/bin/true").CombinedOutput(); err != nil {
+		panic(string(out))
+	}
+}
+"#;
+
+#[test]
+fn hunt_destroys_what_each_run_of_an_installer_has_created_and_ends_where_that_fails() {
+    let place = Place::new();
+    for (name, content) in [("go.mod", "module m\n\ngo 1.24\n"), ("main.go", INSTALLER), ("d/install-config.yaml", "x")]
+    {
+        fs::create_dir_all(place.path(name).parent().unwrap()).unwrap();
+        fs::write(place.path(name), content).unwrap();
+    }
+    let mut go = command("go");
+    Run::of(go.current_dir(place.folder.path()).args(["build", "-o", "installer", "."]).output().unwrap()).exits(0);
+    let tool = |place: &Place| {
+        let mut tool = place.tool(&["--runs", "2", "--unpatched", "--installer", "./installer"]);
+        tool.args(["--", "create", "cluster", "--dir", "d"]);
+        tool
+    };
+    Run::of(tool(&place).output().unwrap()).exits(4).prints(&["not once in 2 runs"]).says(&["destroy cluster --dir"]);
+    let destroyed = fs::read_to_string(place.path("destroyed")).unwrap();
+    let folders: Vec<&str> = destroyed.lines().collect();
+    assert!(folders.len() == 2 && folders[0].ends_with("run-001/install"), "{destroyed}");
+    assert!(!place.path("d/metadata.json").exists(), "each run works on a copy");
+    assert_eq!(place.kept(), ["run-002"]);
+    let run = Run::of(tool(&place).env("FAIL_TO_DESTROY", "1").output().unwrap()).exits(1);
+    run.says(&["what a run has created may still be there", "the cloud does not answer", "hint: `"]);
+    assert!(place.kept().contains(&"run-001".to_owned()), "{:?}", place.kept());
+}
+
 #[test]
 fn hunt_builds_the_tests_of_a_package_once_and_runs_them_in_its_folder() {
     let place = Place::new();
@@ -324,12 +382,14 @@ func TestBeside(t *testing.T) {
 
 /// The programs of `fixtures/hunt`, built with the overlay and for debugging.
 fn programs() -> (Tree, PathBuf) {
-    let tree = Tree::holding(&fixtures().join("hunt"), ".");
-    tree.rr_patch(&["chaos", "overlay", "-o", "../chaos"]).exits(0);
-    let overlay = format!("-overlay={}", tree.beside("chaos/overlay.json").display());
+    let tree = Tree::holding(&fixtures().join("hunt"), "programs");
+    tree.rr_patch_in("programs", &["chaos", "overlay", "-o", "../chaos"]).exits(0);
+    let overlay = format!("-overlay={}", tree.path("chaos/overlay.json").display());
     let bin = tree.beside("bin");
     fs::create_dir(&bin).unwrap();
-    tree.go(&["build", &overlay, "-gcflags=all=-N -l", "-o", bin.to_str().unwrap(), "./..."], &[]).exits(0);
+    let programs = tree.path("programs");
+    let go = ["-C", programs.to_str().unwrap(), "build", &overlay, "-gcflags=all=-N -l", "-o"];
+    tree.go(&[&go[..], &[bin.to_str().unwrap(), "./..."]].concat(), &[]).exits(0);
     (tree, bin)
 }
 

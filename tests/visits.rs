@@ -62,13 +62,14 @@ fn traces_calls_lists_each_call_with_arguments_results_and_the_line_before() {
 
 #[test]
 fn traces_calls_shows_the_calls_of_several_functions_in_the_order_of_time() {
-    let functions = ["main.main", "main.(*session).open", "--format", "json"];
+    let functions = ["main.(*session).open", "main.keepOpen", "--format", "json"];
     let Some(run) = run("exit-in-helper", &["traces", "calls"], &functions) else { return };
     let found = run.exits(0).json();
     let called: Vec<&str> =
         found["calls"].as_array().unwrap().iter().map(|call| call["function"].as_str().unwrap()).collect();
-    let open = "main.(*session).open";
-    assert_eq!(called, ["main.main", open, open, open]);
+    let (keep, open) = ("main.keepOpen", "main.(*session).open");
+    assert_eq!(called, [keep, open, keep, open, keep, open]);
+    assert_eq!(found["calls"][1]["results"][0], "~r0 = nil");
 }
 
 #[test]

@@ -213,7 +213,9 @@ pub fn hunt(plan: &Plan, means: &Means<'_>) -> Result<(Catch, Option<anyhow::Err
     });
     let mut hunt = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
     hunt.caught.took = hunt.began.elapsed();
-    if hunt.caught.kinds.is_empty() && hunt.caught.good.is_none() {
+    // What an error has left may be all that knows what a run has created.
+    let entries = fs::read_dir(&plan.folder).into_iter().flatten().flatten();
+    if !entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("run-")) {
         remove_folder(&plan.folder)?;
     }
     match hunt.failed {

@@ -58,7 +58,7 @@ impl Installer {
         say(&format!("destroying what this run has created: `{command}`"));
         let none = Environment::new();
         let child =
-            Child { program: for_child(installer)?, arguments: &arguments, folder: Path::new("/"), environment: &none };
+            Child { program: for_child(installer)?, arguments: &arguments, folder: Path::new("."), environment: &none };
         let mut said = Vec::new();
         let (end, signal) = child.stream(|bytes| {
             said.extend_from_slice(bytes);
