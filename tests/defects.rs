@@ -121,6 +121,6 @@ fn every_defect_has_a_class_an_end_and_suspects_whose_lines_are_there() {
             assert!(text.is_none_or(|text| !lines(&name, text).is_empty()), "{name}: {suspect}");
         }
     }
-    assert_eq!(classes.values().sum::<usize>(), 20);
+    assert!(classes.values().sum::<usize>() >= 20);
     assert!(classes["leak"] >= 2 && classes["retry"] >= 2 && classes["context"] >= 2 && classes["wrong result"] >= 2);
 }

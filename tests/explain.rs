@@ -46,7 +46,11 @@ fn explain_names_the_suspects_of_the_seeded_defects_and_how_each_ended() {
         ));
         assert!(took < Duration::from_secs(30), "{name} took {took:?}");
     }
-    assert!(first >= 16 && three == 20 && ends == 20, "first {first}, among three {three}, ends {ends}\n{report}");
+    let all = defects::names().len();
+    assert!(
+        first * 20 >= all * 16 && three == all && ends == all,
+        "first {first}, among three {three}, ends {ends} of {all}\n{report}"
+    );
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod cli;
 mod clones;
 mod commit;
 mod cores;
+mod credentials;
 mod debugger;
 mod defects;
 mod delve;

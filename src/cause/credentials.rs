@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
+use crate::delve::client::{Variable, kind};
+
 /// What stands in the place of a value that was cut.
 pub const CUT: &str = "[cut]";
 
@@ -74,7 +76,7 @@ pub fn cut(text: &str) -> Cow<'_, str> {
     replace(&URL, &|found| format!("{}{CUT}@", &found[1]));
     replace(&PATTERN, &|_| CUT.into());
     let pair = |found: &Captures| {
-        if !is_telling(&found[1]) || found[3].contains(CUT) || is_no_value(&found[3]) {
+        if !is_telling(&found[1]) || found[3].contains("[cut") || is_no_value(&found[3]) {
             return found[0].to_owned();
         }
         let quote = ["\\\"", "\"", "'", "`"].into_iter().find(|quote| found[3].starts_with(quote)).unwrap_or_default();
@@ -91,6 +93,51 @@ pub fn cut(text: &str) -> Cow<'_, str> {
 fn is_no_value(value: &str) -> bool {
     let inner = value.trim_matches(['"', '\\', '\'', '`']);
     inner.is_empty() || ["nil", "true", "false", "null", "<nil>", "0"].contains(&inner)
+}
+
+/// A value without what looks like a credential, by its name, its type, and its pattern.
+pub fn hidden(variable: &Variable) -> String {
+    if (is_telling(&variable.name) || is_telling(&variable.of)) && has_text(variable) {
+        return CUT.to_owned();
+    }
+    match variable.kind {
+        kind::STRUCT => {
+            let fields = variable.children.iter().map(|field| format!("{}: {}", field.name, hidden(field)));
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
+        }
+        kind::POINTER if variable.children.iter().any(|child| child.address != 0) => {
+            format!("&{}", variable.children.first().map(hidden).unwrap_or_default())
+        }
+        kind::INTERFACE if variable.children.iter().any(|child| child.of != "void") => {
+            variable.children.first().map(hidden).unwrap_or_default()
+        }
+        kind::MAP => {
+            let pairs = variable.children.chunks(2).map(|pair| match pair {
+                [key, value] if is_telling(&key.value) && has_text(value) => {
+                    format!("{}: {}", key.shown(), CUT)
+                }
+                [key, value] => format!("{}: {}", hidden(key), hidden(value)),
+                _ => "…".into(),
+            });
+            format!("map[{}]", pairs.collect::<Vec<_>>().join(", "))
+        }
+        kind::SLICE | 17 => {
+            // Bytes and words may be a key, or a line that holds one.
+            let elements: Vec<String> = variable.children.iter().map(hidden).collect();
+            cut(&format!("[{}]", elements.join(", "))).into_owned()
+        }
+        _ => cut(&variable.shown()).into_owned(),
+    }
+}
+
+/// Whether a value holds a text or bytes, and not only numbers, flags and nothing.
+fn has_text(variable: &Variable) -> bool {
+    match variable.kind {
+        kind::STRING => !variable.value.is_empty(),
+        kind::SLICE | 17 => variable.length > 0,
+        kind::STRUCT | kind::POINTER | kind::INTERFACE | kind::MAP => variable.children.iter().any(has_text),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -163,5 +210,50 @@ mod tests {
     fn names_tell_what_is_to_be_cut() {
         assert!(["password", "AccessKey", "x.token", "bearer"].map(is_telling).into_iter().all(|telling| telling));
         assert!(!["secretName", "keys", "name", "tokenCount"].map(is_telling).into_iter().any(|telling| telling));
+    }
+
+    fn text(name: &str, value: &str) -> Variable {
+        let length = i64::try_from(value.len()).unwrap();
+        Variable {
+            name: name.into(),
+            kind: kind::STRING,
+            of: "string".into(),
+            value: value.into(),
+            length,
+            ..Variable::default()
+        }
+    }
+
+    fn with(kind: u64, name: &str, of: &str, children: Vec<Variable>) -> Variable {
+        let length = i64::try_from(children.len()).unwrap();
+        Variable { name: name.into(), kind, of: of.into(), address: 1, length, children, ..Variable::default() }
+    }
+
+    #[test]
+    fn values_that_look_like_credentials_are_cut_by_name_type_key_and_pattern() {
+        let secret = "hunter2";
+        let planted = [
+            text("password", secret),
+            text("AccessToken", secret),
+            text("url", "https://admin:hunter2@vcenter/sdk"),
+            text("line", "login password=hunter2"),
+            with(kind::STRUCT, "config", "main.config", vec![text("user", "me"), text("Password", secret)]),
+            with(kind::STRUCT, "c", "main.Credentials", vec![text("a", secret)]),
+            with(
+                kind::POINTER,
+                "p",
+                "*main.config",
+                vec![Variable { address: 1, ..with(kind::STRUCT, "", "main.config", vec![text("apiKey", secret)]) }],
+            ),
+            with(kind::MAP, "m", "map[string]string", vec![text("", "password"), text("", secret)]),
+            with(kind::SLICE, "s", "[]string", vec![text("", "--token=hunter2")]),
+            with(kind::SLICE, "secret", "[]uint8", vec![text("", secret)]),
+            with(kind::INTERFACE, "e", "error", vec![text("", "401: token hunter2 token=hunter2").clone()]),
+        ];
+        for variable in &planted[..10] {
+            assert!(!hidden(variable).contains(secret), "{}", hidden(variable));
+        }
+        assert!(hidden(&planted[10]).contains("token=[cut]"), "{}", hidden(&planted[10]));
+        assert_eq!(hidden(&text("name", "worker-0")), "\"worker-0\"");
     }
 }

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use follow::{Follow, parameters};
 use tree_sitter::{Node, Parser, Point, Tree};
 
+use crate::cause::credentials;
+
 /// How many names and calls deep is looked.
 const DEPTH: usize = 4;
 
@@ -166,7 +168,10 @@ impl Sources {
         while let Some(node) = pending.pop() {
             if node.kind() == "call_expression" {
                 let arguments = node.child_by_field_name("arguments")?;
-                return Some(self.guard_of(source, File::function_of(node), arguments, None));
+                let called = node.child_by_field_name("function").map(|callee| source.text(callee)).unwrap_or_default();
+                // What is written in the arguments may be long, and secret.
+                let condition = format!("{called}(…)");
+                return Some(Guard { condition, ..self.guard_of(source, File::function_of(node), arguments, None) });
             }
             let mut cursor = node.walk();
             let children: Vec<Node> = node.named_children(&mut cursor).collect();
@@ -193,7 +198,7 @@ impl Sources {
             && words.into_iter().all(|word| own.iter().any(|own| own == word));
         Guard {
             line: condition.start_position().row as u64 + 1,
-            condition: source.text(condition).to_owned(),
+            condition: without_secrets(source.text(condition)),
             reads: follow.reads,
             call: follow.call,
             returns: follow.returns,
@@ -310,6 +315,15 @@ fn module_of(folder: &Path) -> Option<(PathBuf, String)> {
     Some((root.to_owned(), module.trim().trim_matches('"').to_owned()))
 }
 
+/// A condition without its texts in quotes, where a name in it tells that they are credentials.
+fn without_secrets(condition: &str) -> String {
+    if !credentials::is_telling(condition) {
+        return condition.to_owned();
+    }
+    let parts = condition.split('"').enumerate();
+    parts.map(|(n, part)| if n % 2 == 1 { credentials::CUT } else { part }).collect::<Vec<_>>().join("\"")
+}
+
 fn is_function(kind: &str) -> bool {
     ["function_declaration", "method_declaration", "func_literal"].contains(&kind)
 }
@@ -424,6 +438,15 @@ func verify(c *cluster, key string) {
         let guard = Sources::of(PROGRAM).guard("main.go", 22).unwrap();
         assert_eq!(guard.call, Some(Call { line: 21, text: "c.valid(c.limit)".into() }));
         assert_eq!((guard.line, guard.condition.as_str()), (21, "err != nil"));
+    }
+
+    #[test]
+    fn a_condition_shows_no_text_that_a_name_in_it_calls_secret() {
+        assert_eq!(
+            without_secrets(r#"password == "hunter2" && user != "me""#),
+            r#"password == "[cut]" && user != "[cut]""#
+        );
+        assert_eq!(without_secrets(r#"phase == "Running""#), r#"phase == "Running""#);
     }
 
     #[test]

@@ -50,15 +50,7 @@ pub struct Called {
 
 /// What is shown of a value.
 fn shown(variable: &Variable, values: bool) -> String {
-    if values {
-        return variable.shown();
-    }
-    if credentials::is_telling(&variable.name) && variable.kind == kind::STRING && !variable.value.is_empty() {
-        return credentials::CUT.into();
-    }
-    credentials::cut(&format!("{}: {}", variable.name, variable.shown()))
-        .split_once(": ")
-        .map_or_else(String::new, |(_, value)| value.to_owned())
+    if values { variable.shown() } else { credentials::hidden(variable) }
 }
 
 fn line_before(log: &Log, event: u64, values: bool) -> Option<String> {

@@ -4,6 +4,7 @@
 use anyhow::Result;
 
 use super::{Case, End, Explanation, How, blocked, crash};
+use crate::cause::credentials;
 use crate::cause::own::Own;
 use crate::delve::client::{Client, Frame, Load, Variable, kind};
 use crate::delve::core::CorePlan;
@@ -87,7 +88,7 @@ fn end(stack: &[Frame], signal: Option<i32>) -> End {
 
 fn credential_free(value: &Variable) -> String {
     let inner = if value.kind == kind::INTERFACE { value.children.first().unwrap_or(value) } else { value };
-    let text = super::hidden(value);
+    let text = credentials::hidden(value);
     // A plain text says it itself; of anything else its type is part of what it says.
     if inner.kind == kind::STRING { inner.value.clone() } else { format!("{} {text}", inner.of) }
 }

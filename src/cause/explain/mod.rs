@@ -389,7 +389,7 @@ impl Case<'_> {
         if self.values {
             return variable.shown();
         }
-        hidden(variable)
+        credentials::hidden(variable)
     }
 
     pub fn shown(&self, stack: &[Frame]) -> Vec<ShownFrame> {
@@ -445,6 +445,9 @@ impl Case<'_> {
                 *line = if self.values { line.clone() } else { credentials::cut(line).into_owned() };
             }
         }
+        if !self.values {
+            self.limits.iter_mut().for_each(|limit| *limit = credentials::cut(limit).into_owned());
+        }
         let goroutines = self.groups();
         let name = crate::words::quoted(&self.name);
         let mut next: Vec<String> = suspects.first().map(|suspect| suspect.command.clone()).into_iter().collect();
@@ -492,103 +495,5 @@ impl Case<'_> {
         let mut groups: Vec<Group> = groups.into_iter().map(|(_, group)| group).collect();
         groups.sort_by_key(|group| std::cmp::Reverse(group.count));
         groups
-    }
-}
-
-/// A value without what looks like a credential, by its name, its type, and its pattern.
-fn hidden(variable: &Variable) -> String {
-    use crate::delve::client::kind;
-    if (credentials::is_telling(&variable.name) || credentials::is_telling(&variable.of)) && has_text(variable) {
-        return credentials::CUT.to_owned();
-    }
-    match variable.kind {
-        kind::STRUCT => {
-            let fields = variable.children.iter().map(|field| format!("{}: {}", field.name, hidden(field)));
-            format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
-        }
-        kind::POINTER if variable.children.iter().any(|child| child.address != 0) => {
-            format!("&{}", variable.children.first().map(hidden).unwrap_or_default())
-        }
-        kind::INTERFACE if variable.children.iter().any(|child| child.of != "void") => {
-            variable.children.first().map(hidden).unwrap_or_default()
-        }
-        kind::MAP => {
-            let pairs = variable.children.chunks(2).map(|pair| match pair {
-                [key, value] if credentials::is_telling(&key.value) && has_text(value) => {
-                    format!("{}: {}", key.shown(), credentials::CUT)
-                }
-                [key, value] => format!("{}: {}", hidden(key), hidden(value)),
-                _ => "…".into(),
-            });
-            format!("map[{}]", pairs.collect::<Vec<_>>().join(", "))
-        }
-        kind::SLICE | 17 => {
-            // Bytes and words may be a key, or a line that holds one.
-            let elements: Vec<String> = variable.children.iter().map(hidden).collect();
-            credentials::cut(&format!("[{}]", elements.join(", "))).into_owned()
-        }
-        _ => credentials::cut(&variable.shown()).into_owned(),
-    }
-}
-
-/// Whether a value holds a text or bytes, and not only numbers, flags and nothing.
-fn has_text(variable: &Variable) -> bool {
-    use crate::delve::client::kind;
-    match variable.kind {
-        kind::STRING => !variable.value.is_empty(),
-        kind::SLICE | 17 => variable.length > 0,
-        kind::STRUCT | kind::POINTER | kind::INTERFACE | kind::MAP => variable.children.iter().any(has_text),
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::delve::client::kind;
-
-    fn text(name: &str, value: &str) -> Variable {
-        let length = i64::try_from(value.len()).unwrap();
-        Variable {
-            name: name.into(),
-            kind: kind::STRING,
-            of: "string".into(),
-            value: value.into(),
-            length,
-            ..Variable::default()
-        }
-    }
-
-    fn with(kind: u64, name: &str, of: &str, children: Vec<Variable>) -> Variable {
-        let length = i64::try_from(children.len()).unwrap();
-        Variable { name: name.into(), kind, of: of.into(), address: 1, length, children, ..Variable::default() }
-    }
-
-    #[test]
-    fn values_that_look_like_credentials_are_cut_by_name_type_key_and_pattern() {
-        let secret = "hunter2";
-        let planted = [
-            text("password", secret),
-            text("AccessToken", secret),
-            text("url", "https://admin:hunter2@vcenter/sdk"),
-            text("line", "login password=hunter2"),
-            with(kind::STRUCT, "config", "main.config", vec![text("user", "me"), text("Password", secret)]),
-            with(kind::STRUCT, "c", "main.Credentials", vec![text("a", secret)]),
-            with(
-                kind::POINTER,
-                "p",
-                "*main.config",
-                vec![Variable { address: 1, ..with(kind::STRUCT, "", "main.config", vec![text("apiKey", secret)]) }],
-            ),
-            with(kind::MAP, "m", "map[string]string", vec![text("", "password"), text("", secret)]),
-            with(kind::SLICE, "s", "[]string", vec![text("", "--token=hunter2")]),
-            with(kind::SLICE, "secret", "[]uint8", vec![text("", secret)]),
-            with(kind::INTERFACE, "e", "error", vec![text("", "401: token hunter2 token=hunter2").clone()]),
-        ];
-        for variable in &planted[..10] {
-            assert!(!hidden(variable).contains(secret), "{}", hidden(variable));
-        }
-        assert!(hidden(&planted[10]).contains("token=[cut]"), "{}", hidden(&planted[10]));
-        assert_eq!(hidden(&text("name", "worker-0")), "\"worker-0\"");
     }
 }
