@@ -240,6 +240,24 @@ fn workflows_and_the_action_are_as_actionlint_wants_them() {
 }
 
 #[test]
+fn workflows_of_the_repository_are_as_actionlint_wants_them_and_pin_what_they_use() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".github/workflows");
+    let mut uses = 0;
+    for file in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let text = fs::read_to_string(&file).unwrap();
+        for action in text.lines().filter_map(|line| line.trim_start_matches([' ', '-']).strip_prefix("uses: ")) {
+            uses += 1;
+            let pin = action.split('@').nth(1).unwrap_or_default().split(' ').next().unwrap();
+            let pinned = pin.len() == 40 && pin.bytes().all(|byte| byte.is_ascii_hexdigit());
+            assert!(pinned && action.contains(" # v"), "{}: {action}", file.display());
+        }
+        let Some(actionlint) = checkers::actionlint() else { return };
+        Run::of(command(actionlint.to_str().unwrap()).arg("-no-color").arg(&file).output().unwrap()).exits(0);
+    }
+    assert!(uses > 8, "{uses}");
+}
+
+#[test]
 fn github_workflow_builds_every_branch_that_fits_under_act_and_only_what_is_new_the_next_time() {
     let Some(act) = checkers::act() else { return };
     let place = Place::new();

@@ -8,6 +8,7 @@ mod watched;
 
 mod apply;
 mod at;
+mod book;
 mod build;
 mod builtins;
 mod bundles;

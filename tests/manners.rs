@@ -78,7 +78,9 @@ fn text_fits_terminals_of_60_80_and_120_columns_and_keeps_every_word() {
     let (_folder, store) = store();
     let tree = branches();
     let patched = Tree::patched("installer");
-    let all = commands(&tree, &store).into_iter().chain(commands(&patched, &store));
+    // The other tree lacks a file, so that apply refuses it.
+    let here = commands(&tree, &store).into_iter().filter(|(name, _)| *name != "apply");
+    let all = here.chain(commands(&patched, &store).into_iter().filter(|(name, _)| ["status", "apply"].contains(name)));
     for (name, mut tool) in all {
         let piped = Run::of(tool.output().unwrap());
         let piped = piped.stdout + &piped.stderr;
@@ -117,13 +119,13 @@ fn check_leaves_out_the_date_and_then_the_shape_before_it_breaks_words() {
     assert_eq!(
         at(120, &mut tool),
         format!(
-            "{}  date        shape  outcome\n{}  2026-01-01  S6     ok\n{long}  2026-01-01  S6     ok",
+            "{}  date        shape  outcome\n{}  2026-01-01  P1+S6  ok\n{long}  2026-01-01  P1+S6  ok",
             wide("revision"),
             wide("main")
         )
     );
     assert_eq!(at(80, &mut tool), format!("{}  outcome\n{}  ok\n{long}  ok", wide("revision"), wide("main")));
-    assert_eq!(at(60, &mut tool), at(80, &mut tool));
+    assert_eq!(at(60, &mut tool), format!("revision\n{}  ok\n{long}  ok", wide("main")));
 }
 
 #[test]
@@ -138,7 +140,7 @@ fn traces_leaves_out_columns_that_others_imply_on_a_narrow_terminal() {
         .into();
     assert_eq!(heads[0], "name controller started length size state");
     assert_eq!(heads[1], "name started length size state");
-    assert_eq!(heads[2], "name started state");
+    assert_eq!(heads[2], "name state");
 }
 
 #[test]

@@ -107,7 +107,8 @@ impl fmt::Display for Checked {
             let shape = if shape_too { format!("  {shape:5}") } else { String::new() };
             format!("{revision:width$}{date}{shape}  {outcome}")
         };
-        writeln!(f, "{}", line("revision", "date", "shape", "outcome"))?;
+        let outcome = if room >= "outcome".len() { "outcome" } else { "" };
+        writeln!(f, "{}", line("revision", "date", "shape", outcome).trim_end())?;
         for Row { revision, date, shape, outcome, .. } in &self.revisions {
             writeln!(f, "{}", line(revision, date, shape, outcome))?;
         }

@@ -122,9 +122,11 @@ pub fn cell(line: &str, words: &[(&str, Meaning)]) -> Option<Mark> {
 pub fn common(line: &str) -> Vec<Mark> {
     let whole = |meaning| vec![(line.len() - line.trim_start().len()..line.len(), meaning)];
     match line.trim_start() {
-        command if command.starts_with("$ ") => whole(Meaning::Command),
+        command if command.starts_with("$ ") || command.starts_with("export ") => whole(Meaning::Command),
         next if next.starts_with("next: ") => quotations(line),
-        text if text.starts_with('`') && text.ends_with('`') && line.starts_with(' ') => whole(Meaning::Command),
+        text if text.starts_with("`rr-patch ") && text.ends_with('`') && line.starts_with(' ') => {
+            whole(Meaning::Command)
+        }
         _ => begins(line, &[("error:", Meaning::Bad), ("warning:", Meaning::Doubtful), ("hint:", Meaning::Command)])
             .into_iter()
             .collect(),
@@ -225,7 +227,7 @@ mod tests {
     #[test]
     fn long_lines_are_broken_between_words_below_their_last_column() {
         let shown = laid_out("ok       rr   5.9.0, which is the newest one", 26);
-        assert_eq!(shown, ["ok       rr   5.9.0, which", "  is the newest one"]);
+        assert_eq!(shown, ["ok       rr   5.9.0, which", "         is the newest one"]);
         let shown = laid_out("ok  rr  5.9.0, which is the newest", 22);
         assert_eq!(shown, ["ok  rr  5.9.0, which", "        is the newest"]);
         assert_eq!(laid_out("a line that fits", 16), ["a line that fits"]);
@@ -242,7 +244,7 @@ mod tests {
     #[test]
     fn colours_are_put_around_words_and_nothing_else_changes() {
         let marks = |line: &str| begins(line, &[("NOT OK", Meaning::Bad)]).into_iter().collect();
-        let painted = paint("NOT OK  rr is missing\nok\n", Some(14), true, marks);
+        let painted = paint("NOT OK  rr is missing\nok\n", Some(18), true, marks);
         assert_eq!(painted, "\u{1b}[1m\u{1b}[31mNOT OK\u{1b}[0m  rr is\n        missing\nok\n");
         assert_eq!(cell("a  dead  b", &[("dead", Meaning::Bad)]), Some((3..7, Meaning::Bad)));
         assert_eq!(cell("a deadly  b", &[("dead", Meaning::Bad)]), None);

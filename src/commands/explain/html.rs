@@ -4,15 +4,24 @@ use std::fmt::Write as _;
 
 use crate::cause::explain::{ErrorLine, Explanation, Group, ShownFrame, Suspect};
 use crate::error::plain;
-use crate::words::html;
+use crate::words::{self, html};
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em}\
+const STYLE: &str = ":root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em}\
 code,pre{font:13px/1.5 ui-monospace,monospace}pre{overflow-x:auto;background:#8881;padding:.6em}\
 li{margin:.6em 0}small{opacity:.7}summary{cursor:pointer}";
 
 /// A text in HTML, with what a terminal would act on escaped too.
 fn escaped(text: &str) -> String {
     html(&plain(text))
+}
+
+/// A sentence in HTML: what it quotes is code.
+fn prose(text: &str) -> String {
+    let parts: Vec<String> = text.split('`').map(escaped).collect();
+    // Quotes come in pairs; a single one is a character like any other.
+    let Some((last, pairs)) = parts.split_last().filter(|_| parts.len() % 2 == 1) else { return parts.join("`") };
+    let quoted = |pair: &[String]| format!("{}<code>{}</code>", pair[0], pair[1]);
+    pairs.chunks(2).map(quoted).chain([last.clone()]).collect()
 }
 
 fn stack(frames: &[ShownFrame]) -> String {
@@ -32,27 +41,28 @@ pub fn page(explanation: &Explanation, head: &str) -> String {
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\
          <title>{0}</title><style>{STYLE}</style><h1>{0}</h1><p>{1}</p>\n",
         escaped(trace),
-        escaped(head)
+        prose(head)
     );
     end.message.iter().for_each(|message| page.push_str(&format!("<pre>{}</pre>", escaped(message))));
     page.push_str("<h2>Suspects</h2><ol>\n");
     for Suspect { kind, function, file, line, goroutine, why, evidence, command, .. } in suspects {
-        let evidence: Vec<String> = evidence.iter().map(|line| escaped(line)).collect();
+        let said: Vec<String> = [why].into_iter().chain(evidence).map(|line| prose(line)).collect();
         let _ = writeln!(
             page,
-            "<li><code>{}</code> <small>{}:{line}, {kind}, goroutine {goroutine}</small><br>{}<br>{}<br><code>{}</code></li>",
+            "<li><code>{}</code> <small>{}:{line}, {kind}, goroutine {goroutine}</small><br>{}<br><code>{}</code></li>",
             escaped(function),
             escaped(file),
-            escaped(why),
-            evidence.join("<br>"),
+            said.join("<br>"),
             escaped(command)
         );
     }
     page.push_str("</ol><h2>Last error lines</h2>\n");
-    for ErrorLine { event, time, text, times, goroutine, stack: frames } in errors {
+    for (number, ErrorLine { event, time, text, times, goroutine, stack: frames }) in errors.iter().enumerate() {
+        let open = if number == 0 { " open" } else { "" };
+        let times = words::count(*times, "time");
         let _ = writeln!(
             page,
-            "<details><summary><code>{}</code> <small>event {event}, {time:.3} s, {times} times, goroutine {goroutine}</small></summary>{}</details>",
+            "<details{open}><summary><code>{}</code> <small>event {event}, {time:.3} s, {times}, goroutine {goroutine}</small></summary>{}</details>",
             escaped(text),
             stack(frames)
         );
@@ -74,7 +84,7 @@ pub fn page(explanation: &Explanation, head: &str) -> String {
             stack(frames)
         );
     }
-    limits.iter().for_each(|limit| page.push_str(&format!("<p>{}</p>\n", escaped(limit))));
+    limits.iter().for_each(|limit| page.push_str(&format!("<p>{}</p>\n", prose(limit))));
     page.push_str("</html>\n");
     page
 }
@@ -85,6 +95,8 @@ mod tests {
 
     #[test]
     fn what_a_program_wrote_is_no_markup() {
+        assert_eq!(prose("`a<b` is `c`, not `"), "`a&lt;b` is `c`, not `");
+        assert_eq!(prose("`a<b` is c"), "<code>a&lt;b</code> is c");
         assert_eq!(escaped("<script>\"&\u{1b}[31m"), "&lt;script&gt;&quot;&amp;\\u{1b}[31m");
     }
 }
