@@ -75,6 +75,9 @@ fn manual_pages_have_every_option_of_the_help() {
         assert!(page.contains(&name.replace('-', "\\-")), "{name} is not in\n{page}");
     }
     assert!(folder.path().join("rr-patch-traces.1").is_file());
+    let help =
+        fs::read_dir(folder.path()).unwrap().any(|page| page.unwrap().path().to_str().unwrap().contains("-help"));
+    assert!(!help, "a page of a command `help` says what others say");
     rr_patch(&["man", "aply"]).exits(2).says(&["rr-patch has no command `aply`", "did you mean `apply`?"]);
 }
 

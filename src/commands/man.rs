@@ -51,8 +51,14 @@ impl fmt::Display for Manual {
     }
 }
 
+/// Without the commands `help`, whose pages would say what the others say.
+fn without_help(program: Command) -> Command {
+    program.disable_help_subcommand(true).mut_subcommands(without_help)
+}
+
 impl Man {
-    pub fn run(&self, mut program: Command) -> Result<Report<Manual>> {
+    pub fn run(&self, program: Command) -> Result<Report<Manual>> {
+        let mut program = without_help(program);
         // Gives each command its full name.
         program.build();
         if let Some(folder) = &self.output {
