@@ -504,6 +504,7 @@ fn tests_that_end_early_are_counted_as_skipped() {
         "= log(",
         "= run(",
         "= hunt(",
+        "= ask(",
         "= self::run(",
         "rr_patch_while_busy(",
         "record_on_a_disk_of(",
