@@ -126,7 +126,7 @@ fn split(words: &[String]) -> Result<(Vec<String>, Vec<String>)> {
 
 /// The folder of a package: its tests read files beside them.
 fn folder_of(package: &str) -> Result<PathBuf> {
-    let said = go(&["list", "-f", "{{.Dir}}", package])?;
+    let said = go(&["list", "-f", "{{.Dir}}", package], &Environment::new())?;
     let folders: Vec<&str> = said.lines().filter(|line| Path::new(line).is_dir()).collect();
     match folders.as_slice() {
         [folder] => Ok(PathBuf::from(folder)),
@@ -143,7 +143,7 @@ fn build_test(package: &str, place: &Path) -> Result<PathBuf> {
     let binary = place.join(format!("{name}.test"));
     super::super::say(&format!("rr-patch: building the tests of `{package}` with the chaos overlay"));
     let list = format!("-overlay={}", for_child(&overlay.list)?);
-    go(&["test", "-c", &list, "-gcflags=all=-N -l", "-o", for_child(&binary)?, package])?;
+    go(&["test", "-c", &list, "-gcflags=all=-N -l", "-o", for_child(&binary)?, package], &overlay.environment)?;
     if !binary.is_file() {
         return Err(Error::failed(format!("`{package}` has no tests")).into());
     }
@@ -154,11 +154,10 @@ fn build_test(package: &str, place: &Path) -> Result<PathBuf> {
 ///
 /// # Errors
 /// A go that fails, with what it said.
-fn go(arguments: &[&str]) -> Result<String> {
+fn go(arguments: &[&str], environment: &Environment) -> Result<String> {
     let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
-    let none = Environment::new();
     let mut said = Vec::new();
-    let child = Child { program: "go", arguments: &arguments, folder: Path::new("."), environment: &none };
+    let child = Child { program: "go", arguments: &arguments, folder: Path::new("."), environment };
     let (end, signal) = child.stream(|bytes| {
         said.extend_from_slice(bytes);
         Ok(())
