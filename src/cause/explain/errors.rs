@@ -162,8 +162,9 @@ fn storm(case: &mut Case, lines: &[Line], stack: &[Frame], goroutine: i64, weigh
     let call = Case::sources(&reporter).and_then(|sources| sources.guard(&reporter.file, reporter.line)?.call);
     // Known already, should there be no time for the way to where the error is made.
     let reports = Frame { line: call.as_ref().map_or(reporter.line, |call| call.line), ..reporter.clone() };
-    case.suspect(weight - 3, "retry", &reports, at, "reports the error that repeats".into()).evidence =
-        evidence.clone();
+    case.suspect(weight - 3, "retry", &reports, at, "reports the error that repeats".into())
+        .evidence
+        .clone_from(&evidence);
     go_to_write(case.client, last.event)?;
     let makers = ["fmt.Errorf", "errors.New", "errors.Join"];
     let breakpoints: Vec<i64> = makers.iter().filter_map(|maker| case.client.break_at(maker, None)).collect();
