@@ -111,7 +111,7 @@ pub fn look(case: &mut Case) -> Result<()> {
         if cancelled || late {
             context(case, line, late, 93 - weight)?;
         } else if lines.len() >= STORM {
-            storm(case, lines, &stack, 88 - weight)?;
+            storm(case, lines, &stack, stop.goroutine, 88 - weight)?;
         }
         // A storm has its suspects; what its first line read is looked into while there is time.
         let storm = lines.len() >= STORM;
@@ -136,7 +136,7 @@ pub fn look(case: &mut Case) -> Result<()> {
 }
 
 /// The call whose error repeats: the one that leads to where the error is made.
-fn storm(case: &mut Case, lines: &[Line], stack: &[Frame], weight: u32) -> Result<()> {
+fn storm(case: &mut Case, lines: &[Line], stack: &[Frame], goroutine: i64, weight: u32) -> Result<()> {
     let (last, first) = (&lines[0], &lines[lines.len() - 1]);
     let took = (last.time - first.time).max(1e-3);
     #[allow(clippy::cast_precision_loss)]
@@ -159,8 +159,14 @@ fn storm(case: &mut Case, lines: &[Line], stack: &[Frame], weight: u32) -> Resul
     }
     let own: Vec<Frame> = case.own.of(stack).into_iter().map(|(_, frame)| frame.clone()).collect();
     let Some(reporter) = reporter(&own) else { return Ok(()) };
-    let stop = go_to_write(case.client, last.event)?;
-    let at = (stop.goroutine, last.event);
+    let at = (goroutine, last.event);
+    let call = Case::sources(&reporter).and_then(|sources| sources.guard(&reporter.file, reporter.line)?.call);
+    // Known already, should there be no time for the way to where the error is made.
+    let reports = Frame { line: call.as_ref().map_or(reporter.line, |call| call.line), ..reporter.clone() };
+    case.suspect(weight - 3, "retry", &reports, at, "reports the error that repeats".into())
+        .evidence
+        .clone_from(&evidence);
+    go_to_write(case.client, last.event)?;
     let makers = ["fmt.Errorf", "errors.New", "errors.Join"];
     let breakpoints: Vec<i64> = makers.iter().filter_map(|maker| case.client.break_at(maker, None)).collect();
     let mut origin: Option<Vec<Frame>> = None;
@@ -186,7 +192,6 @@ fn storm(case: &mut Case, lines: &[Line], stack: &[Frame], weight: u32) -> Resul
     }
     breakpoints.into_iter().for_each(|breakpoint| case.client.clear(breakpoint));
     let why = |what: &str| format!("{what} fails again and again");
-    let call = Case::sources(&reporter).and_then(|sources| sources.guard(&reporter.file, reporter.line)?.call);
     match origin.as_deref() {
         Some([made, caller, ..]) if made.function != reporter.function => {
             let what = format!("its call of {}", named(&made.function));
@@ -200,9 +205,6 @@ fn storm(case: &mut Case, lines: &[Line], stack: &[Frame], weight: u32) -> Resul
             case.suspect(weight, "retry", &frame, at, why(&called)).evidence = evidence;
         }
     }
-    let mut frame = reporter;
-    frame.line = call.map_or(frame.line, |call| call.line);
-    case.suspect(weight - 3, "retry", &frame, at, "reports the error that repeats".into());
     Ok(())
 }
 

@@ -34,7 +34,7 @@ use crate::rr::trace::{Delivered, Timeline, Trace};
 use crate::sys::process::End as ProcessEnd;
 
 /// How long is looked, beside the opening and the log. Nobody waits for a suspect that comes later.
-const TIME: Duration = Duration::from_secs(16);
+const TIME: Duration = Duration::from_secs(20);
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
