@@ -496,6 +496,7 @@ fn tests_that_end_early_are_counted_as_skipped() {
         "= dump(",
         "= record(folder",
         "= ask(&[",
+        "= ask(arguments, &trace) else",
         "= defects::tool() else",
         "= explain(&dump",
         "= refused(&text",
