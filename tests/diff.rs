@@ -266,7 +266,8 @@ fn diff_prints_colours_at_a_terminal_only() {
 
     let at_terminal = |environment: &[(&str, &str)]| {
         let tool = format!("{} diff", env!("CARGO_BIN_EXE_rr-patch"));
-        tree.run("script", &["--quiet", "--return", "--command", &tool, "/dev/null"], environment)
+        let environment = [&[("TERM", "xterm-256color")], environment].concat();
+        tree.run("script", &["--quiet", "--return", "--command", &tool, "/dev/null"], &environment)
     };
     let probe = "command -v script && script --quiet --return --command true /dev/null";
     if tree.run("sh", &["-c", probe], &[]).code != 0 {

@@ -264,6 +264,8 @@ fn hunt_says_what_is_wrong_with_its_command_line_before_anything_runs() {
     run(&["--test", "./x", "--nonsense"]).says(&["--nonsense", "-run, -skip"]);
     run(&["--test", "./x", "-run", "X", "stray"]).says(&["`stray` stands before `--`"]);
     run(&["--test", "x", "--installer", "y"]).says(&["cannot be used with"]);
+    let rr = run(&["--installer", "y", "--chaos", "rr+1/4", "--", "create", "cluster"]);
+    rr.says(&["options of rr in a setting do not reach them"]);
     run(&["--chaos", "5/4", "--", "true"]).says(&["a fraction like 1/4"]);
     run(&["--time", "soon", "--", "true"]).says(&["expected a number and"]);
     assert!(!place.path("rr").exists());

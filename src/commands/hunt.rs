@@ -204,6 +204,7 @@ impl Hunt {
         }
         if self.installer.is_some() {
             record.refuse_without_dashes()?;
+            self.refuse_options_of_rr()?;
             let (prepared, _) = record.prepared_installer(host)?;
             let installer = Installer::of(&self.arguments)?;
             let arguments = self.arguments.clone();
@@ -216,6 +217,16 @@ impl Hunt {
         let prepared = record.prepared_program(host, program)?;
         let (subject, timeout) = (Subject::Program, self.timeout());
         Ok(Quarry { prepared, subject, arguments, folder: None, installer: None, timeout })
+    }
+
+    /// An installer starts its recorders itself, so options of rr in a setting would do nothing.
+    fn refuse_options_of_rr(&self) -> Result<(), Error> {
+        match self.chaos.iter().find(|setting| **setting != setting.without_options()) {
+            None => Ok(()),
+            Some(setting) => Err(Error::usage(format!("`--chaos` asks for `{setting}` of an installer"))
+                .detail("an installer starts its recorders itself: options of rr in a setting do not reach them")
+                .hint("give them for every run: `RR_PATCH_RECORD=\"rr record --wait --chaos\" rr-patch hunt …`")),
+        }
     }
 
     /// How long a program may run.
