@@ -127,7 +127,7 @@ fn overlay_that_is_killed_or_fails_leaves_nothing_in_the_checkout_and_the_next_b
         tool.args(["build", "--overlay", "--link", "static"]).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = tool.spawn().unwrap();
         let began = Instant::now();
-        while !tree.path(".git/rr-patch/checkout/build.log").exists() || !overlay.join(SYSTEM).exists() {
+        while !tree.path(".git/rr-patch/checkout/build.log").exists() || !overlay.join("script").join(SYSTEM).exists() {
             assert!(began.elapsed() < Duration::from_secs(60), "the build did not begin");
             std::thread::sleep(Duration::from_millis(20));
         }
