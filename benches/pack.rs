@@ -12,6 +12,8 @@
 
 #[expect(dead_code, reason = "the other benchmarks need more of it")]
 mod common;
+#[path = "common/peak.rs"]
+mod peak;
 #[path = "../tests/streams.rs"]
 #[expect(dead_code, reason = "the tests need more of it")]
 mod streams;
@@ -19,10 +21,10 @@ mod streams;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use common::median;
+use peak::run;
 use streams::{Layout, complete, program};
 
 const ROUNDS: usize = 5;
@@ -113,29 +115,4 @@ fn size(path: &Path) -> u64 {
         return seen.len();
     }
     fs::read_dir(path).expect("a folder").map(|entry| size(&entry.expect("an entry").path())).sum()
-}
-
-/// Runs to the end, and returns the seconds it took and the most memory in kB that it had at once.
-fn run(command: &mut Command) -> (f64, u64) {
-    let began = Instant::now();
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program is there");
-    let mut peak = 0;
-    let status = loop {
-        if let Some(status) = child.try_wait().expect("our own child") {
-            break status;
-        }
-        let text = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let most = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let most = most.and_then(|most| most.trim().trim_end_matches(" kB").parse().ok());
-        peak = peak.max(most.unwrap_or_default());
-        std::thread::sleep(Duration::from_millis(2));
-    };
-    let took = began.elapsed().as_secs_f64();
-    assert!(status.success(), "{command:?} ended with {status}");
-    (took, peak)
 }

@@ -14,7 +14,7 @@ use crate::harness::{Run, command, kill, skip};
 use crate::{defects, delve};
 
 /// A core dump: its folder, its file, and the program if the dump does not name it.
-struct Dump {
+pub struct Dump {
     _folder: TempDir,
     path: PathBuf,
     program: Option<PathBuf>,
@@ -28,7 +28,7 @@ fn kernel_dumps() -> bool {
 }
 
 /// Lets a program crash; where it does not by itself, SIGQUIT makes Go crash it after a while.
-fn of(program: &Path, quits: Option<Duration>) -> Option<Dump> {
+pub fn of(program: &Path, quits: Option<Duration>) -> Option<Dump> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("core");
     if kernel_dumps() {
@@ -70,7 +70,7 @@ fn tool() -> Option<Command> {
     Some(tool)
 }
 
-fn explain(dump: &Dump, options: &[&str]) -> Option<Run> {
+pub fn explain(dump: &Dump, options: &[&str]) -> Option<Run> {
     let mut tool = tool()?;
     tool.arg("explain").arg(&dump.path).args(options);
     dump.program.iter().for_each(|program| {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::harness::{Run, command};
-use crate::{defects, delve};
+use crate::{cores, defects, delve};
 
 /// A program whose values look like credentials, wherever a program has values.
 const PROGRAM: &str = r#"package main
@@ -84,14 +84,19 @@ func main() {
 }
 "#;
 
-/// The trace of the program, recorded with credentials in its environment; nothing where no recorder works.
-fn record(folder: &Path) -> Option<PathBuf> {
+fn build(folder: &Path, source: &str) -> PathBuf {
     fs::write(folder.join("go.mod"), "module example.com/vault\n\ngo 1.25\n").unwrap();
-    fs::write(folder.join("main.go"), PROGRAM).unwrap();
+    fs::write(folder.join("main.go"), source).unwrap();
     let program = folder.join("vault");
     let mut go = command("go");
     go.current_dir(folder).args(["build", "-gcflags=all=-N -l", "-o"]).arg(&program).arg(".");
     Run::of(go.output().unwrap()).exits(0);
+    program
+}
+
+/// The trace of the program, recorded with credentials in its environment; nothing where no recorder works.
+fn record(folder: &Path) -> Option<PathBuf> {
+    let program = build(folder, PROGRAM);
     let store = folder.join("traces");
     let mut tool = defects::tool()?;
     tool.env("AWS_SECRET_ACCESS_KEY", "hunter2-29").env("VSPHERE_PASSWORD", "hunter2-30");
@@ -105,6 +110,18 @@ fn ask(arguments: &[&str], trace: &Path) -> Option<Run> {
     let (command, rest) = arguments.split_at(if arguments[0] == "traces" { 2 } else { 1 });
     tool.args(command).arg(trace).args(rest);
     Some(Run::of(delve::where_it_replays(tool)?.output().unwrap()))
+}
+
+/// `hunt` as Delve shows bytes.
+const BYTES: &str = "104, 117, 110, 116";
+
+#[track_caller]
+fn shows_none(run: &Run, arguments: &[&str]) {
+    for (what, text) in [("stdout", &run.stdout), ("stderr", &run.stderr)] {
+        let planted = |line: &&str| line.to_lowercase().contains("hunter2") || line.contains(BYTES);
+        let shown: Vec<&str> = text.lines().filter(planted).collect();
+        assert!(shown.is_empty(), "{arguments:?}, {what}:\n{}", shown.join("\n"));
+    }
 }
 
 #[test]
@@ -128,10 +145,7 @@ fn no_planted_credential_appears_without_values() {
     for arguments in asked {
         let Some(run) = ask(arguments, &trace) else { return };
         seen += usize::from(run.code == 0);
-        for (what, text) in [("stdout", &run.stdout), ("stderr", &run.stderr)] {
-            let shown: Vec<&str> = text.lines().filter(|line| line.to_lowercase().contains("hunter2")).collect();
-            assert!(shown.is_empty(), "{arguments:?}, {what}:\n{}", shown.join("\n"));
-        }
+        shows_none(&run, arguments);
     }
     let text = fs::read_to_string(page).unwrap();
     assert!(!text.to_lowercase().contains("hunter2") && text.contains("[cut]"), "{text}");
@@ -144,4 +158,33 @@ fn no_planted_credential_appears_without_values() {
         let planted = format!("hunter2-{number}");
         assert!(all.contains(&planted) || number == "29" || number == "22", "{planted}: {all}");
     }
+}
+
+#[test]
+fn no_planted_credential_of_a_core_dump_appears_without_values() {
+    let folder = tempfile::tempdir().unwrap();
+    // It ends where its variables are.
+    let last = "credential, err = \"hunter2-21\", errDenied\n";
+    let ends = PROGRAM.replace(last, &format!("{last}\t\tpanic(err)\n"));
+    let all = r#"[]string{"AWS_SECRET_ACCESS_KEY=hunter2-29", "VSPHERE_PASSWORD=hunter2-30"}"#;
+    let source = ends.replace("os.Environ()", all);
+    assert!(ends != PROGRAM && source != ends);
+    let Some(dump) = cores::of(&build(folder.path(), &source), None) else { return };
+    let page = folder.path().join("page.html");
+    let asked: [&[&str]; 3] = [&[], &["--html", page.to_str().unwrap()], &["--format", "json"]];
+    for options in asked {
+        let Some(run) = cores::explain(&dump, options) else { return };
+        shows_none(&run.exits(0), options);
+    }
+    let text = fs::read_to_string(&page).unwrap();
+    assert!(!text.to_lowercase().contains("hunter2") && text.contains("[cut]"), "{text}");
+
+    // With --values they are there, so that the dump is known to hold them.
+    let all = cores::explain(&dump, &["--values"]).unwrap().exits(0).stdout;
+    for number in
+        ["04", "05", "06", "08", "09", "10", "11", "12", "13", "14", "16", "21", "24", "25", "26", "27", "29", "30"]
+    {
+        assert!(all.contains(&format!("hunter2-{number}")), "hunter2-{number}: {all}");
+    }
+    assert!(all.contains(BYTES), "{all}");
 }

@@ -488,6 +488,7 @@ fn tests_that_end_early_are_counted_as_skipped() {
         "= delve::delve() else",
         "= delve() else",
         "= checkers::",
+        "= cores::",
         "= documents(&place",
         "= ast_grep() else",
         "= bytes_read(tool) else",
