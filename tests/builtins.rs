@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{PROCESS, Tree, command};
+use crate::harness::{PROCESS, Tree, command, skip};
 
 /// Valid declarations, which also pass go vet.
 const VALID: [&str; 16] = [
@@ -77,6 +77,11 @@ fn go_vet_takes_the_declarations_that_are_called_valid() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("go.mod"), "module m\n\ngo 1.26\n").unwrap();
     fs::write(folder.path().join("t.go"), format!("package m\n\n{}\n", VALID.join("\n\n"))).unwrap();
+    // An older Go downloads the one that go.mod asks for.
+    if !command("go").arg("version").current_dir(folder.path()).status().unwrap().success() {
+        skip(&["go"], "Go 1.26 is not here, and cannot be downloaded");
+        return;
+    }
     let output = command("go").args(["vet", "."]).env("GOPROXY", "off").current_dir(folder.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
