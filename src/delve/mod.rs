@@ -72,8 +72,6 @@ pub struct ReplayPlan {
     rr_folder: Option<PathBuf>,
     /// The commands that set `perf_event_paranoid` for Delve, or advice in words.
     allow_perf_events: Result<Vec<String>, String>,
-    /// The command that installs a Delve for this rr.
-    install_delve: String,
     /// Warnings to print before the replay starts.
     pub warnings: Vec<String>,
     /// The facts about the recorded program.
@@ -129,9 +127,9 @@ pub fn prepare(host: &Host, trace: &Trace) -> Result<ReplayPlan> {
     // Delve looks for `rr` and for no other name.
     let found = host.program("rr");
     let rr_folder = rr.path.parent().filter(|_| found.as_ref() != Some(&rr.path)).map(Path::to_owned);
-    let (allow_perf_events, install_delve) = (allow_perf_events(host), install_delve_for(host, &rr));
+    let allow_perf_events = allow_perf_events(host);
     let trace = trace.path.clone();
-    Ok(ReplayPlan { trace, delve, rr, rr_flags, rr_folder, allow_perf_events, install_delve, warnings, program })
+    Ok(ReplayPlan { trace, delve, rr, rr_flags, rr_folder, allow_perf_events, warnings, program })
 }
 
 /// The facts about the program, if it can be read. Problems for debugging become warnings.
@@ -281,7 +279,8 @@ impl ReplayPlan {
             software: self.rr_flags.iter().any(|flag| flag == "-W"),
             listen: listen.map(str::to_owned),
             allow_perf_events: self.allow_perf_events.clone(),
-            install_delve: self.install_delve.clone(),
+            // Only a failure needs it: Go is asked for its version.
+            install_delve: install_delve_for(&Host::here(), &self.rr),
         }
     }
 

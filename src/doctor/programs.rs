@@ -109,9 +109,14 @@ pub fn recorder(host: &Host, program: Option<&str>) -> Result<Recorder> {
     let mut words = printed.lines().next().unwrap_or_default().splitn(2, ' ');
     let version = words.next().and_then(Version::find).ok_or_else(not_rr)?;
     let extra = words.next().map(str::trim).filter(|extra| !extra.is_empty()).map(str::to_owned);
-    let options = host.run(&path, &["help", "record"])?.stdout;
-    // An rr without software counters rejects `-W` as an invalid option and exits with 1.
-    let software_counters = host.run(&path, &["-W", "-N"])?.end.success();
+    // Side by side: every replay waits for the answers.
+    let (options, software_counters) = std::thread::scope(|scope| {
+        let options = scope.spawn(|| host.run(&path, &["help", "record"]));
+        // An rr without software counters rejects `-W` as an invalid option and exits with 1.
+        let software_counters = host.run(&path, &["-W", "-N"]);
+        (options.join().expect("no thread panics"), software_counters)
+    });
+    let (options, software_counters) = (options?.stdout, software_counters?.end.success());
     let options = options.split(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '-');
     let options = options.filter(|word| word.len() > 3 && word.starts_with("--")).map(str::to_owned).collect();
     Ok(Recorder { path, version, extra, options, software_counters, arguments: arguments.to_vec() })

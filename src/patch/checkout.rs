@@ -3,8 +3,8 @@
 //! Only this module and `unified` use git2. The work tree is never walked, and the index is read only for commits: a
 //! checkout has about 97,000 files.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
@@ -227,9 +227,16 @@ impl Checkout {
                     .into());
             }
         }
-        let bytes = fs::read(&here).with_context(|| format!("cannot read `{}`", here.shown()))?;
-        let seen = fs::metadata(&here).with_context(|| format!("cannot look at `{}`", here.shown()))?;
-        let mode = seen.permissions().mode() & 0o7777;
+        // Bytes and mode of one file: another rr-patch, which may end just now, can take it away between two looks.
+        let unread = || format!("cannot read `{}`", here.shown());
+        let mut file = match File::open(&here) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(unread),
+        };
+        let mode = file.metadata().with_context(unread)?.permissions().mode() & 0o7777;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).with_context(unread)?;
         Ok(Some(Content { bytes, mode }))
     }
 
