@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::explain::{NEWER_GO, OLDER_GO};
 use super::{Listen, Ready, Served, serve_from};
 use crate::binary::{Core, Facts};
 use crate::doctor::{Delve, Host, Version, delve, delve_takes_go};
@@ -113,7 +114,10 @@ impl CorePlan {
                 .detail(format!("Delve ended with {end}"));
             let error =
                 if lines.is_empty() { error } else { error.detail(format!("last lines:\n{}", lines.join("\n"))) };
-            error.into()
+            match lines.iter().any(|line| line.contains(OLDER_GO)) {
+                true => error.hint(NEWER_GO).into(),
+                false => error.into(),
+            }
         })
     }
 }

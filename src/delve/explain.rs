@@ -37,6 +37,10 @@ fn cause(what: impl Into<String>, hints: &[&str]) -> Cause {
     Cause { what: what.into(), hints: hints.iter().map(|&hint| hint.to_owned()).collect() }
 }
 
+/// What a Delve says that does not read the program's debug information, whatever it opens, and what to do.
+pub(super) const OLDER_GO: &str = "Delve must be built with Go version";
+pub(super) const NEWER_GO: &str = "build Delve with a newer Go: `go install github.com/go-delve/delve/cmd/dlv@latest`";
+
 /// The first match counts, so rr's own messages come before the errors that follow from them.
 const KNOWN: [Known; 27] = [
     Known { text: "/proc/sys/kernel/perf_event_paranoid <=", means: paranoid },
@@ -138,12 +142,9 @@ const KNOWN: [Known; 27] = [
         },
     },
     Known {
-        text: "Delve must be built with Go version",
+        text: OLDER_GO,
         means: |_, _| {
-            cause(
-                "this Delve was built with a Go that does not support DWARF 5, which the program has",
-                &["build Delve with a newer Go: `go install github.com/go-delve/delve/cmd/dlv@latest`"],
-            )
+            cause("this Delve was built with a Go that does not support DWARF 5, which the program has", &[NEWER_GO])
         },
     },
     Known { text: "could not open debug info", means: no_dwarf },
