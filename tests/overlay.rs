@@ -68,10 +68,12 @@ fn overlay_builds_what_apply_and_build_do_and_leaves_the_checkout_as_it_was() {
     assert_eq!(of_both["overlay"], serde_json::Value::Null);
     let (one, other) = (symbols(&tree, "bin/overlaid"), symbols(&tree, "bin/applied"));
     assert!(one.len() > 10_000, "{}", one.len());
-    let differ: Vec<_> = one.keys().chain(other.keys()).filter(|name| one.get(*name) != other.get(*name)).collect();
-    let of_the_version =
-        ["D go:buildinfo", "R github.com/openshift/installer/pkg/version.Raw.str", "R runtime.modinfo.str"];
-    assert_eq!(differ.into_iter().collect::<BTreeSet<_>>(), of_the_version.map(str::to_owned).iter().collect());
+    let mut differ: BTreeSet<_> =
+        one.keys().chain(other.keys()).filter(|name| one.get(*name) != other.get(*name)).map(String::as_str).collect();
+    // Go before 1.25 keeps the version elsewhere, and its size is rounded.
+    differ.remove("D go:buildinfo");
+    let of_the_version = ["R github.com/openshift/installer/pkg/version.Raw.str", "R runtime.modinfo.str"];
+    assert_eq!(differ, of_the_version.into());
     let patch = |name: &str| {
         tree.rr_patch(&["inspect", name, "--format", "json"]).json()["provenance"]["patch"].as_str().unwrap().to_owned()
     };

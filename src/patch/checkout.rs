@@ -205,6 +205,7 @@ impl Checkout {
     /// # Errors
     /// A symlink or a folder in its place, a path that leaves the checkout.
     pub fn read(&self, path: &str) -> Result<Option<Content>> {
+        const GONE: [io::ErrorKind; 2] = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
         let mut here = self.root.clone();
         for part in Path::new(path).components() {
             let Component::Normal(name) = part else {
@@ -213,9 +214,7 @@ impl Checkout {
             here.push(name);
             let seen = match fs::symlink_metadata(&here) {
                 Ok(seen) => seen,
-                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                    return Ok(None);
-                }
+                Err(error) if GONE.contains(&error.kind()) => return Ok(None),
                 Err(error) => return Err(error).with_context(|| format!("cannot look at `{}`", here.shown())),
             };
             let last = here == self.root.join(path);
@@ -228,15 +227,14 @@ impl Checkout {
             }
         }
         // Bytes and mode of one file: another rr-patch, which may end just now, can take it away between two looks.
-        let unread = || format!("cannot read `{}`", here.shown());
         let mut file = match File::open(&here) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(unread),
+            Err(error) if GONE.contains(&error.kind()) => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", here.shown())),
         };
-        let mode = file.metadata().with_context(unread)?.permissions().mode() & 0o7777;
+        let mode = file.metadata()?.permissions().mode() & 0o7777;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).with_context(unread)?;
+        file.read_to_end(&mut bytes).with_context(|| format!("cannot read `{}`", here.shown()))?;
         Ok(Some(Content { bytes, mode }))
     }
 
