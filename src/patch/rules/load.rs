@@ -241,13 +241,13 @@ impl Document<'_> {
     /// The document as ast-grep means it. Where it means nothing, the place is that of the part without which it would.
     fn config(&self) -> Result<SerializableRuleConfig<GoLanguage>, Error> {
         let whole = self.tree.value.plain();
-        let read = |value: Value| serde_json::from_value::<SerializableRuleConfig<GoLanguage>>(value);
-        read(whole.clone()).map_err(|error| {
+        let read = |value: &Value| SerializableRuleConfig::<GoLanguage>::deserialize(value);
+        read(&whole).map_err(|error| {
             let harmless = json!({ "id": "", "message": "", "language": "Go", "rule": { "kind": "block" } });
             let without = |key: &str| {
                 let mut rest = whole.clone();
                 rest[key] = harmless.get(key).cloned().unwrap_or_default();
-                read(rest).is_ok()
+                read(&rest).is_ok()
             };
             let part = self.tree.value.entries().iter().find(|(key, _)| without(&key.value));
             match part {
