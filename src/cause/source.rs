@@ -164,20 +164,12 @@ impl Sources {
                 && node.start_position().row == first.start_position().row
         };
         let outermost = std::iter::successors(Some(first), |node| node.parent().filter(in_line)).last()?;
-        let mut pending = vec![outermost];
-        while let Some(node) = pending.pop() {
-            if node.kind() == "call_expression" {
-                let arguments = node.child_by_field_name("arguments")?;
-                let called = node.child_by_field_name("function").map(|callee| source.text(callee)).unwrap_or_default();
-                // What is written in the arguments may be long, and secret.
-                let condition = format!("{called}(…)");
-                return Some(Guard { condition, ..self.guard_of(source, File::function_of(node), arguments, None) });
-            }
-            let mut cursor = node.walk();
-            let children: Vec<Node> = node.named_children(&mut cursor).collect();
-            pending.extend(children.into_iter().rev());
-        }
-        None
+        let call = nodes(outermost, |_| true).find(|node| node.kind() == "call_expression")?;
+        let arguments = call.child_by_field_name("arguments")?;
+        let called = call.child_by_field_name("function").map(|callee| source.text(callee)).unwrap_or_default();
+        // What is written in the arguments may be long, and secret.
+        let condition = format!("{called}(…)");
+        Some(Guard { condition, ..self.guard_of(source, File::function_of(call), arguments, None) })
     }
 
     fn guard_of<'a>(
@@ -214,8 +206,7 @@ impl Sources {
         let node = source.at(line)?;
         let function = std::iter::successors(Some(node), Node::parent).find(|node| is_function(node.kind()))?;
         let mut last = None;
-        let mut pending = vec![function];
-        while let Some(node) = pending.pop() {
+        for node in nodes(function, |_| true) {
             if node.kind() == "defer_statement"
                 && let Some(callee) = node.named_child(0).and_then(|call| call.child_by_field_name("function"))
             {
@@ -229,8 +220,6 @@ impl Sources {
                     last = last.max(Some(node.start_position().row as u64 + 1));
                 }
             }
-            let mut cursor = node.walk();
-            pending.extend(node.named_children(&mut cursor));
         }
         last
     }
@@ -243,13 +232,12 @@ impl Sources {
             .at(line)
             .and_then(|node| std::iter::successors(Some(node), Node::parent).find(|node| is_function(node.kind())));
         let mut taken: Vec<(String, u64)> = Vec::new();
-        let mut pending: Vec<Node> =
-            function.and_then(|function| function.child_by_field_name("body")).into_iter().collect();
-        while let Some(node) = pending.pop() {
-            let row = node.start_position().row as u64 + 1;
-            if row >= line || ["func_literal", "defer_statement", "go_statement"].contains(&node.kind()) {
-                continue;
-            }
+        let Some(body) = function.and_then(|function| function.child_by_field_name("body")) else { return taken };
+        let row = |node: Node| node.start_position().row as u64 + 1;
+        let runs = |node: Node| {
+            row(node) < line && !["func_literal", "defer_statement", "go_statement"].contains(&node.kind())
+        };
+        for node in nodes(body, runs) {
             let callee = node.child_by_field_name("function").filter(|_| node.kind() == "call_expression");
             if let Some(callee) = callee
                 && let (Some(lock), Some(method)) =
@@ -257,14 +245,11 @@ impl Sources {
             {
                 let lock = source.text(lock).to_owned();
                 match source.text(method) {
-                    "Lock" | "RLock" => taken.push((lock, row)),
+                    "Lock" | "RLock" => taken.push((lock, row(node))),
                     "Unlock" | "RUnlock" => taken.retain(|(known, _)| *known != lock),
                     _ => {}
                 }
             }
-            let mut cursor = node.walk();
-            let children: Vec<Node> = node.named_children(&mut cursor).collect();
-            pending.extend(children.into_iter().rev());
         }
         taken
     }
@@ -305,6 +290,19 @@ impl Sources {
         }
         found
     }
+}
+
+/// A node and the named ones in it, in the order of the text. What does not satisfy `enter` is left out, with all that is
+/// in it.
+fn nodes<'tree>(root: Node<'tree>, enter: impl Fn(Node<'tree>) -> bool) -> impl Iterator<Item = Node<'tree>> {
+    let mut pending = vec![root];
+    std::iter::from_fn(move || {
+        let node = std::iter::from_fn(|| pending.pop()).find(|node| enter(*node))?;
+        let mut cursor = node.walk();
+        let children: Vec<Node> = node.named_children(&mut cursor).collect();
+        pending.extend(children.into_iter().rev());
+        Some(node)
+    })
 }
 
 /// The root of the module that a folder belongs to, and the module's path.

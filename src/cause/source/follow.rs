@@ -3,7 +3,7 @@
 
 use tree_sitter::Node;
 
-use super::{Call, File, MOST, RETURNS, Sources};
+use super::{Call, File, MOST, RETURNS, Sources, nodes};
 
 /// What an expression reads, as it is gathered.
 pub(super) struct Follow<'a> {
@@ -207,22 +207,14 @@ impl<'a> Follow<'a> {
         let fails = declaration
             .child_by_field_name("result")
             .is_some_and(|result| file.text(result).trim_end_matches(')').ends_with("error"));
-        let mut pending = vec![body];
-        while let Some(node) = pending.pop() {
-            match node.kind() {
-                "func_literal" => continue,
-                "return_statement" if !(fails && file.text(node).ends_with("nil")) => {
-                    let place = (file.path.clone(), node.start_position().row as u64 + 1);
-                    if self.returns.contains(&place) || self.returns.len() == RETURNS {
-                        return;
-                    }
-                    self.returns.push(place);
+        for node in nodes(body, |node| node.kind() != "func_literal") {
+            if node.kind() == "return_statement" && !(fails && file.text(node).ends_with("nil")) {
+                let place = (file.path.clone(), node.start_position().row as u64 + 1);
+                if self.returns.contains(&place) || self.returns.len() == RETURNS {
+                    return;
                 }
-                _ => {}
+                self.returns.push(place);
             }
-            let mut cursor = node.walk();
-            let children: Vec<Node> = node.named_children(&mut cursor).collect();
-            pending.extend(children.into_iter().rev());
         }
         self.calls(file, body, depth);
     }
@@ -236,10 +228,8 @@ impl<'a> Follow<'a> {
         names: &[(String, String)],
         depth: usize,
     ) {
-        let mut pending = vec![body];
-        while let Some(node) = pending.pop() {
+        for node in nodes(body, |node| node.kind() != "func_literal") {
             match node.kind() {
-                "func_literal" => continue,
                 "return_statement" => self.read(file, Some(function), node, names, depth),
                 "if_statement" => {
                     if let Some(condition) = node.child_by_field_name("condition") {
@@ -248,9 +238,6 @@ impl<'a> Follow<'a> {
                 }
                 _ => {}
             }
-            let mut cursor = node.walk();
-            let children: Vec<Node> = node.named_children(&mut cursor).collect();
-            pending.extend(children.into_iter().rev());
         }
     }
 }
@@ -275,19 +262,12 @@ fn replaced(file: &File, node: Node, names: &[(String, String)]) -> Option<Strin
     }
     let mut text = String::new();
     let mut at = node.start_byte();
-    let mut pending = vec![node];
-    while let Some(node) = pending.pop() {
-        if node.kind() == "identifier" {
-            let name = file.text(node);
-            let (_, argument) = names.iter().find(|(own, _)| own == name)?;
-            text.push_str(file.text.get(at..node.start_byte())?);
-            text.push_str(argument);
-            at = node.end_byte();
-        } else {
-            let mut cursor = node.walk();
-            let children: Vec<Node> = node.named_children(&mut cursor).collect();
-            pending.extend(children.into_iter().rev());
-        }
+    for node in nodes(node, |_| true).filter(|node| node.kind() == "identifier") {
+        let name = file.text(node);
+        let (_, argument) = names.iter().find(|(own, _)| own == name)?;
+        text.push_str(file.text.get(at..node.start_byte())?);
+        text.push_str(argument);
+        at = node.end_byte();
     }
     text.push_str(file.text.get(at..node.end_byte())?);
     Some(text)
