@@ -197,13 +197,20 @@ impl Rules {
     /// The rules that this build carries, read at the first call.
     pub fn built_in() -> Result<Arc<Self>> {
         static RULES: OnceLock<Arc<Rules>> = OnceLock::new();
-        match RULES.get() {
-            Some(rules) => Ok(Arc::clone(rules)),
-            None => {
-                let rules = Self::carried("rules", "support", &CHANGES)?;
-                Ok(Arc::clone(RULES.get_or_init(|| rules)))
-            }
+        Self::carried_once(&RULES, "rules", "support", &CHANGES)
+    }
+
+    fn carried_once(
+        once: &OnceLock<Arc<Self>>,
+        rules: &str,
+        support: &'static str,
+        changes: &[(&str, &str)],
+    ) -> Result<Arc<Self>> {
+        if let Some(rules) = once.get() {
+            return Ok(Arc::clone(rules));
         }
+        let rules = Self::carried(rules, support, changes)?;
+        Ok(Arc::clone(once.get_or_init(|| rules)))
     }
 
     /// The rules by which earlier versions made the changes that they left in a tree, the newest first.

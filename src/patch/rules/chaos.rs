@@ -54,13 +54,7 @@ pub struct Chaos {
 pub fn rules(folder: Option<&Path>) -> Result<Arc<Rules>> {
     static RULES: OnceLock<Arc<Rules>> = OnceLock::new();
     let Some(folder) = folder else {
-        return match RULES.get() {
-            Some(rules) => Ok(Arc::clone(rules)),
-            None => {
-                let rules = Rules::carried("chaos/rules", SUPPORT, &CHANGES)?;
-                Ok(Arc::clone(RULES.get_or_init(|| rules)))
-            }
-        };
+        return Rules::carried_once(&RULES, "chaos/rules", SUPPORT, &CHANGES);
     };
     Rules::read(&folder_in(folder), &CHANGES.map(|(name, _)| name)).map(Arc::new)
 }
