@@ -144,7 +144,10 @@ impl Hunt {
         let interrupt = Interrupt::hold()?;
         let host = Host::here();
         let own = Store::of(&|name| std::env::var_os(name));
-        let top = self.trace_dir.as_ref().map_or_else(|| Ok(own.clone()), |folder| absolute(folder).map(Store::at))?;
+        let top = match &self.trace_dir {
+            Some(folder) => Store::at(std::path::absolute(folder)?),
+            None => own.clone(),
+        };
         let folder = folder_below(&top, "hunt", SystemTime::now());
         let store = Store::at(folder.clone());
         let record = self.record(&folder);
@@ -326,8 +329,4 @@ fn latest(own: &Store, caught: &Catch) -> Result<()> {
         Some(trace) => make_latest(own, trace),
         None => Ok(()),
     }
-}
-
-fn absolute(folder: &Path) -> Result<PathBuf> {
-    Ok(std::path::absolute(folder)?)
 }

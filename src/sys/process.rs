@@ -178,6 +178,16 @@ impl Child<'_> {
         self.stream_of_group(|_| Ok(()), see)
     }
 
+    /// As [`Child::stream`], with all of its output at its end.
+    pub fn gather(&self) -> Result<(End, Option<i32>, Vec<u8>)> {
+        let mut said = Vec::new();
+        let (end, signal) = self.stream(|bytes| {
+            said.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok((end, signal, said))
+    }
+
     /// As [`Child::stream`], with the two streams apart.
     pub fn stream_both(&self, mut see: impl FnMut(Stream, &[u8]) -> Result<()>) -> Result<(End, Option<i32>)> {
         let _ours = SignalGuard::take()?;

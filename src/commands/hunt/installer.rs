@@ -59,11 +59,7 @@ impl Installer {
         let none = Environment::new();
         let child =
             Child { program: for_child(installer)?, arguments: &arguments, folder: Path::new("."), environment: &none };
-        let mut said = Vec::new();
-        let (end, signal) = child.stream(|bytes| {
-            said.extend_from_slice(bytes);
-            Ok(())
-        })?;
+        let (end, signal, said) = child.gather()?;
         if end.success() && signal.is_none() {
             return Ok(());
         }

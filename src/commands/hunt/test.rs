@@ -156,12 +156,8 @@ fn build_test(package: &str, place: &Path) -> Result<PathBuf> {
 /// A go that fails, with what it said.
 fn go(arguments: &[&str], environment: &Environment) -> Result<String> {
     let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
-    let mut said = Vec::new();
     let child = Child { program: "go", arguments: &arguments, folder: Path::new("."), environment };
-    let (end, signal) = child.stream(|bytes| {
-        said.extend_from_slice(bytes);
-        Ok(())
-    })?;
+    let (end, signal, said) = child.gather()?;
     if let Some(number) = signal {
         return Err(Error::interrupted(format!("interrupted by signal {number}: nothing was run")).into());
     }
