@@ -15,7 +15,7 @@ use crate::doctor::Host;
 use crate::error::{Error, Shown, plain};
 use crate::sys::write::replace;
 use crate::ui::document::{Document, Report};
-use crate::ui::manners::{Mark, Meaning, begins, common};
+use crate::ui::manners::{Mark, Meaning, begins_or_common};
 use crate::words::count;
 
 const EXAMPLES: &str = "\
@@ -68,8 +68,7 @@ impl Document for Explanation {
                 let end = line.find("  (").unwrap_or(line.len());
                 vec![(whole.start..end, Meaning::Doubtful)]
             }
-            _ => begins(line, &[("held by ", Meaning::Doubtful), ("note:", Meaning::Doubtful)])
-                .map_or_else(|| common(line), |mark| vec![mark]),
+            _ => begins_or_common(line, &[("held by ", Meaning::Doubtful), ("note:", Meaning::Doubtful)]),
         }
     }
 }

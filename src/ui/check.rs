@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::document::{Document, Report};
-use super::manners::{Mark, Meaning, begins, common};
+use super::manners::{Mark, Meaning, begins_or_common};
 use crate::error::{Error, plain};
 use crate::patch::checkout::Revision;
 use crate::words::count;
@@ -91,7 +91,7 @@ impl Document for Checked {
                 };
                 vec![(line.len() - row.outcome.len().min(line.len())..line.len(), meaning)]
             }
-            None => begins(line, &[("hint:", Meaning::Command)]).map_or_else(|| common(line), |mark| vec![mark]),
+            None => begins_or_common(line, &[("hint:", Meaning::Command)]),
         }
     }
 }

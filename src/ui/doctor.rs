@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::document::{Document, Report};
-use super::manners::{Mark, Meaning, begins, common};
+use super::manners::{Mark, Meaning, begins_or_common};
 use crate::doctor::{Concerns, Finding, Level, SMOKE_TEST};
 use crate::words::count;
 
@@ -79,7 +79,7 @@ impl Document for Examined {
             ("not shown to be ready", Meaning::Doubtful),
             ("not ready", Meaning::Bad),
         ];
-        begins(line, &words).map_or_else(|| common(line), |mark| vec![mark])
+        begins_or_common(line, &words)
     }
 }
 

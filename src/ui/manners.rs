@@ -106,6 +106,11 @@ pub fn begins(line: &str, words: &[(&str, Meaning)]) -> Option<Mark> {
     Some((at..at + word.trim_end().len(), *meaning))
 }
 
+/// As [`begins`], and what [`common`] marks in all other lines.
+pub fn begins_or_common(line: &str, words: &[(&str, Meaning)]) -> Vec<Mark> {
+    begins(line, words).map_or_else(|| common(line), |mark| vec![mark])
+}
+
 /// The mark of the first of these words that is a cell of a table's row: two spaces or an end of the line around it.
 pub fn cell(line: &str, words: &[(&str, Meaning)]) -> Option<Mark> {
     let whole = |at: usize, word: &str| {
