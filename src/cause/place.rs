@@ -9,7 +9,7 @@ use crate::delve::at::{ENDS, go_to_write};
 use crate::delve::client::{Client, Stop};
 use crate::doctor::Host;
 use crate::error::{Error, plain_name};
-use crate::rr::log::{Form, Line, Log, understand};
+use crate::rr::log::Log;
 use crate::rr::trace::{Store, Timeline, Trace};
 
 /// Where to stand.
@@ -62,12 +62,8 @@ impl Place {
             Self::Start => Ok(Known::Start),
             Self::End => Ok(Known::Event(end(&trace.timeline()?))),
             Self::Crash => {
-                let said = |line: &&Line| {
-                    ["panic: ", "fatal error: "].iter().any(|start| line.text.starts_with(start))
-                        && understand(&line.text).form == Form::Runtime
-                };
                 let log = Log::of(host, trace, say)?;
-                let said = log.lines.iter().rev().take(4000).find(said).map(|line| line.event);
+                let said = log.said_by_runtime(&["panic: ", "fatal error: "]).map(|line| line.event);
                 Ok(Known::Crash(end(&trace.timeline()?), said))
             }
             Self::Event(event) => {

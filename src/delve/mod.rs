@@ -37,6 +37,7 @@ use crate::sys::process::{
 };
 use crate::words::quoted;
 
+use client::Client;
 pub use explain::{Cause, Circumstances, explain};
 pub use port::Listen;
 
@@ -360,6 +361,33 @@ impl ReplayPlan {
         let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
         let error = if last.is_empty() { error } else { error.detail(format!("last lines:\n{}", last.join("\n"))) };
         hints.into_iter().fold(error, Error::hint).into()
+    }
+}
+
+type OnReady<'a> = dyn FnMut(&Ready) -> Result<()> + 'a;
+
+/// Asks a Delve that `serve` starts, and ends it. `None` if a signal to us ended it before it was asked.
+///
+/// # Errors
+/// A Delve that does not start, one that is still busy when it is to end, and what the question finds wrong.
+pub fn ask<T>(
+    question: &mut dyn FnMut(&mut Client) -> Result<T>,
+    serve: &mut dyn FnMut(&mut OnReady) -> Result<Served>,
+) -> Result<Option<T>> {
+    let mut result = None;
+    let served = serve(&mut |ready: &Ready| {
+        let mut client = Client::connect(&ready.address)?;
+        result = Some(question(&mut client));
+        // One that is still busy does not listen: it is ended by signals.
+        if client.left().is_zero() {
+            return Err(Error::failed("Delve is still busy").into());
+        }
+        client.end();
+        Ok(())
+    });
+    match result {
+        Some(result) => result.map(Some),
+        None => served.map(|_| None),
     }
 }
 

@@ -5,7 +5,6 @@ use anyhow::Result;
 
 use super::{Case, End, Explanation, How, blocked, crash};
 use crate::cause::credentials;
-use crate::cause::own::Own;
 use crate::delve::client::{Client, Frame, Load, Variable, kind};
 use crate::delve::core::CorePlan;
 use crate::error::Shown;
@@ -18,24 +17,8 @@ pub(super) fn explain_core(plan: &CorePlan, client: &mut Client, values: bool) -
     let (log, timeline) = (Log { lines: Vec::new(), not_kept: None }, Timeline::default());
     let stack = client.stack(0, Some(Load::SHOWN))?;
     let end = end(&stack, plan.core.signal);
-    let mut case = Case {
-        client,
-        own: Own { module: plan.facts.module.clone() },
-        log: &log,
-        timeline: &timeline,
-        end,
-        last: 0,
-        before: None,
-        said: None,
-        parked: Vec::new(),
-        suspects: Vec::new(),
-        errors: Vec::new(),
-        limits: Vec::new(),
-        values,
-        holders: Vec::new(),
-        name: plan.path.shown(),
-        opened_by: Some(plan.line()),
-    };
+    let case = Case::of(client, Some(&plan.facts), &log, &timeline, end, plan.path.shown(), values);
+    let mut case = Case { opened_by: Some(plan.line()), ..case };
     case.limits.push(
         "a core dump holds one moment: no lines of a log, no earlier writes, and holders of locks only as far as the \
          sources of those who wait tell; a recording (`rr-patch record`) tells all of that"

@@ -26,10 +26,10 @@ use crate::cause::own::{Own, named};
 use crate::cause::source::Sources;
 use crate::delve::client::{Client, Frame, Goroutine, Load, Variable};
 use crate::delve::core::prepare_core;
-use crate::delve::{Listen, Ready, ReplayPlan, Served, prepare};
+use crate::delve::{Listen, ReplayPlan, ask, prepare};
 use crate::doctor::Host;
-use crate::error::{Error, Shown};
-use crate::rr::log::{Form, Log, understand};
+use crate::error::Shown;
+use crate::rr::log::Log;
 use crate::rr::trace::{Delivered, Timeline, Trace};
 use crate::sys::process::End as ProcessEnd;
 
@@ -194,14 +194,7 @@ pub fn end(trace: &Trace, log: &Log, timeline: &Timeline) -> Result<(End, Option
             && !timeline.is_own(signal.sender)
             && !pids.contains(&signal.sender)
     });
-    // Only the runtime writes these a word at a time, so that they are no line of a logger.
-    let said = |start: &str| {
-        log.lines
-            .iter()
-            .rev()
-            .take(4000)
-            .find(|line| line.text.starts_with(start) && understand(&line.text).form == Form::Runtime)
-    };
+    let said = |start: &str| log.said_by_runtime(&[start]);
     let failed = code == Some(2) || killed == Some(6);
     let fatal = said("fatal error: ").filter(|_| failed);
     let panic = said("panic: ").filter(|_| failed);
@@ -233,7 +226,7 @@ pub fn examine(host: &Host, trace: &Trace, values: bool, say: &mut dyn FnMut(&st
     let timeline = trace.timeline()?;
     say(&format!("looking into `{}` with Delve {}", trace.name, opening.delve.version));
     let mut look = |client: &mut Client| explain(trace, &opening, client, &log, &timeline, values);
-    asked(&mut look, &mut |ready| opening.serve(&Listen::loopback(0), ready, &mut |_| {}))
+    ask(&mut look, &mut |ready| opening.serve(&Listen::loopback(0), ready, &mut |_| {}))
 }
 
 /// The same for a core dump. `program` is the one that wrote it, where that is not the one that the core dump names.
@@ -251,31 +244,7 @@ pub fn examine_core(
     let (core, program) = (file.shown(), plan.program.shown());
     say(&format!("looking into `{core}` of `{program}` with Delve {}", plan.delve.version));
     let mut look = |client: &mut Client| explain_core(&plan, client, values);
-    asked(&mut look, &mut |ready| plan.serve(ready, &mut |_| {}))
-}
-
-type OnReady<'a> = dyn FnMut(&Ready) -> Result<()> + 'a;
-
-/// Looks into what a Delve has opened, and ends it.
-fn asked(
-    look: &mut dyn FnMut(&mut Client) -> Result<Explanation>,
-    serve: &mut dyn FnMut(&mut OnReady) -> Result<Served>,
-) -> Result<Option<Explanation>> {
-    let mut result = None;
-    let served = serve(&mut |ready: &Ready| {
-        let mut client = Client::connect(&ready.address)?;
-        result = Some(look(&mut client));
-        // One that is still busy does not listen: it is ended by signals.
-        if client.left().is_zero() {
-            return Err(Error::failed("Delve is still busy").into());
-        }
-        client.end();
-        Ok(())
-    });
-    match result {
-        Some(explanation) => explanation.map(Some),
-        None => served.map(|_| None),
-    }
+    ask(&mut look, &mut |ready| plan.serve(ready, &mut |_| {}))
 }
 
 /// Looks into a trace that is open in Delve.
@@ -290,25 +259,10 @@ fn explain(
     client.until(Instant::now() + TIME);
     let facts = opening.program.as_ref();
     let (end, stopped, said) = end(trace, log, timeline)?;
-    let mut case = Case {
-        client,
-        own: Own { module: facts.and_then(|facts| facts.module.clone()) },
-        log,
-        timeline,
-        end,
-        // What a program does once it was asked to stop hides what it was asked to stop for.
-        last: stopped.map_or_else(|| timeline.end(), |signal| signal.event.saturating_sub(2).max(1)),
-        before: stopped.map(|signal| signal.before),
-        said,
-        parked: Vec::new(),
-        suspects: Vec::new(),
-        errors: Vec::new(),
-        limits: Vec::new(),
-        values,
-        holders: Vec::new(),
-        name: trace.name.clone(),
-        opened_by: None,
-    };
+    let case = Case::of(client, facts, log, timeline, end, trace.name.clone(), values);
+    // What a program does once it was asked to stop hides what it was asked to stop for.
+    let last = stopped.map_or_else(|| timeline.end(), |signal| signal.event.saturating_sub(2).max(1));
+    let mut case = Case { last, before: stopped.map(|signal| signal.before), said, ..case };
     case.trust(facts);
     case.attempt("the goroutines at the end", Case::park);
     case.attempt("how it crashed", crash::look);
@@ -318,7 +272,37 @@ fn explain(
     Ok(case.finish())
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
+    /// A case of which nothing is known yet.
+    fn of(
+        client: &'a mut Client,
+        facts: Option<&Facts>,
+        log: &'a Log,
+        timeline: &'a Timeline,
+        end: End,
+        name: String,
+        values: bool,
+    ) -> Self {
+        Self {
+            client,
+            own: Own { module: facts.and_then(|facts| facts.module.clone()) },
+            log,
+            timeline,
+            end,
+            last: 0,
+            before: None,
+            said: None,
+            parked: Vec::new(),
+            suspects: Vec::new(),
+            errors: Vec::new(),
+            limits: Vec::new(),
+            values,
+            holders: Vec::new(),
+            name,
+            opened_by: None,
+        }
+    }
+
     fn attempt(&mut self, what: &str, detector: impl FnOnce(&mut Self) -> Result<()>) {
         if self.client.left().is_zero() {
             self.limits.push(format!("{what}: there was no time left to look"));
@@ -440,14 +424,10 @@ impl Case<'_> {
         }
         suspects.truncate(12);
         for suspect in &mut suspects {
-            suspect.why = if self.values { suspect.why.clone() } else { credentials::cut(&suspect.why).into_owned() };
-            for line in &mut suspect.evidence {
-                *line = if self.values { line.clone() } else { credentials::cut(line).into_owned() };
-            }
+            suspect.why = self.cut(&suspect.why);
+            suspect.evidence.iter_mut().for_each(|line| *line = self.cut(line));
         }
-        if !self.values {
-            self.limits.iter_mut().for_each(|limit| *limit = credentials::cut(limit).into_owned());
-        }
+        let limits = self.limits.iter().map(|limit| self.cut(limit)).collect();
         let goroutines = self.groups();
         let name = crate::words::quoted(&self.name);
         let mut next: Vec<String> = suspects.first().map(|suspect| suspect.command.clone()).into_iter().collect();
@@ -455,15 +435,7 @@ impl Case<'_> {
             Some(command) => next = vec![command],
             None => next.push(format!("rr-patch traces log {name}")),
         }
-        Explanation {
-            trace: self.name,
-            end: self.end,
-            suspects,
-            errors: self.errors,
-            goroutines,
-            limits: self.limits,
-            next,
-        }
+        Explanation { trace: self.name, end: self.end, suspects, errors: self.errors, goroutines, limits, next }
     }
 
     /// Goroutines by their stacks, the largest group first, as pprof shows them.

@@ -12,7 +12,7 @@ use crate::cause::place::Place;
 use crate::cause::visits::{Called, Written, calls, memory, writes};
 use crate::commands::{SECRETS, say};
 use crate::delve::client::Client;
-use crate::delve::{Listen, Ready, ReplayPlan, prepare};
+use crate::delve::{Listen, ReplayPlan, ask, prepare};
 use crate::doctor::Host;
 use crate::error::Error;
 use crate::rr::log::Log;
@@ -142,19 +142,9 @@ impl fmt::Display for CallsFound {
 }
 
 /// Opens a trace, asks, and ends Delve.
-fn ask<T>(opening: &ReplayPlan, mut question: impl FnMut(&mut Client) -> Result<T>) -> Result<T> {
-    let mut result = None;
-    let mut ready = |ready: &Ready| {
-        let mut client = Client::connect(&ready.address)?;
-        result = Some(question(&mut client));
-        client.end();
-        Ok(())
-    };
-    let served = opening.serve(&Listen::loopback(0), &mut ready, &mut |_| {});
-    match result {
-        Some(result) => result,
-        None => served.and_then(|_| Err(Error::interrupted("interrupted: nothing was found out yet").into())),
-    }
+fn asked<T>(opening: &ReplayPlan, question: &mut dyn FnMut(&mut Client) -> Result<T>) -> Result<T> {
+    let answer = ask(question, &mut |ready| opening.serve(&Listen::loopback(0), ready, &mut |_| {}))?;
+    answer.ok_or_else(|| Error::interrupted("interrupted: nothing was found out yet").into())
 }
 
 fn open(host: &Host, store: &Store, name: &str) -> Result<(Trace, ReplayPlan, Log)> {
@@ -171,7 +161,7 @@ impl ShowWrites {
         let (trace, opening, log) = open(&host, store, &self.trace)?;
         let known = self.at.find(&host, &trace, &mut say)?;
         let own = Own { module: opening.program.as_ref().and_then(|facts| facts.module.clone()) };
-        let (event, note, writes) = ask(&opening, |client| {
+        let (event, note, writes) = asked(&opening, &mut |client| {
             let stop = known.stand(client)?;
             let stack = client.stack(stop.goroutine, None)?;
             let is_own = |frame: usize| stack.get(frame).is_some_and(|frame| own.is(frame));
@@ -190,7 +180,7 @@ impl ShowWrites {
 impl ShowCalls {
     pub fn run(&self, store: &Store) -> Result<Report<CallsFound>> {
         let (trace, opening, log) = open(&Host::here(), store, &self.trace)?;
-        let calls = ask(&opening, |client| calls(client, &self.functions, &self.print, &log, self.values))?;
+        let calls = asked(&opening, &mut |client| calls(client, &self.functions, &self.print, &log, self.values))?;
         let name = crate::words::quoted(&self.trace);
         let next = calls.last().map(|call| format!("rr-patch replay {name} --at {}", call.event)).into_iter().collect();
         Ok(Report::done(CallsFound { trace: trace.name, functions: self.functions.clone(), calls, next }))

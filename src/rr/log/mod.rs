@@ -97,6 +97,15 @@ impl Log {
         Ok(Self { lines, not_kept })
     }
 
+    /// The last line that Go's runtime itself wrote and that begins with one of these: it writes them a word at a time,
+    /// so that they are no line of a logger. What ends a program stands among its last lines.
+    pub fn said_by_runtime(&self, starts: &[&str]) -> Option<&Line> {
+        let said = |line: &&Line| {
+            starts.iter().any(|start| line.text.starts_with(start)) && understand(&line.text).form == Form::Runtime
+        };
+        self.lines.iter().rev().take(4000).find(said)
+    }
+
     /// The lines that hold a text, which may have been copied from the installer's own log.
     pub fn with_text(&self, text: &str) -> Vec<&Line> {
         let find = |text: &str| {
