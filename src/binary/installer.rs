@@ -9,8 +9,6 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result};
@@ -21,6 +19,7 @@ use zip::ZipArchive;
 use super::scan::{Patch, Scan, ZIP_END, scan};
 use super::{Facts, Unread, elf, explain, first_bytes, is_elf, open};
 use crate::error::{Error, Shown};
+use crate::sys::parallel;
 
 /// The prefix of all controllers' names, from the Makefile that builds them.
 const CONTROLLER: &str = "cluster-api";
@@ -228,20 +227,9 @@ impl Zip {
             Ok(archive) => archive.len(),
             Err(error) => return vec![broken(format!("{CONTROLLER}.zip"), error.to_string())],
         };
-        let (next, entries) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(count)));
-        let work = || {
-            // It was opened before, so this does not fail.
-            let Ok(mut archive) = open() else { return };
-            while let Some(number) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < count) {
-                let entry = entry(&mut archive, number);
-                entries.lock().unwrap_or_else(PoisonError::into_inner).push((number, entry));
-            }
-        };
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(AT_ONCE).min(count);
-        thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
-        let mut entries = entries.into_inner().unwrap_or_else(PoisonError::into_inner);
-        entries.sort_by_key(|(number, _)| *number);
-        entries.into_iter().filter_map(|(_, entry)| entry).collect()
+        // It was opened before, so opening it does not fail.
+        let one = |archive: &mut Option<_>, number| archive.as_mut().and_then(|archive| entry(archive, number));
+        parallel::map(count, AT_ONCE, || open().ok(), one).into_iter().flatten().collect()
     }
 }
 

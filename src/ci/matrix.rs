@@ -4,9 +4,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Write as _};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use anyhow::Result;
 use schemars::JsonSchema;
@@ -19,6 +16,7 @@ use crate::error::Error;
 use crate::patch::checkout::{Content, History, Revision, TreeEntry};
 use crate::patch::plan::PatchSource;
 use crate::patch::rules::{Options, Rules, digest};
+use crate::sys::parallel;
 use crate::words::count;
 
 /// All that there is to build, and what there is not, each with the reason.
@@ -327,27 +325,15 @@ fn platforms_of(
 
 /// Plans every set, on all processors: the shape, or why it does not fit.
 fn plan(sets: &[Sources], recipe: &PatchSource) -> Vec<Result<String, (String, Vec<String>)>> {
-    let (next, planned) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let work = || {
-        while let Some((number, set)) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|number| Some((number, sets.get(number)?)))
-        {
-            let one = match recipe.plan(&|path| Ok(set.get(path).cloned()), None) {
-                Ok(plan) => Ok(plan.shape),
-                Err(_) if set.is_empty() => Err(("no Cluster API supervisor in it".to_owned(), Vec::new())),
-                Err(error) => {
-                    let details = error.downcast_ref::<Error>().map_or(Vec::new(), |known| known.details().to_vec());
-                    Err((error.to_string(), details))
-                }
-            };
-            planned.lock().expect("no thread panics").push((number, one));
+    let one = |set: &Sources| match recipe.plan(&|path| Ok(set.get(path).cloned()), None) {
+        Ok(plan) => Ok(plan.shape),
+        Err(_) if set.is_empty() => Err(("no Cluster API supervisor in it".to_owned(), Vec::new())),
+        Err(error) => {
+            let details = error.downcast_ref::<Error>().map_or(Vec::new(), |known| known.details().to_vec());
+            Err((error.to_string(), details))
         }
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(sets.len());
-    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
-    let mut planned = planned.into_inner().expect("no thread panics");
-    planned.sort_by_key(|(number, _)| *number);
-    planned.into_iter().map(|(_, one)| one).collect()
+    parallel::map(sets.len(), usize::MAX, || (), |(), number| one(&sets[number]))
 }
 
 /// The Go that a go.mod asks for: its line `toolchain`, or else `go`.

@@ -1,5 +1,6 @@
 //! Child processes, signals, atomic writes, and the calls that need `unsafe`.
 
+pub mod parallel;
 pub mod process;
 pub mod terminal;
 pub mod write;
