@@ -116,7 +116,7 @@ fn main() {
     let folder = folder.path();
     std::fs::write(folder.join("main.go"), PROGRAM).expect("the program can be written");
     std::fs::write(folder.join("go.mod"), "module bench\n\ngo 1.24\n").expect("the module can be written");
-    let overlay = folder.join("chaos");
+    let overlay = folder.join("overlay");
     run(
         Command::new(env!("CARGO_BIN_EXE_rr-patch")).current_dir(folder).args(["chaos", "overlay", "-o"]).arg(&overlay),
         &[0],
