@@ -16,8 +16,8 @@ pub const CUT: &str = "[cut]";
 /// Names of what nobody else should see, in part of a field's, a variable's or a key's name.
 const NAMES: &str = r"(?i:passw(?:or)?d|passphrase|pwd|secret|token|api_?-?key|access_?-?key|private_?-?key|account_?-?key|sas_?-?key|credential|authorization|auth_?-?header|cookie|session_?-?(?:id|key)|pull_?-?secret|kubeconfig|client_?-?key|signing_?-?key|ssh_?-?key|bearer|dsn|connection_?-?string)";
 
-/// Names that hold such a word and no value of that kind: of objects, of how many, of when.
-const HARMLESS: &str = r"(?i:secret_?-?(?:name|ref|namespace|type|version|count)s?|token_?-?(?:type|count|expiry|expiration|ttl|review)s?|cookie_?-?jar|password_?-?(?:policy|length)|credentials_?-?(?:request|mode)s?|key_?-?(?:id|name)s?)$";
+/// Names that hold such a word and no value of that kind: of objects, of how many, of when, of files.
+const HARMLESS: &str = r"(?i:secret_?-?(?:name|ref|namespace|type|version|count)s?|token_?-?(?:type|count|expiry|expiration|ttl|review)s?|cookie_?-?jar|password_?-?(?:policy|length)|credentials_?-?(?:request|mode)s?|key_?-?(?:id|name)s?|\.(?:ya?ml|json|toml|ini|conf|cfg|txt|log|go|sh|pub|sock))$";
 
 static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(NAMES).ok());
 static HARMLESS_NAME: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(HARMLESS).ok());
@@ -76,8 +76,12 @@ pub fn cut(text: &str) -> Cow<'_, str> {
     replace(&URL, &|found| format!("{}{CUT}@", &found[1]));
     replace(&PATTERN, &|_| CUT.into());
     let pair = |found: &Captures| {
-        if !is_telling(&found[1]) || found[3].contains("[cut") || is_no_value(&found[3]) {
+        if found[3].contains("[cut") || is_no_value(&found[3]) {
             return found[0].to_owned();
+        }
+        // What was taken for its value may be the next pair: `secrets.yaml: password=…`.
+        if !is_telling(&found[1]) {
+            return format!("{}{}{}", &found[1], &found[2], cut(&found[3]));
         }
         let quote = ["\\\"", "\"", "'", "`"].into_iter().find(|quote| found[3].starts_with(quote)).unwrap_or_default();
         format!("{}{}{quote}{CUT}{quote}", &found[1], &found[2])
@@ -183,6 +187,8 @@ mod tests {
             "sha256~hunter2hunter2hunter2hunter2",
             "Token{accessToken:\"hunter2\"}",
             "connectionString=\"Server=x;Pwd=hunter2\"",
+            "secrets.yaml: password=hunter2",
+            "secretName=\"a\" secretRef=token=hunter2",
         ];
         for text in planted {
             assert!(!cut(text).to_lowercase().contains("hunter2"), "{text} became {}", cut(text));
@@ -201,6 +207,8 @@ mod tests {
             "keyID=7",
             "https://example.com/a@b",
             "main.go:12: reading",
+            "open /etc/capv/credentials.yaml: no such file or directory",
+            "secrets.json = unreadable",
         ] {
             assert_eq!(cut(text), text);
         }

@@ -5,11 +5,12 @@ mod html;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 
-use super::{SECRETS, STORE, say, store};
+use super::{SECRETS, STORE, duration, say, store};
 use crate::cause::explain::{ErrorLine, Explanation, Group, How, ShownFrame, Suspect, examine, examine_core};
 use crate::doctor::Host;
 use crate::error::{Error, Shown, plain};
@@ -34,6 +35,10 @@ pub struct Explain {
     /// The program that wrote the core dump [default: the one that the core dump names]
     #[arg(long, value_name = "PATH")]
     pub program: Option<PathBuf>,
+
+    /// Look for at most so long [default: 20 s, and ten times what one replay takes]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub time: Option<Duration>,
 
     /// The folder with the traces [default: rr's own]
     #[arg(long, value_name = "DIR", help_heading = STORE)]
@@ -86,7 +91,7 @@ impl Explain {
                 .detail(format!("looked at: `{}`, which is no file", file.shown()))
                 .into());
         } else {
-            examine(&host, &store.find(&self.trace)?, self.values, &mut say)?
+            examine(&host, &store.find(&self.trace)?, self.time, self.values, &mut say)?
         };
         let Some(explanation) = explanation else {
             return Err(Error::interrupted("interrupted: nothing was found out yet").into());

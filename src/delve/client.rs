@@ -221,7 +221,7 @@ fn list(value: &Value) -> &[Value] {
 pub struct Client {
     stream: BufReader<TcpStream>,
     number: u64,
-    give_up: Option<Instant>,
+    give_up: Option<(Instant, Duration)>,
 }
 
 impl Client {
@@ -233,14 +233,19 @@ impl Client {
         Ok(Self { stream: BufReader::new(stream), number: 0, give_up: None })
     }
 
-    /// From then on no answer is waited for.
-    pub fn until(&mut self, moment: Instant) {
-        self.give_up = Some(moment);
+    /// No answer is waited for once so much time has passed.
+    pub fn allow(&mut self, time: Duration) {
+        self.give_up = Some((Instant::now() + time, time));
     }
 
     /// How long is left, if there is a limit.
     pub fn left(&self) -> Duration {
-        self.give_up.map_or(Duration::MAX, |moment| moment.saturating_duration_since(Instant::now()))
+        self.give_up.map_or(Duration::MAX, |(moment, _)| moment.saturating_duration_since(Instant::now()))
+    }
+
+    /// How much of the time is left that was allowed, from 1 down to 0.
+    pub fn share_left(&self) -> f64 {
+        self.give_up.map_or(1.0, |(_, allowed)| self.left().as_secs_f64() / allowed.as_secs_f64().max(1e-3))
     }
 
     /// Asks one thing.

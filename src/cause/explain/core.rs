@@ -13,7 +13,7 @@ use crate::rr::trace::Timeline;
 
 /// Looks into a core dump that is open in Delve.
 pub(super) fn explain_core(plan: &CorePlan, client: &mut Client, values: bool) -> Result<Explanation> {
-    client.until(std::time::Instant::now() + super::TIME);
+    client.allow(super::TIME);
     let (log, timeline) = (Log { lines: Vec::new(), not_kept: None }, Timeline::default());
     let stack = client.stack(0, Some(Load::SHOWN))?;
     let end = end(&stack, plan.core.signal);

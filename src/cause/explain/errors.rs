@@ -115,7 +115,7 @@ pub fn look(case: &mut Case) -> Result<()> {
         }
         // A storm has its suspects; what its first line read is looked into while there is time.
         let storm = lines.len() >= STORM;
-        if !(cancelled || late || (storm && case.client.left().as_secs() < 12)) {
+        if !(cancelled || late || (storm && case.client.share_left() < 0.6)) {
             // Of a line that repeats, the first one is nearest to its cause.
             let first = lines.last().unwrap_or(line);
             let quiet = matches!(case.end.how, How::Exit) && case.end.code == Some(0);
@@ -128,7 +128,7 @@ pub fn look(case: &mut Case) -> Result<()> {
             };
             writes::look(case, first.event, &first.text, weight)?;
         }
-        if case.client.left().as_secs() < 6 {
+        if case.client.share_left() < 0.3 {
             break;
         }
     }

@@ -32,9 +32,14 @@ use crate::error::Shown;
 use crate::rr::log::Log;
 use crate::rr::trace::{Delivered, Timeline, Trace};
 use crate::sys::process::End as ProcessEnd;
+use crate::words::seconds;
 
-/// How long is looked, beside the opening and the log. Nobody waits for a suspect that comes later.
+/// How long is looked, beside the opening, the log and one replay to the end.
 const TIME: Duration = Duration::from_secs(20);
+/// And so many times what that replay took: a detector goes to a few moments, and each begins a replay.
+const REPLAYS: u32 = 10;
+/// A replay that takes longer makes people wait: they are told what for.
+const LONG: Duration = Duration::from_secs(2);
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -216,16 +221,23 @@ pub fn end(trace: &Trace, log: &Log, timeline: &Timeline) -> Result<(End, Option
     Ok((End { how, code, signal, message }, first.copied(), line.map(|line| line.event)))
 }
 
-/// Opens a trace in Delve, looks into it, and ends Delve. `None` if a signal to us ended Delve before that.
+/// Opens a trace in Delve, looks into it, and ends Delve. `None` if a signal to us ended Delve before that. `time` is how
+/// long is looked at most, where the length of a replay shall not decide.
 ///
 /// # Errors
 /// A trace that cannot be replayed here, a Delve or an rr that fails at it.
-pub fn examine(host: &Host, trace: &Trace, values: bool, say: &mut dyn FnMut(&str)) -> Result<Option<Explanation>> {
+pub fn examine(
+    host: &Host,
+    trace: &Trace,
+    time: Option<Duration>,
+    values: bool,
+    say: &mut dyn FnMut(&str),
+) -> Result<Option<Explanation>> {
     let opening = prepare(host, trace)?;
     let log = Log::of(host, trace, say)?;
     let timeline = trace.timeline()?;
     say(&format!("looking into `{}` with Delve {}", trace.name, opening.delve.version));
-    let mut look = |client: &mut Client| explain(trace, &opening, client, &log, &timeline, values);
+    let mut look = |client: &mut Client| explain(trace, &opening, client, (&log, &timeline), (time, values), say);
     ask(&mut look, &mut |ready| opening.serve(&Listen::loopback(0), ready, &mut |_| {}))
 }
 
@@ -252,11 +264,10 @@ fn explain(
     trace: &Trace,
     opening: &ReplayPlan,
     client: &mut Client,
-    log: &Log,
-    timeline: &Timeline,
-    values: bool,
+    (log, timeline): (&Log, &Timeline),
+    (time, values): (Option<Duration>, bool),
+    say: &mut dyn FnMut(&str),
 ) -> Result<Explanation> {
-    client.until(Instant::now() + TIME);
     let facts = opening.program.as_ref();
     let (end, stopped, said) = end(trace, log, timeline)?;
     let case = Case::of(client, facts, log, timeline, end, trace.name.clone(), values);
@@ -264,13 +275,35 @@ fn explain(
     let last = stopped.map_or_else(|| timeline.end(), |signal| signal.event.saturating_sub(2).max(1));
     let mut case = Case { last, before: stopped.map(|signal| signal.before), said, ..case };
     case.trust(facts);
-    case.attempt("the goroutines at the end", Case::park);
-    case.attempt("how it crashed", crash::look);
-    case.attempt("what it said last", errors::look);
-    case.attempt("who waits for whom", blocked::look);
-    case.attempt("which loop does not end", blocked::look_for_loops);
+    let began = Instant::now();
+    if let Err(error) = case.client.restart(case.last) {
+        case.limits.push(format!("the end: {error:#}"));
+    }
+    let replay = began.elapsed();
+    let time = time.unwrap_or(TIME + REPLAYS * replay);
+    case.client.allow(time);
+    if replay > LONG {
+        let (replay, time) = (seconds(replay), seconds(time));
+        say(&format!("a replay to the end takes {replay}: this may take up to {time} more (`--time`)"));
+    }
+    let attempts: [(&str, Detector); 5] = [
+        ("the goroutines at the end", |case| case.gather_goroutines()),
+        ("how it crashed", crash::look),
+        ("what it said last", errors::look),
+        ("who waits for whom", blocked::look),
+        ("which loop does not end", blocked::look_for_loops),
+    ];
+    for (what, detector) in attempts {
+        if replay > LONG {
+            say(&format!("looking at {what}"));
+        }
+        case.attempt(what, detector);
+    }
     Ok(case.finish())
 }
+
+/// Looks for one class of defects.
+type Detector = for<'a, 'b> fn(&'a mut Case<'b>) -> Result<()>;
 
 impl<'a> Case<'a> {
     /// A case of which nothing is known yet.
@@ -320,12 +353,6 @@ impl<'a> Case<'a> {
         } else if facts.is_some_and(|facts| facts.optimised == Some(true)) {
             self.limits.push("the program was optimised: variables may be missing or out of date, and inlined calls have no frame of their own".into());
         }
-    }
-
-    /// All goroutines at the end, with what they wait for.
-    fn park(&mut self) -> Result<()> {
-        self.client.restart(self.last)?;
-        self.gather_goroutines()
     }
 
     fn gather_goroutines(&mut self) -> Result<()> {

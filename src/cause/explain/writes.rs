@@ -377,7 +377,7 @@ fn last_write(
                 break;
             }
         }
-        if case.client.left().as_secs() < 5 {
+        if case.client.share_left() < 0.25 {
             break;
         }
     }

@@ -56,7 +56,7 @@ pub fn explain_kinds(
         }
         let Some(trace) = kind.kept.first().and_then(|kept| kept.main_trace()) else { continue };
         say(&format!("asking explain about `{}`", trace.path.shown()));
-        match examine(host, trace, false, &mut |_| {}) {
+        match examine(host, trace, None, false, &mut |_| {}) {
             Ok(Some(found)) => {
                 // Every failing test ends in the main function that Go makes for a test binary.
                 let mut suspects = found.suspects.iter().filter(|suspect| !suspect.file.ends_with("_testmain.go"));
