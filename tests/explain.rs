@@ -54,6 +54,17 @@ fn explain_names_the_suspects_of_the_seeded_defects_and_how_each_ended() {
 }
 
 #[test]
+fn what_a_program_reports_while_it_stops_is_not_why_it_was_stopped() {
+    let Some(run) = defects::run("conflict", &["explain", "--format", "json"]) else { return };
+    let found = run.exits(0).json();
+    let texts: Vec<&str> =
+        found["errors"].as_array().unwrap().iter().map(|line| line["text"].as_str().unwrap()).collect();
+    assert!(texts[0].contains("Reconciler error"), "{texts:?}");
+    assert!(!texts.iter().any(|text| text.contains("failed to release the lease")), "{texts:?}");
+    assert_eq!(found["suspects"][0]["function"], "main.(*reconciler).reconcile");
+}
+
+#[test]
 fn explain_writes_a_page_of_html_that_loads_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.html");

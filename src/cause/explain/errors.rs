@@ -14,6 +14,8 @@ const LINES: usize = 3;
 const STORM: usize = 8;
 /// How many errors that are made on the way to a line are looked at.
 const MADE: usize = 12;
+/// So much less a suspect weighs that is not of the program's own code.
+const LIBRARY: u32 = 40;
 /// How many cancelled contexts are looked at.
 const CANCELLED: usize = 60;
 
@@ -78,6 +80,10 @@ pub fn look(case: &mut Case) -> Result<()> {
         let warning = |line: &&Line| understand(&line.text).level == Some(Level::Warning);
         bad = case.log.lines.iter().filter(warning).cloned().collect();
     }
+    // What a program says once it was asked to stop is rarely what it was asked to stop for.
+    if matches!(case.end.how, How::Stopped) && bad.iter().any(|line| line.event <= case.last) {
+        bad.retain(|line| line.event <= case.last);
+    }
     for line in bad.iter().rev() {
         let key = key(line);
         let room = groups.len() < 200;
@@ -103,6 +109,9 @@ pub fn look(case: &mut Case) -> Result<()> {
             stack: case.shown(&stack),
         };
         case.errors.push(entry);
+        // Nothing of the program's own may stand on the way to a line: a library that it started runs by itself.
+        let known = case.suspects.len();
+        case.own.libraries = case.own.of(&stack).is_empty();
         let text = line.text.to_lowercase();
         let cancelled =
             ["context canceled", "context cancelled", "operation was canceled"].iter().any(|word| text.contains(word));
@@ -128,6 +137,12 @@ pub fn look(case: &mut Case) -> Result<()> {
             };
             writes::look(case, first.event, &first.text, weight)?;
         }
+        if std::mem::take(&mut case.own.libraries) {
+            for suspect in &mut case.suspects[known..] {
+                suspect.weight = suspect.weight.saturating_sub(LIBRARY);
+                suspect.evidence.push("none of the program's own functions led there, only those of libraries".into());
+            }
+        }
         if case.client.share_left() < 0.3 {
             break;
         }
@@ -140,10 +155,11 @@ fn storm(case: &mut Case, lines: &[Line], stack: &[Frame], goroutine: i64, weigh
     let (last, first) = (&lines[0], &lines[lines.len() - 1]);
     let took = (last.time - first.time).max(1e-3);
     #[allow(clippy::cast_precision_loss)]
-    let rate = (lines.len() - 1) as f64 / took;
+    let every = took / (lines.len() - 1) as f64;
+    let rate = if every < 1.0 { format!("{:.1} a second", 1.0 / every) } else { format!("one every {every:.1} s") };
     let said = understand(&last.text);
     let mut evidence = vec![format!(
-        "{} times in {took:.1} s, {rate:.1} a second, the last at {}: {}",
+        "{} times in {took:.1} s, {rate}, the last at {}: {}",
         lines.len(),
         case.at(last.event),
         said.error.or(said.message).unwrap_or_else(|| last.text.clone())

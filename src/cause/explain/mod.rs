@@ -318,7 +318,7 @@ impl<'a> Case<'a> {
     ) -> Self {
         Self {
             client,
-            own: Own { module: facts.and_then(|facts| facts.module.clone()) },
+            own: facts.map(Own::of_program).unwrap_or_default(),
             log,
             timeline,
             end,
@@ -342,6 +342,8 @@ impl<'a> Case<'a> {
         } else if let Err(error) = detector(self) {
             self.limits.push(format!("{what}: {error:#}"));
         }
+        // A detector that failed may have left it so.
+        self.own.libraries = false;
     }
 
     /// Says what cannot be trusted, by how the program was built.

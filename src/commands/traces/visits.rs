@@ -160,7 +160,7 @@ impl ShowWrites {
         let host = Host::here();
         let (trace, opening, log) = open(&host, store, &self.trace)?;
         let known = self.at.find(&host, &trace, &mut say)?;
-        let own = Own { module: opening.program.as_ref().and_then(|facts| facts.module.clone()) };
+        let own = opening.program.as_ref().map(Own::of_program).unwrap_or_default();
         let (event, note, writes) = asked(&opening, &mut |client| {
             let stop = known.stand(client)?;
             let stack = client.stack(stop.goroutine, None)?;
