@@ -104,3 +104,71 @@ fn a_trace_that_is_being_recorded_or_was_killed_is_refused_with_the_reason() {
         ask(arguments, &dead).unwrap().exits(1).says(&["cannot be re", "which is dead"]);
     }
 }
+
+#[test]
+fn a_program_built_from_a_vendored_module_has_suspects_as_an_installers_controllers_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let vendored = folder.path().join("vendor/example.com/controller");
+    fs::create_dir_all(&vendored).unwrap();
+    fs::write(vendored.join("main.go"), nil_map()).unwrap();
+    let modules = "# example.com/controller v1.0.0\n## explicit; go 1.25\nexample.com/controller\n";
+    fs::write(folder.path().join("vendor/modules.txt"), modules).unwrap();
+    let module = "module example.com/all\n\ngo 1.25\n\nrequire example.com/controller v1.0.0\n";
+    fs::write(folder.path().join("go.mod"), module).unwrap();
+    let program = folder.path().join("edge");
+    let mut go = command("go");
+    go.current_dir(folder.path()).args(["build", "-mod=vendor", "-gcflags=all=-N -l", "-o"]);
+    Run::of(go.arg(&program).arg("./vendor/example.com/controller").output().unwrap()).exits(0);
+    let Some(trace) = record(folder.path(), &program) else { return };
+    let Some(run) = ask(&["explain", "--format", "json"], &trace) else { return };
+    let found = run.exits(0).json();
+    assert_eq!(found["suspects"][0]["function"], "main.(*machine).setCondition", "{found}");
+}
+
+/// Objects that were used and are garbage lie where the last one is made.
+const REUSED: &str = r#"package main
+
+import (
+	"fmt"
+	"runtime"
+)
+
+type object struct {
+	number int
+	rest   [1000]int
+}
+
+var kept *object
+
+func fill(from int) {
+	for n := range 4000 {
+		kept = &object{number: from + n}
+	}
+}
+
+func main() {
+	fill(1)
+	runtime.GC()
+	fill(10000)
+	kept.number = 7
+	fmt.Println("it is made")
+}
+"#;
+
+#[test]
+fn traces_writes_ends_where_the_memory_was_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = build(folder.path(), REUSED, &["-gcflags=all=-N -l"]);
+    let Some(trace) = record(folder.path(), &program) else { return };
+    let Some(mut tool) = defects::tool() else { return };
+    tool.args(["traces", "writes"]).arg(&trace).args(["main.kept.number", "--at", "it is made", "--format", "json"]);
+    let Some(mut tool) = delve::where_it_replays(tool) else { return };
+    let found = Run::of(tool.output().unwrap()).exits(0).json();
+    let writes = found["writes"].as_array().unwrap();
+    assert_eq!((&writes[0]["after"], &writes[1]["after"]), (&"7".into(), &"13999".into()), "{found}");
+    assert_eq!(
+        (writes.len(), &writes[2]["made"]),
+        (3, &true.into()),
+        "what lay there before was something else: {found}"
+    );
+}

@@ -57,6 +57,13 @@ impl Own {
     }
 }
 
+/// Whether the innermost frames make memory: whoever asks for it wrote nothing, and what was there before was something
+/// else.
+pub fn is_made(innermost: &[Frame]) -> bool {
+    let makers = ["runtime.mallocgc", "runtime.newobject", "runtime.memclr", "runtime.makeslice", "runtime.newstack"];
+    innermost.iter().any(|frame| makers.iter().any(|maker| frame.function.starts_with(maker)))
+}
+
 /// A function's name as its author knows it: a closure counts as the function around it.
 pub fn named(function: &str) -> String {
     let slash = function.rfind('/').map_or(0, |slash| slash + 1);

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cause::credentials;
-use crate::cause::own::named;
+use crate::cause::own::{is_made, named};
 use crate::cause::place::Known;
 use crate::delve::client::{Client, Load, Stop, UNREADABLE, Variable, kind};
 use crate::error::{Error, plain_name};
@@ -27,6 +27,8 @@ pub struct Written {
     pub after: String,
     /// The log line before it.
     pub log: Option<String>,
+    /// Whether the memory was made then. What was written there before was something else, and is left out.
+    pub made: bool,
 }
 
 /// A call of a function.
@@ -158,7 +160,9 @@ pub fn writes(client: &mut Client, memory: &Memory, log: &Log, last: usize, valu
         }
         // What copies and clears memory writes on behalf of the function that is named.
         let stack = client.stack(stop.goroutine, None)?;
-        let by = stack.iter().find(|frame| !frame.function.starts_with("runtime.")).or(stack.first());
+        let inner = stack.iter().position(|frame| !frame.function.starts_with("runtime."));
+        let by = stack.get(inner.unwrap_or_default());
+        let made = is_made(&stack[..inner.unwrap_or(stack.len())]);
         let (function, file, line) =
             by.map_or((stop.function, stop.file, stop.line), |by| (by.function.clone(), by.file.clone(), by.line));
         writes.push(Written {
@@ -170,7 +174,11 @@ pub fn writes(client: &mut Client, memory: &Memory, log: &Log, last: usize, valu
             before: before.clone(),
             after: std::mem::replace(&mut after, before),
             log: line_before(log, stop.event, values),
+            made,
         });
+        if made {
+            break;
+        }
     }
     client.clear(watch);
     Ok(writes)

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::Case;
 use super::errors::reporter;
-use crate::cause::own::named;
+use crate::cause::own::{is_made, named};
 use crate::cause::source::Guard;
 use crate::delve::at::go_to_write;
 use crate::delve::client::{Client, Frame, Load, Stop, Variable, kind};
@@ -418,10 +418,7 @@ fn back_to_write(
         }
         let stack = case.client.stack(stop.goroutine, None)?;
         let own = case.own.of(&stack);
-        // Memory that is made is not written by whoever asks for it, and what was there before was something else.
-        let made = ["runtime.mallocgc", "runtime.newobject", "runtime.memclr", "runtime.makeslice", "runtime.newstack"];
-        let inner = own.first().map_or(stack.len(), |(place, _)| *place);
-        let is_made = stack[..inner].iter().any(|frame| made.iter().any(|made| frame.function.starts_with(made)));
+        let is_made = is_made(&stack[..own.first().map_or(stack.len(), |(place, _)| *place)]);
         let mut change = None;
         if let Some(at) = watched.iter().position(|watch| Some(watch.number) == stop.number) {
             let watch = &mut watched[at];

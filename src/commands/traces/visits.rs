@@ -112,8 +112,11 @@ impl fmt::Display for WritesFound {
         let found = count(self.writes.len(), "write");
         writeln!(f, "{found} of `{}` before event {}, the newest first", self.expression, self.event)?;
         self.note.iter().try_for_each(|note| writeln!(f, "note: {note}"))?;
-        for Written { event, goroutine, function, file, line, before, after, log } in &self.writes {
-            writeln!(f, "  event {event}, goroutine {goroutine}: {before} -> {after}")?;
+        for Written { event, goroutine, function, file, line, before, after, log, made } in &self.writes {
+            match made {
+                true => writeln!(f, "  event {event}, goroutine {goroutine}: the memory is made")?,
+                false => writeln!(f, "  event {event}, goroutine {goroutine}: {before} -> {after}")?,
+            }
             writeln!(f, "    {function}  {file}:{line}")?;
             log.iter().try_for_each(|log| writeln!(f, "    after: {log}"))?;
         }
