@@ -65,6 +65,12 @@ fn pairs(name: &str, file: &str) -> BTreeMap<String, String> {
     text.lines().map(|line| pair(line).unwrap_or_else(|| panic!("{name}/{file}: {line}"))).collect()
 }
 
+/// The files that a README.md holds: a block of code with a path behind its language is one.
+fn files(readme: &str) -> Vec<(String, String)> {
+    let blocks = readme.split("\n```text /").skip(1).map(|block| block.split_once('\n').unwrap());
+    blocks.map(|(path, rest)| (path.to_owned(), rest.split("```\n").next().unwrap().to_owned())).collect()
+}
+
 impl Case {
     fn new(name: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("rr-patch-host").tempdir().unwrap();
@@ -76,6 +82,11 @@ impl Case {
         }
         if case.join("root").exists() {
             copy(&case.join("root"), &root);
+        }
+        for (path, text) in files(&fs::read_to_string(case.join("README.md")).unwrap()) {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
         }
         let environment = pairs(name, "environment").into_iter().map(|(key, value)| (key, OsString::from(value)));
         let host = Host::at(&root, environment.collect(), Arc::new(Answers(pairs(name, "kernel"))));

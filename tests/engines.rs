@@ -471,19 +471,23 @@ fn prow_configurations_have_the_structure_of_ci_operator_s_and_their_steps_build
         let [configuration] = documents.as_slice() else { panic!("{text}") };
         let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(keys(configuration), ["build_root", "images", "resources", "tests", "zz_generated_metadata"]);
-        assert_eq!(keys(&configuration["images"][0]), ["dockerfile_literal", "optional", "to"]);
+        // Images are items of a list since 2026; a list alone is refused.
+        assert_eq!(keys(&configuration["images"]), ["items"]);
+        let image = &configuration["images"]["items"][0];
+        assert_eq!(keys(image), ["dockerfile_literal", "optional", "to"]);
         assert_eq!(keys(&configuration["zz_generated_metadata"]), ["branch", "org", "repo", "variant"]);
         let test = &configuration["tests"][0];
         assert_eq!(keys(test), ["as", "cron", "steps"]);
         let step = &test["steps"]["test"][0];
         assert_eq!(keys(step), ["as", "commands", "from", "grace_period", "resources", "timeout"]);
-        assert_eq!(step["from"], configuration["images"][0]["to"]);
+        assert_eq!(step["from"], image["to"]);
+        assert_ne!(test["as"], image["to"], "images and tests share their names");
 
         // The build of the image, in the sources of the branch.
         let branch = configuration["zz_generated_metadata"]["branch"].as_str().unwrap();
         place.fork.git(&["checkout", "--quiet", branch, "--"]);
         let mut environment: Vec<(&str, &str)> = Vec::new();
-        for line in configuration["images"][0]["dockerfile_literal"].as_str().unwrap().lines() {
+        for line in image["dockerfile_literal"].as_str().unwrap().lines() {
             if let Some((name, value)) = line.strip_prefix("ENV ").and_then(|rest| rest.split_once('=')) {
                 // ENV takes what is in single quotes as it is.
                 let value = value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')).unwrap();

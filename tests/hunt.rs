@@ -242,6 +242,7 @@ fn hunt_records_several_runs_at_the_same_time_without_ending_those_of_others() {
 fn hunt_gives_up_when_rr_leaves_no_trace() {
     let place = Place::new();
     let run = place.run(&["--runs", "9"], "echo about to go; kill -9 $PPID; sleep 5").exits(1);
+    let run = run.says(&["run 1 left no complete trace, signal 9", ": about to go\n"]);
     run.says(&["rr left no complete trace 3 times in a row", "about to go", "hint: `rr-patch doctor`"]);
     assert_eq!(fs::read_dir(place.path("rr")).map_or(0, Iterator::count), 0, "the hunt's folder is gone, too");
 }

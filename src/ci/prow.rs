@@ -59,7 +59,7 @@ pub fn configurations(pipeline: &Pipeline, matrix: &Matrix) -> Result<Files, Err
     }
     let file = |(branch, rows): (&&str, &Vec<&Row>)| {
         let dockerfile = dockerfile(pipeline, rows);
-        let dockerfile = dockerfile.lines().map(|line| format!("    {line}\n")).collect::<Vec<_>>().concat();
+        let dockerfile = dockerfile.lines().map(|line| format!("      {line}\n")).collect::<Vec<_>>().concat();
         let text = TEMPLATE
             .replace("@DOCKERFILE@\n", &dockerfile)
             .replace("@BRANCH@", &json!(branch).to_string())

@@ -1,13 +1,28 @@
-//! The probes for the machine: processor, counters, kernel and its settings, space for traces.
+//! The probes for the machine: processor, counters, kernel and its settings, the C library.
 
 use std::io;
-use std::path::{Path, PathBuf};
 
+use super::Concerns::{self, Both, Recording};
+use super::Probe::{self, Always, Perhaps};
 use super::distribution::{Distribution, RR_PACKAGES};
 use super::processor::{Maker, Microarchitecture, Processor, UNRELEASED};
-use super::{BRANCHES, CheckContext, Event, Finding, Host, LEAST_FREE, Purpose, Recorder, Software, Version};
-use crate::error::Shown;
-use crate::words::bytes;
+use super::{BRANCHES, CheckContext, Event, Finding, Host, Purpose, Recorder, Software, Version};
+
+/// In the order of the report.
+pub const PROBES: [(Concerns, Probe); 12] = [
+    (Both, Always(processor)),
+    (Recording, Always(cpu)),
+    (Both, Always(counters)),
+    (Both, Perhaps(spec_lock_map)),
+    (Both, Perhaps(freeze_on_smi)),
+    (Both, Always(paranoid)),
+    (Both, Perhaps(kernel_pointers)),
+    (Recording, Perhaps(cpuid_faulting)),
+    (Both, Always(ptrace_scope)),
+    (Both, Always(sandbox)),
+    (Both, Always(kernel)),
+    (Recording, Perhaps(c_library)),
+];
 
 const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
@@ -27,7 +42,7 @@ const P_CORES: &str = "/sys/devices/cpu_core/cpus";
 const E_CORES: &str = "/sys/devices/cpu_atom/cpus";
 const PTRACE_SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
 
-pub fn processor(examination: &CheckContext) -> Finding {
+fn processor(examination: &CheckContext) -> Finding {
     let finding = Finding::new("processor", "/proc/cpuinfo", "one that this rr supports");
     let Processor { maker, number, family, model, .. } = &examination.processor;
     if examination.host.read("/proc/cpuinfo").is_none() {
@@ -119,7 +134,7 @@ fn branches(processor: &Processor) -> (Event, String) {
     }
 }
 
-pub fn counters(examination: &CheckContext) -> Finding {
+fn counters(examination: &CheckContext) -> Finding {
     let host = examination.host;
     let (event, name) = branches(&examination.processor);
     let finding =
@@ -168,7 +183,7 @@ pub fn counters(examination: &CheckContext) -> Finding {
 }
 
 /// An error without the errno that Rust appends.
-fn short(error: &io::Error) -> String {
+pub fn short(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
@@ -191,7 +206,7 @@ fn numbers(list: &str) -> Vec<usize> {
     list.split(',').filter_map(range).flatten().collect()
 }
 
-pub fn cpu(examination: &CheckContext) -> Finding {
+fn cpu(examination: &CheckContext) -> Finding {
     let host = examination.host;
     let bound = bound_to(examination);
     let needed = bound.map_or_else(|| "one that counts".into(), |cpu| format!("CPU {cpu}, where recordings are bound"));
@@ -232,7 +247,7 @@ pub fn cpu(examination: &CheckContext) -> Finding {
 }
 
 /// On Zen, rr is reliable with a single thread only, unless SpecLockMap is off (rr-debugger/rr#2034).
-pub fn spec_lock_map(examination: &CheckContext) -> Option<Finding> {
+fn spec_lock_map(examination: &CheckContext) -> Option<Finding> {
     const SCRIPT: &str = "/usr/share/doc/rr/examples/zen_workaround.py"; // Debian's package
     let known = examination.processor.microarchitecture()?;
     if !known.is_zen() || examination.counts_in_software() {
@@ -262,7 +277,7 @@ pub fn spec_lock_map(examination: &CheckContext) -> Option<Finding> {
 }
 
 /// rr checks this from Comet Lake on: 5.6 to 5.9 warn, the main branch refuses.
-pub fn freeze_on_smi(examination: &CheckContext) -> Option<Finding> {
+fn freeze_on_smi(examination: &CheckContext) -> Option<Finding> {
     let known = examination.processor.microarchitecture()?;
     let concerned = examination.processor.maker == Some(Maker::Intel)
         && (known.name == "Intel Comet Lake" || known.branches & 0xff_ffff != 0x51_01c4);
@@ -296,7 +311,7 @@ fn rr_works_at(examination: &CheckContext, level: i64) -> bool {
     }
 }
 
-pub fn paranoid(examination: &CheckContext) -> Finding {
+fn paranoid(examination: &CheckContext) -> Finding {
     let purpose = examination.question.purpose;
     let needed = match purpose {
         Some(Purpose::Record) => "1 or less",
@@ -332,7 +347,7 @@ pub fn allow_perf_events(distribution: &Distribution) -> Result<Vec<String>, Str
 }
 
 /// A warning, because instructions for rr often set this to 0, which shows kernel addresses to every user.
-pub fn kernel_pointers(examination: &CheckContext) -> Option<Finding> {
+fn kernel_pointers(examination: &CheckContext) -> Option<Finding> {
     let level = examination.host.number(KERNEL_POINTERS)?;
     let finding = Finding::new("kptr_restrict", KERNEL_POINTERS, "");
     Some(finding.ok(format!(
@@ -341,7 +356,7 @@ pub fn kernel_pointers(examination: &CheckContext) -> Option<Finding> {
 }
 
 /// The kernel shows with this flag whether `arch_prctl(ARCH_SET_CPUID)` works.
-pub fn cpuid_faulting(examination: &CheckContext) -> Option<Finding> {
+fn cpuid_faulting(examination: &CheckContext) -> Option<Finding> {
     let rr = examination.recorder.as_ref().ok()?;
     if !examination.processor.is_x86() {
         return None;
@@ -361,7 +376,7 @@ pub fn cpuid_faulting(examination: &CheckContext) -> Option<Finding> {
     })
 }
 
-pub fn ptrace_scope(examination: &CheckContext) -> Finding {
+fn ptrace_scope(examination: &CheckContext) -> Finding {
     let host = examination.host;
     let capable = host.capable(CAP_SYS_PTRACE);
     let finding = Finding::new("ptrace_scope", PTRACE_SCOPE, "0 or 1; 2 with CAP_SYS_PTRACE");
@@ -389,7 +404,7 @@ pub fn ptrace_scope(examination: &CheckContext) -> Finding {
 
 const UNCONFINED: &str = "start the container with --cap-add=SYS_PTRACE --security-opt seccomp=unconfined";
 
-pub fn sandbox(examination: &CheckContext) -> Finding {
+fn sandbox(examination: &CheckContext) -> Finding {
     let host = examination.host;
     let finding =
         Finding::new("sandbox", "/proc/self/status, /run/.containerenv, /.dockerenv", "ptrace and perf_event_open");
@@ -411,7 +426,7 @@ fn release(host: &Host) -> Option<Version> {
     Version::find(&host.read("/proc/sys/kernel/osrelease")?)
 }
 
-pub fn kernel(examination: &CheckContext) -> Finding {
+fn kernel(examination: &CheckContext) -> Finding {
     let old = examination.recorder.as_ref().is_ok_and(|rr| rr.version < Version(5, 7, 0));
     let needed = if old { Version(3, 11, 0) } else { Version(4, 7, 0) };
     let finding = Finding::new("kernel", "/proc/sys/kernel/osrelease", format!("{}.{} or newer", needed.0, needed.1));
@@ -422,106 +437,30 @@ pub fn kernel(examination: &CheckContext) -> Finding {
     }
 }
 
-/// rr's trace folder, by the rules in `TraceStream.cc` of every release since 5.3.
-fn trace_root(host: &Host) -> (PathBuf, &'static str) {
-    if let Some(folder) = host.variable("_RR_TRACE_DIR") {
-        return (folder.into(), "_RR_TRACE_DIR");
-    }
-    let data = host.variable("XDG_DATA_HOME").map(|data| (Path::new(&data).join("rr"), "XDG_DATA_HOME"));
-    let home = host.variable("HOME").map(|home| (Path::new(&home).join(".local/share/rr"), "HOME"));
-    let Some((folder, from)) = data.or(home) else { return ("/tmp/rr".into(), "no HOME") };
-    let old = host.variable("HOME").map(|home| Path::new(&home).join(".rr"));
-    match old.filter(|old| !host.locate(&folder).exists() && host.locate(old).exists()) {
-        Some(old) => (old, "HOME"),
-        None => (folder, from),
-    }
-}
-
-/// The folder, or its nearest existing parent.
-fn existing(host: &Host, folder: &Path) -> PathBuf {
-    folder.ancestors().find(|folder| host.locate(folder).exists()).unwrap_or(Path::new("/")).to_owned()
-}
-
-/// The mount point and the type of the file system that contains a path.
-fn mount(host: &Host, path: &Path) -> Option<(String, String)> {
-    let root = host.locate("/").canonicalize().ok()?;
-    let real = host.locate(existing(host, path)).canonicalize().ok()?;
-    let real = Path::new("/").join(real.strip_prefix(root).ok()?);
-    let mounts = host.read("/proc/self/mounts")?;
-    let lines = mounts.lines().filter_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        Some((fields.next()?.replace("\\040", " "), fields.next()?.to_owned()))
-    });
-    // If two file systems are mounted on one folder, the later one is visible.
-    lines.filter(|(point, _)| real.starts_with(point)).max_by_key(|(point, _)| point.len())
-}
-
-pub fn trace_folder(examination: &CheckContext) -> Finding {
+/// The version of this host's glibc; `None` if it has another C library.
+pub fn c_library_version(examination: &CheckContext) -> Option<Version> {
     let host = examination.host;
-    let (folder, from) = trace_root(host);
-    let finding = Finding::new("trace folder", format!("{} (by {from})", folder.shown()), "a folder to write to");
-    let there = existing(host, &folder);
-    let path = host.locate(&there);
-    let other = "_RR_TRACE_DIR can name another folder";
-    if !path.is_dir() {
-        return finding.trouble(format!("{} is not a folder", there.shown())).advise(other);
-    }
-    let name = if there == folder { folder.shown() } else { format!("{}, to be made", folder.shown()) };
-    match tempfile::Builder::new().prefix(".rr-patch-").tempfile_in(&path) {
-        Err(error) => finding.trouble(format!("{}: {}", there.shown(), short(&io_error(&error)))).advise(other),
-        Ok(_) => match mount(host, &folder) {
-            Some((point, kind)) if kind == "tmpfs" || kind == "ramfs" => finding
-                .warning(format!("{name}, in {kind} ({point}): traces fill the memory and are gone after a boot"))
-                .advise(other),
-            _ => finding.ok(name),
-        },
-    }
+    let answer = host.run(&host.program("ldd")?, &["--version"]).ok()?;
+    let first = answer.stdout.lines().next()?;
+    first.to_lowercase().contains("libc").then(|| Version::find(first))?
 }
 
-/// tempfile wraps the error and adds the path, which the finding already shows.
-fn io_error(error: &io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error)
-}
-
-pub fn room(examination: &CheckContext) -> Finding {
-    const ENOUGH: u64 = 2 << 30;
-    let least = examination.question.least_free.unwrap_or(LEAST_FREE);
-    let host = examination.host;
-    let (folder, _) = trace_root(host);
-    let there = existing(host, &folder);
-    // Example: a trace of a vSphere controller has 106 MB; 102 of them are the copy of its program.
-    let finding = Finding::new("room for traces", there.shown(), "2 GiB");
-    let free = match host.free(&there) {
-        Ok(free) => free,
-        Err(error) => return finding.skipped(format!("cannot be probed: {}", short(&error))),
-    };
-    let found = format!("{} free", bytes(free));
-    let advice = "`rr-patch traces prune` removes old traces; _RR_TRACE_DIR can name another folder";
-    if free < least {
-        finding.trouble(format!("{found}: rr aborts at a full disk, and the trace is lost")).advise(advice)
-    } else if free < ENOUGH {
-        finding.warning(found).advise(advice)
-    } else {
-        finding.ok(found)
+/// glibc 2.42 makes guard pages of stacks with an madvise at which rr 5.9.0 aborts (rr-debugger/rr#4036). rr's main
+/// branch supports it since August 2025.
+fn c_library(examination: &CheckContext) -> Option<Finding> {
+    const BREAKS: Version = Version(2, 42, 0);
+    let rr = examination.recorder.as_ref().ok()?;
+    let version = c_library_version(examination)?;
+    let finding = Finding::new("C library", "`ldd --version`", "before 2.42, for rr 5.9.0");
+    let found = format!("glibc {}.{}", version.0, version.1);
+    if version < BREAKS || rr.version > Version(5, 9, 0) || rr.is_from_main() {
+        return Some(finding.ok(found));
     }
-}
-
-/// On the same file system rr links the recorded program into the trace. Otherwise the trace has only its path,
-/// unless RR_COPY_ALL_FILES is set.
-pub fn install_folder(examination: &CheckContext) -> Option<Finding> {
-    let host = examination.host;
-    let given = examination.question.install_dir.clone();
-    let folder = given.or_else(|| host.variable("PWD").map(PathBuf::from))?;
-    let finding = Finding::new("installation folder", folder.shown(), "");
-    let mounts = mount(host, &folder).zip(mount(host, &trace_root(host).0));
-    Some(match mounts {
-        None => finding.skipped("/proc/self/mounts does not say where it is mounted"),
-        Some((here, traces)) if here == traces => {
-            finding.ok(format!("the traces' file system ({} on {})", here.1, here.0))
-        }
-        Some(((point, kind), (other, _))) => finding
-            .ok(format!("{kind} on {point}, the traces on {other}: only those of a patched installer outlive it")),
-    })
+    Some(
+        finding
+            .warning(format!("{found}: recording a dynamically linked program with threads can fail"))
+            .advise("build the controllers without cgo (CGO_ENABLED=0), or build rr from its main branch"),
+    )
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! `fixtures/hosts`. A probe examines one thing, changes nothing, and returns a [`Finding`].
 
 mod distribution;
+mod folders;
 mod kernel;
 mod machine;
 mod named;
@@ -414,41 +415,18 @@ enum Probe {
     Perhaps(fn(&CheckContext) -> Option<Finding>),
 }
 
-use Probe::{Always, Perhaps};
-
 impl Probe {
     fn look(self, examination: &CheckContext) -> Option<Finding> {
         match self {
-            Always(look) => Some(look(examination)),
-            Perhaps(look) => look(examination),
+            Self::Always(look) => Some(look(examination)),
+            Self::Perhaps(look) => look(examination),
         }
     }
 }
 
-const PROBES: [(Concerns, Probe); 22] = [
-    (Concerns::Both, Always(software::rr)),
-    (Concerns::Recording, Perhaps(software::options)),
-    (Concerns::Both, Always(machine::processor)),
-    (Concerns::Recording, Always(machine::cpu)),
-    (Concerns::Both, Always(machine::counters)),
-    (Concerns::Both, Perhaps(machine::spec_lock_map)),
-    (Concerns::Both, Perhaps(machine::freeze_on_smi)),
-    (Concerns::Both, Always(machine::paranoid)),
-    (Concerns::Both, Perhaps(machine::kernel_pointers)),
-    (Concerns::Recording, Perhaps(machine::cpuid_faulting)),
-    (Concerns::Both, Always(machine::ptrace_scope)),
-    (Concerns::Both, Always(machine::sandbox)),
-    (Concerns::Both, Always(machine::kernel)),
-    (Concerns::Recording, Perhaps(software::c_library)),
-    (Concerns::Recording, Always(machine::trace_folder)),
-    (Concerns::Recording, Always(machine::room)),
-    (Concerns::Recording, Perhaps(machine::install_folder)),
-    (Concerns::Replaying, Always(software::delve)),
-    (Concerns::Replaying, Always(software::delve_and_rr)),
-    (Concerns::Replaying, Always(software::delve_and_go)),
-    (Concerns::Replaying, Perhaps(software::delve_and_dwarf)),
-    (Concerns::Replaying, Perhaps(software::rr_for_delve)),
-];
+/// All probes, in the order of the report.
+const PROBES: [&[(Concerns, Probe)]; 4] =
+    [&software::RECORDER, &machine::PROBES, &folders::PROBES, &software::DEBUGGER];
 
 /// Runs the probes for a question. With `smoke`, it also records and replays a tiny program.
 pub fn examine(host: &Host, question: &CheckRequest, smoke: bool) -> Vec<Finding> {
@@ -508,7 +486,7 @@ impl<'a> CheckContext<'a> {
     }
 
     fn findings_of(&self, wanted: impl Fn(Concerns) -> bool) -> impl Iterator<Item = Finding> {
-        let probes = PROBES.iter().filter(move |(concerns, _)| wanted(*concerns));
+        let probes = PROBES.into_iter().flatten().filter(move |(concerns, _)| wanted(*concerns));
         probes.filter_map(|(concerns, probe)| {
             let finding = probe.look(self)?;
             // A probe may set a narrower value itself.

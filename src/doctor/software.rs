@@ -1,12 +1,27 @@
-//! The probes for installed software: rr, Delve, Go, the C library, and the programs to be recorded.
+//! The probes for installed software: rr, Delve, Go, and the programs to be recorded.
 
 use std::path::{Path, PathBuf};
 
+use super::Concerns::{self, Both, Recording, Replaying};
+use super::Probe::{self, Always, Perhaps};
 use super::distribution::{RR_PACKAGES, install_delve};
+use super::machine::c_library_version;
 use super::programs::{delve_for, go_of};
 use super::{CheckContext, Delve, Finding, Program, Recorder, Version, delve_takes_go, delve_takes_rr};
 use super::{oldest_delve_for, recorder};
 use crate::error::{Error, Shown};
+
+/// The recorder, in the order of the report.
+pub const RECORDER: [(Concerns, Probe); 2] = [(Both, Always(rr)), (Recording, Perhaps(options))];
+
+/// The debugger, in the order of the report.
+pub const DEBUGGER: [(Concerns, Probe); 5] = [
+    (Replaying, Always(delve)),
+    (Replaying, Always(delve_and_rr)),
+    (Replaying, Always(delve_and_go)),
+    (Replaying, Perhaps(delve_and_dwarf)),
+    (Replaying, Perhaps(rr_for_delve)),
+];
 
 /// The oldest rr that forwards SIGTERM to the recorded program; older versions kill it.
 const OLDEST_RR: Version = Version(5, 6, 0);
@@ -32,7 +47,7 @@ fn install_rr(examination: &CheckContext, finding: Finding) -> Finding {
     note.into_iter().fold(finding, Finding::advise).advise(RR_PACKAGES)
 }
 
-pub fn rr(examination: &CheckContext) -> Finding {
+fn rr(examination: &CheckContext) -> Finding {
     let finding = Finding::new("rr", looked_for(examination), format!("{OLDEST_RR} or newer"));
     match &examination.recorder {
         Err(error) if examination.host.program("rr").is_some() => finding
@@ -76,7 +91,7 @@ fn options_passed(examination: &CheckContext, rr: &Recorder) -> Vec<String> {
     long.map(|argument| argument.split('=').next().unwrap_or_default().to_owned()).collect()
 }
 
-pub fn options(examination: &CheckContext) -> Option<Finding> {
+fn options(examination: &CheckContext) -> Option<Finding> {
     let rr = examination.recorder.as_ref().ok()?;
     let passed = options_passed(examination, rr);
     let software = rr.counts_in_software();
@@ -102,32 +117,6 @@ pub fn options(examination: &CheckContext) -> Option<Finding> {
             .trouble(format!("it does not support {}", lacking.join(", ")))
             .advise("RR_PATCH_RECORD uses them: correct it, or name an rr that supports them"),
     })
-}
-
-/// The version of this host's glibc; `None` if it has another C library.
-fn c_library_version(examination: &CheckContext) -> Option<Version> {
-    let host = examination.host;
-    let answer = host.run(&host.program("ldd")?, &["--version"]).ok()?;
-    let first = answer.stdout.lines().next()?;
-    first.to_lowercase().contains("libc").then(|| Version::find(first))?
-}
-
-/// glibc 2.42 makes guard pages of stacks with an madvise at which rr 5.9.0 aborts (rr-debugger/rr#4036). rr's main
-/// branch supports it since August 2025.
-pub fn c_library(examination: &CheckContext) -> Option<Finding> {
-    const BREAKS: Version = Version(2, 42, 0);
-    let rr = examination.recorder.as_ref().ok()?;
-    let version = c_library_version(examination)?;
-    let finding = Finding::new("C library", "`ldd --version`", "before 2.42, for rr 5.9.0");
-    let found = format!("glibc {}.{}", version.0, version.1);
-    if version < BREAKS || rr.version > Version(5, 9, 0) || rr.is_from_main() {
-        return Some(finding.ok(found));
-    }
-    Some(
-        finding
-            .warning(format!("{found}: recording a dynamically linked program with threads can fail"))
-            .advise("build the controllers without cgo (CGO_ENABLED=0), or build rr from its main branch"),
-    )
 }
 
 impl CheckContext<'_> {
@@ -178,7 +167,7 @@ fn install_delve_for(examination: &CheckContext, finding: Finding) -> Finding {
     }
 }
 
-pub fn delve(examination: &CheckContext) -> Finding {
+fn delve(examination: &CheckContext) -> Finding {
     let host = examination.host;
     let finding = Finding::new("Delve", "PATH", "dlv");
     match &examination.delve {
@@ -198,7 +187,7 @@ pub fn delve(examination: &CheckContext) -> Finding {
 /// The rr and the Delve of Debian 13. This Delve is older than that rr and uses the old format.
 const DEBIAN_13: (Version, Version) = (Version(5, 9, 0), Version(1, 24, 0));
 
-pub fn delve_and_rr(examination: &CheckContext) -> Finding {
+fn delve_and_rr(examination: &CheckContext) -> Finding {
     let finding = Finding::new("Delve for this rr", "`dlv version`, `rr --version`", "a Delve that supports rr");
     let (Ok(delve), Ok(rr)) = (&examination.delve, &examination.recorder) else {
         let missing = if examination.delve.is_err() { "Delve" } else { "rr" };
@@ -221,7 +210,7 @@ pub fn delve_and_rr(examination: &CheckContext) -> Finding {
     }
 }
 
-pub fn delve_and_go(examination: &CheckContext) -> Finding {
+fn delve_and_go(examination: &CheckContext) -> Finding {
     let Some((go, looked)) = go_in_use(examination) else {
         let finding = Finding::new("Delve for this Go", "`go version`", "a Delve that supports it");
         return finding.skipped("no Go was found, and no controllers were named");
@@ -240,7 +229,7 @@ pub fn delve_and_go(examination: &CheckContext) -> Finding {
 
 /// Go 1.25 and newer write DWARF 5. Delve can read it if Delve itself was built with Go 1.25 or newer
 /// (go-delve/delve#3943).
-pub fn delve_and_dwarf(examination: &CheckContext) -> Option<Finding> {
+fn delve_and_dwarf(examination: &CheckContext) -> Option<Finding> {
     const SINCE: Version = Version(1, 25, 0);
     let (go, _) = go_in_use(examination)?;
     let delve: &Delve = examination.delve.as_ref().ok()?;
@@ -256,7 +245,7 @@ pub fn delve_and_dwarf(examination: &CheckContext) -> Option<Finding> {
 }
 
 /// Delve starts the `rr` in PATH, even if another rr made the recording.
-pub fn rr_for_delve(examination: &CheckContext) -> Option<Finding> {
+fn rr_for_delve(examination: &CheckContext) -> Option<Finding> {
     let rr = examination.recorder.as_ref().ok()?;
     let host = examination.host;
     let finding =

@@ -318,6 +318,8 @@ impl Hunt<'_> {
         if kept.traces.is_empty() {
             self.caught.unrecorded += 1;
             self.unrecorded_in_a_row += 1;
+            let last = heard.last(1).first().map_or(String::new(), |line| format!(": {line}"));
+            (self.means.say)(&format!("run {run} left no complete trace, {}{last}", outcome.end));
             remove_folder(folder)?;
             return match self.unrecorded_in_a_row < UNRECORDED {
                 true => Ok(()),
