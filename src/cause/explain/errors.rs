@@ -139,7 +139,10 @@ pub fn look(case: &mut Case) -> Result<()> {
         }
         if std::mem::take(&mut case.own.libraries) {
             for suspect in &mut case.suspects[known..] {
-                suspect.weight = suspect.weight.saturating_sub(LIBRARY);
+                // What goes wrong again and again says more than what went wrong once, whoever wrote it.
+                if !storm || suspect.kind != "retry" {
+                    suspect.weight = suspect.weight.saturating_sub(LIBRARY);
+                }
                 suspect.evidence.push("none of the program's own functions led there, only those of libraries".into());
             }
         }
