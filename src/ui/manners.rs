@@ -258,7 +258,7 @@ fn quotes_command(text: &str) -> bool {
 }
 
 /// The column at which a line goes on: that of its last cell, if its text can be read there; else that of the text after a
-/// short mark like `ok`, or the line's indentation and two. Never that of a cell between these: it would read as that one's.
+/// short mark like `ok` or the number of a list, or the line's indentation and two. Never that of a cell between these: it would read as that one's.
 fn hanging(line: &str, columns: usize) -> usize {
     let lead = spaces(line);
     let cells = line.match_indices("  ").map(|(at, gap)| at + gap.len() + spaces(&line[at + gap.len()..]));
@@ -270,7 +270,10 @@ fn hanging(line: &str, columns: usize) -> usize {
         room >= READABLE && words.all(|width| width <= room)
     };
     let mark = first.map(|at| width(&line[..at])).filter(|column| *column <= columns / 6);
-    last.or(first).filter(readable).map(|at| width(&line[..at])).or(mark).unwrap_or(lead + 2)
+    // `1. text` goes on below the text.
+    let number = line[lead..].bytes().take_while(u8::is_ascii_digit).count();
+    let item = (number > 0 && line[lead + number..].starts_with(". ")).then_some(lead + number + 2);
+    last.or(first).filter(readable).map(|at| width(&line[..at])).or(mark).or(item).unwrap_or(lead + 2)
 }
 
 /// The columns of a text.
@@ -312,7 +315,7 @@ mod tests {
     #[test]
     fn cells_stay_whole_where_a_line_has_room_for_them() {
         let shown = laid_out("  1. main.resync  /work/src/main.go:32  (write, goroutine 6)", 50);
-        assert_eq!(shown, ["  1. main.resync  /work/src/main.go:32", "    (write, goroutine 6)"]);
+        assert_eq!(shown, ["  1. main.resync  /work/src/main.go:32", "     (write, goroutine 6)"]);
         let shown = laid_out("      poll.Write  /usr/local/go/src/internal/poll/fd.go:374", 50);
         assert_eq!(shown, ["      poll.Write", "        /usr/local/go/src/internal/poll/fd.go:374"]);
     }
