@@ -5,7 +5,7 @@ use clap::Parser;
 use rr_patch::cli::Cli;
 use rr_patch::error::{Error, exit, render};
 use rr_patch::ui::document::{Failure, Format, Ui};
-use rr_patch::ui::manners::{colours_on_stderr, common, paint};
+use rr_patch::ui::manners::{colours_on_stderr, columns_of_stderr, common, paint};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
                 let _ = Ui { format: Format::Json }.print(&Failure::of(&error));
             }
             // With nobody left to read it there is nothing more to do than to say so by the code.
-            let shown = paint(&render(&error), None, colours_on_stderr(), common);
+            let shown = paint(&render(&error), columns_of_stderr(), colours_on_stderr(), common);
             let _ = io::stderr().write_all(shown.as_bytes());
             ExitCode::from(exit(&error) as u8)
         }

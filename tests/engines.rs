@@ -14,7 +14,7 @@ use crate::harness::{Run, Tree, command, copy, write_program};
 use crate::recorder::{self, Trace, traces};
 
 /// Actions that a workflow uses, and what stands in for each. `STORE` is the folder that all of them share.
-const ACTIONS: [(&str, &str, &str); 6] = [
+const ACTIONS: [(&str, &str, &str); 7] = [
     (
         "actions/cache@55cc8345863c7cc4c66a329aec7e433d2d1c52a9",
         "",
@@ -88,7 +88,7 @@ runs:
     - shell: sh
       env: { P: '${{ inputs.path }}', N: '${{ inputs.name }}' }
       # As the real one does it: nothing is executable any more.
-      run: mkdir -p \"$P\" && cp -R \"$STORE/artifacts/$N/.\" \"$P\" && chmod -R a-x,a+X \"$P\" && chmod a-x \"$P\"/tool/bin/*
+      run: mkdir -p \"$P\" && cp -R \"$STORE/artifacts/$N/.\" \"$P\" && find \"$P\" -type f -exec chmod a-x {} +
 ",
     ),
     (
@@ -97,6 +97,19 @@ runs:
         "name: go
 inputs: { go-version: { required: true }, cache: { required: false } }
 runs: { using: composite, steps: [{ shell: sh, run: go version }] }
+",
+    ),
+    (
+        "actions/attest@1e69f48acb82d1966a394da916b4c1698aa569d6",
+        "",
+        "name: attest
+inputs: { subject-checksums: { required: true } }
+runs:
+  using: composite
+  steps:
+    - shell: sh
+      env: { C: '${{ inputs.subject-checksums }}' }
+      run: cd \"$(dirname \"$C\")\" && sha256sum --check \"$(basename \"$C\")\" >>\"$STORE/attested\"
 ",
     ),
 ];
@@ -145,6 +158,21 @@ impl Place {
             engine.get_envs().find(|(name, _)| *name == "GOCACHE").and_then(|(_, value)| value).unwrap().to_owned();
         engine.env("TEST_GOCACHE", cache);
         engine
+    }
+
+    /// The options of act that have stand-ins taken for actions, which it would fetch.
+    fn actions(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        for (action, below, text) in ACTIONS {
+            let name = action.split('@').next().unwrap();
+            let folder = self.path("actions").join(name);
+            fs::create_dir_all(folder.join(below)).unwrap();
+            fs::write(folder.join(below).join("action.yml"), text).unwrap();
+            if below.is_empty() {
+                options.push(format!("--local-repository={action}={}", folder.display()));
+            }
+        }
+        options
     }
 
     /// Makes a repository of what is in its folder.
@@ -266,16 +294,7 @@ fn github_workflow_builds_every_branch_that_fits_under_act_and_only_what_is_new_
         fs::write(place.path("repository/.github/workflows").join(name), text).unwrap();
     }
     place.commit();
-    let mut options = Vec::new();
-    for (action, below, text) in ACTIONS {
-        let name = action.split('@').next().unwrap();
-        let folder = place.path("actions").join(name);
-        fs::create_dir_all(folder.join(below)).unwrap();
-        fs::write(folder.join(below).join("action.yml"), text).unwrap();
-        if below.is_empty() {
-            options.push(format!("--local-repository={action}={}", folder.display()));
-        }
-    }
+    let options = place.actions();
     let run = || {
         let mut act = place.engine(&act);
         act.args(["workflow_dispatch", "-P", "ubuntu-latest=-self-hosted", "--container-daemon-socket", "-"]);
@@ -312,6 +331,66 @@ fn github_workflow_builds_every_branch_that_fits_under_act_and_only_what_is_new_
     expected.push("rr-patch".into());
     expected.sort();
     assert_eq!(names, expected);
+}
+
+#[test]
+fn release_workflow_under_act_publishes_for_a_tag_of_the_version_what_was_packaged_tried_and_attested() {
+    let Some(act) = checkers::act() else { return };
+    let place = Place::new();
+    let repository = place.path("repository");
+    for folder in [".github/workflows", "scripts"] {
+        fs::create_dir_all(repository.join(folder)).unwrap();
+    }
+    for file in ["Cargo.toml", ".github/workflows/release.yml"] {
+        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(file), repository.join(file)).unwrap();
+    }
+    // What compiles, installs or publishes says that it was called.
+    let stand_in = |path: PathBuf, more: &str| {
+        let script = format!("#!/bin/sh\necho \"${{0##*/}} $*\" >>\"$STORE/called\"\n{more}\n");
+        write_program(&path, script);
+        assert!(command("chmod").arg("+x").arg(&path).status().unwrap().success());
+    };
+    let dist =
+        "mkdir -p target/dist && cd target/dist && echo deb >x.deb && echo rpm >x.rpm && sha256sum -- * >../SUMS";
+    stand_in(repository.join("scripts/package"), &format!("{dist} && mv ../SUMS SHA256SUMS"));
+    stand_in(repository.join("scripts/try-deb"), "");
+    stand_in(place.path("bin/sudo"), "exec \"$@\"");
+    for program in ["apt-get", "cargo", "gh"] {
+        stand_in(place.path("bin").join(program), "");
+    }
+    place.commit();
+    let options = place.actions();
+    let store = place.path("store");
+    // What was called for an event and a reference, and the exit code.
+    let run = |event: &str, reference: &str| {
+        fs::remove_dir_all(&store).unwrap();
+        fs::create_dir(&store).unwrap();
+        let file = place.path("event.json");
+        fs::write(&file, format!("{{\"ref\": \"{reference}\"}}")).unwrap();
+        let mut act = place.engine(&act);
+        act.args([event, "-P", "ubuntu-latest=-self-hosted", "--container-daemon-socket", "-", "--eventpath"]);
+        act.arg(file).arg("--env").arg(format!("STORE={}", store.display())).args(&options);
+        let run = Run::of(act.output().unwrap());
+        let called = fs::read_to_string(store.join("called")).unwrap_or_default();
+        // act itself asks gh for a token.
+        let aside = |line: &&str| ["sudo", "apt-get", "cargo", "gh auth"].iter().any(|name| line.starts_with(name));
+        let called: Vec<String> = called.lines().filter(|line| !aside(line)).map(str::to_owned).collect();
+        (called, run)
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let (called, tagged) = run("push", &format!("refs/tags/v{version}"));
+    let tagged = tagged.exits(0);
+    assert_eq!(called[..2], ["package ", "try-deb target/dist/x.deb"], "{}", tagged.stdout);
+    assert!(tagged.stdout.contains("Cargo.toml names no repository"), "{}", tagged.stdout);
+    let release = format!("gh release create v{version} --repo ");
+    assert!(called[2].starts_with(&release) && called[2].ends_with(" -- SHA256SUMS x.deb x.rpm"), "{called:?}");
+    assert_eq!(fs::read_to_string(store.join("attested")).unwrap(), "x.deb: OK\nx.rpm: OK\n");
+
+    let (called, other) = run("push", "refs/tags/v9.9.9");
+    assert_eq!((called, other.exits(1).code), (Vec::new(), 1), "a tag of another version is packaged");
+    let (called, by_hand) = run("workflow_dispatch", "refs/heads/main");
+    by_hand.exits(0);
+    assert_eq!(called, ["package ", "try-deb target/dist/x.deb"], "without a tag nothing is published");
 }
 
 #[test]

@@ -808,6 +808,10 @@ fn pages_link_only_to_what_is_there() {
             let file = link.split('#').next().unwrap();
             let target = home().join(&page).parent().unwrap().join(file);
             assert!(target.exists(), "{}: {link}", page.display());
+            // mdbook knows no files beside its own.
+            let of_the_book = page.starts_with("docs").then(|| target.canonicalize().unwrap());
+            let docs = home().join("docs").canonicalize().unwrap();
+            assert!(of_the_book.is_none_or(|file| file.starts_with(&docs)), "{}: {link} is outside", page.display());
             seen += 1;
         }
         // A path of ours in code is one that is there: `patches/rules/<change>/` stands for any.

@@ -88,9 +88,12 @@ fn text_fits_terminals_of_60_80_and_120_columns_and_keeps_every_word() {
         for columns in [60, 80, 120] {
             let text = plain(&shown(&mut tool, columns));
             let fits = |line: &&str| {
-                let words = line.split_whitespace().count();
-                // A word, a command or a path with its mark is not broken.
-                line.chars().count() <= usize::from(columns) || words <= 2 || line.trim_start().starts_with("$ ")
+                // A command is not broken, nor is a word that fits into no line.
+                let widest = line.split_whitespace().map(|word| word.chars().count()).max().unwrap_or_default();
+                let text = line.trim_start();
+                line.chars().count() <= usize::from(columns)
+                    || widest + 4 > usize::from(columns)
+                    || ["$ ", "rr-patch ", "`rr-patch ", "`git "].iter().any(|command| text.starts_with(command))
             };
             let wide: Vec<&str> = text.lines().filter(|line| !fits(line)).collect();
             assert!(wide.is_empty(), "{name} at {columns}:\n{}\nin\n{text}", wide.join("\n"));
@@ -105,6 +108,36 @@ fn text_fits_terminals_of_60_80_and_120_columns_and_keeps_every_word() {
             }
         }
     }
+}
+
+#[test]
+fn errors_are_broken_between_words_on_terminals_and_nowhere_else() {
+    let tree = branches();
+    tree.git(&["checkout", "--quiet", "other"]);
+    let mut tool = tree.tool();
+    tool.args(["apply", "--quiet"]);
+    let piped = Run::of(tool.output().unwrap()).exits(3).stderr;
+    assert!(piped.lines().any(|line| line.chars().count() > 60), "{piped}");
+    let text = plain(&shown(&mut tool, 60));
+    let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 60 && !line.contains('`')).collect();
+    assert!(wide.is_empty(), "{}\nin\n{text}", wide.join("\n"));
+    assert_eq!(text.split_whitespace().collect::<Vec<_>>(), piped.split_whitespace().collect::<Vec<_>>());
+}
+
+#[test]
+fn check_goes_on_with_a_reason_in_its_own_column_or_on_a_line_of_its_own() {
+    let tree = branches();
+    let mut tool = tree.tool();
+    tool.args(["check", "--quiet", "--all"]);
+    let at = |columns, tool: &mut Command| {
+        let text = plain(&shown(tool, columns));
+        let from = text.lines().skip_while(|line| !line.starts_with("other"));
+        from.take_while(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let why = "`pkg/clusterapi/internal/process/process.go`";
+    let outcome = " ".repeat(74);
+    assert_eq!(at(120, &mut tool), [format!("{:55}{:19}{why}", "other", "2026-01-01"), format!("{outcome}is missing")]);
+    assert_eq!(at(80, &mut tool), ["other".into(), format!("  {why} is missing")]);
 }
 
 #[test]

@@ -36,7 +36,7 @@ use crate::patch::plan::PatchSource;
 use crate::patch::rules::{Avx512, CHANGES, Options, Rules, Signal, shipped_patch};
 use crate::patch::unified::{LIMIT, PatchFile};
 use crate::rr::trace::Store;
-use crate::ui::manners::{Verbosity, colours_on_stderr, common, paint, verbosity};
+use crate::ui::manners::{Verbosity, colours_on_stderr, columns_of_stderr, common, paint, verbosity};
 use crate::words::quoted;
 
 /// The headings of options in help.
@@ -87,7 +87,7 @@ pub fn say(line: &str) {
         return;
     }
     let text = format!("{}\n", plain(line));
-    let _ = io::stderr().write_all(paint(&text, None, colours_on_stderr(), common).as_bytes());
+    let _ = io::stderr().write_all(paint(&text, columns_of_stderr(), colours_on_stderr(), common).as_bytes());
 }
 
 /// An age or another duration, in one unit.

@@ -192,9 +192,10 @@ fn virtual_pmu(examination: &CheckContext, finding: Finding) -> Finding {
     if !examination.processor.is_virtual() {
         return finding;
     }
-    finding
-        .advise("the hypervisor can give it one: libvirt by <cpu mode='host-passthrough'/> and <pmu state='on'/>,")
-        .advise("VMware by \"Virtualize CPU performance counters\", a cloud by a metal or larger instance")
+    finding.advise(
+        "the hypervisor can give it one: libvirt by <cpu mode='host-passthrough'/> and <pmu state='on'/>, \
+             VMware by \"Virtualize CPU performance counters\", a cloud by a metal or larger instance",
+    )
 }
 
 /// Parses a kernel list such as `0-3,8`.

@@ -190,7 +190,8 @@ impl Applied {
             (_, true, _) => "patched again",
             (_, false, _) => "patched",
         };
-        write!(f, "{done} `{root}`, {by}:\n{}", Places(&self.changes))?;
+        writeln!(f, "{done} `{root}`, {by}:")?;
+        fmt::Display::fmt(&Places(&self.changes), f)?;
         for File { path, added, removed } in &self.files {
             let word = match (added, removed) {
                 (true, _) => "adds   ",

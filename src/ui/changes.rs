@@ -70,6 +70,12 @@ struct Place {
     line: usize,
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.path, self.line)
+    }
+}
+
 impl Change {
     pub fn all(plan: &Plan) -> Vec<Self> {
         let place = |path: &str, line| Place { path: path.to_owned(), line };
@@ -87,9 +93,10 @@ pub struct Places<'a>(pub &'a [Change]);
 impl fmt::Display for Places<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = width(self.0.iter().map(|change| change.name.as_str()));
+        let indent = indent(f, width + 5, self.0.iter().flat_map(|change| &change.sites).map(ToString::to_string));
         for Change { name, does, sites } in self.0 {
             writeln!(f, "  {name:<width$} {does}")?;
-            sites.iter().try_for_each(|Place { path, line }| writeln!(f, "  {:<width$}   {path}:{line}", ""))?;
+            sites.iter().try_for_each(|site| writeln!(f, "{:indent$}{site}", ""))?;
         }
         Ok(())
     }
@@ -110,6 +117,13 @@ pub(super) fn named(plan: &Plan) -> Vec<(&str, &'static str)> {
 /// How wide a column of their names is.
 pub(super) fn width<'a>(names: impl Iterator<Item = &'a str>) -> usize {
     names.map(|name| name.chars().count()).max().unwrap_or_default().max(16)
+}
+
+/// How far places are indented: `below` the words about their change, or little where a terminal is too narrow for the
+/// widest of them there.
+pub(super) fn indent(f: &fmt::Formatter<'_>, below: usize, places: impl Iterator<Item = String>) -> usize {
+    let widest = places.map(|place| place.chars().count()).max().unwrap_or_default();
+    if f.width().is_some_and(|columns| below + widest > columns) { 4 } else { below }
 }
 
 /// The options as the command line that gives them; nothing for the defaults.

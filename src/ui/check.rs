@@ -79,7 +79,7 @@ impl Document for Checked {
 
     fn marks(&self, line: &str) -> Vec<Mark> {
         let shown = |row: &&Row| line.strip_prefix(row.revision.as_str()).is_some_and(|rest| rest.starts_with("  "));
-        if line.starts_with("revision  ") {
+        if line == "revision" || line.starts_with("revision  ") {
             return vec![(0..line.len(), Meaning::Head)];
         }
         match self.revisions.iter().find(shown) {

@@ -181,7 +181,7 @@ fn close_the_whole(schema: &mut Schema) {
     }
 }
 
-/// Why a command could not do what was asked of it. As text it is printed by [`crate::error::render`], on standard error.
+/// Why a command could not do what was asked of it. As text it is printed on standard error.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Failure {
     /// `refused`: nothing was written. `failed`: could not. `usage`: the command line is not understood.

@@ -5,6 +5,7 @@
 
 use std::io::{self, IsTerminal};
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
 use anstream::{AutoStream, ColorChoice};
@@ -65,8 +66,16 @@ pub fn colours_on_stderr() -> bool {
 /// The columns that text on standard output is laid out for: those of the terminal, 40 at least. `None` for a file or a
 /// pipe, where lines are as long as they are.
 pub fn columns() -> Option<usize> {
-    let stdout = io::stdout();
-    stdout.is_terminal().then(|| terminal::columns(&stdout)).flatten().map(|columns| columns.max(40))
+    columns_of(&io::stdout())
+}
+
+/// The same for standard error.
+pub fn columns_of_stderr() -> Option<usize> {
+    columns_of(&io::stderr())
+}
+
+fn columns_of(stream: &(impl IsTerminal + AsFd)) -> Option<usize> {
+    stream.is_terminal().then(|| terminal::columns(stream)).flatten().map(|columns| columns.max(40))
 }
 
 /// What a part of a line means.
@@ -125,17 +134,23 @@ pub fn cell(line: &str, words: &[(&str, Meaning)]) -> Option<Mark> {
 
 /// What lines of every result mean: what is to be typed, warnings, hints.
 pub fn common(line: &str) -> Vec<Mark> {
-    let whole = |meaning| vec![(line.len() - line.trim_start().len()..line.len(), meaning)];
-    match line.trim_start() {
-        command if command.starts_with("$ ") || command.starts_with("export ") => whole(Meaning::Command),
+    let lead = spaces(line);
+    let whole = |meaning| vec![(lead..line.len(), meaning)];
+    match &line[lead..] {
+        _ if is_command(line) => whole(Meaning::Command),
+        text if text.starts_with("export ") => whole(Meaning::Command),
         next if next.starts_with("next: ") => quotations(line),
-        text if text.starts_with("`rr-patch ") && text.ends_with('`') && line.starts_with(' ') => {
-            whole(Meaning::Command)
-        }
+        text if lead > 0 && text.starts_with("`rr-patch ") && text.ends_with('`') => whole(Meaning::Command),
         _ => begins(line, &[("error:", Meaning::Bad), ("warning:", Meaning::Doubtful), ("hint:", Meaning::Command)])
             .into_iter()
             .collect(),
     }
+}
+
+/// Whether a line is a command to be typed: `$ make`, or an indented `rr-patch replay aws`.
+fn is_command(line: &str) -> bool {
+    let text = line.trim_start_matches(' ');
+    text.starts_with("$ ") || text.len() < line.len() && text.starts_with("rr-patch ")
 }
 
 /// What stands between backquotes in a line.
@@ -146,16 +161,26 @@ fn quotations(line: &str) -> Vec<Mark> {
 
 /// Lays a text out for so many columns, and colours it. The lines' ends stay as they are.
 pub fn paint(text: &str, columns: Option<usize>, colour: bool, marks: impl Fn(&str) -> Vec<Mark>) -> String {
+    paint_hanging(text, columns, None, colour, marks)
+}
+
+/// The same, where what does not fit into a line goes on at the column `hang`, below text that has no columns of its own.
+pub fn paint_hanging(
+    text: &str,
+    columns: Option<usize>,
+    hang: Option<usize>,
+    colour: bool,
+    marks: impl Fn(&str) -> Vec<Mark>,
+) -> String {
     let mut out = String::with_capacity(text.len());
     for whole in text.split_inclusive('\n') {
         let line = whole.trim_end_matches('\n');
-        let (pieces, indent) = pieces(line, columns.unwrap_or(usize::MAX));
         let marks = if colour { marks(line) } else { Vec::new() };
-        for (number, piece) in pieces.into_iter().enumerate() {
+        for (number, (indent, piece)) in pieces(line, columns.unwrap_or(usize::MAX), hang).into_iter().enumerate() {
             if number > 0 {
                 out.push('\n');
-                out.push_str(&" ".repeat(indent));
             }
+            out.push_str(&" ".repeat(indent));
             paint_piece(&mut out, line, piece, &marks);
         }
         out.push_str(&whole[line.len()..]);
@@ -177,46 +202,86 @@ fn paint_piece(out: &mut String, line: &str, piece: Range<usize>, marks: &[Mark]
     out.push_str(&line[at..piece.end]);
 }
 
-/// Where a line is broken so that its pieces fit, and the indentation of those after the first: the last column's where
-/// that leaves room. A word is not broken, a quotation only where it fits nowhere, a command (`$ ...`) never.
-fn pieces(line: &str, columns: usize) -> (Vec<Range<usize>>, usize) {
-    let (lead, whole) = (spaces(line), 0..line.len());
-    if line.chars().count() <= columns || line[lead..].starts_with("$ ") {
-        return (vec![whole], 0);
+/// The indentation of a line whose only word fits into the terminal there and not where it was.
+const OUTDENT: usize = 4;
+/// The columns that text needs to be readable under the head of its column.
+const READABLE: usize = 24;
+
+/// The pieces of a line that fit into so many columns, each with its indentation. A word is not broken, a quotation only
+/// where it fits nowhere, a command never: it could not be copied any more. A cell is broken only if no line has room for it.
+fn pieces(line: &str, columns: usize, hang: Option<usize>) -> Vec<(usize, Range<usize>)> {
+    let lead = spaces(line);
+    if width(line) <= columns || is_command(line) {
+        return vec![(0, 0..line.len())];
     }
-    let indent = hanging(line, columns);
-    let (mut pieces, mut piece, mut room) = (Vec::new(), 0..0, columns);
+    let has_cells = hang.is_none();
+    let hang = hang.unwrap_or_else(|| hanging(line, columns)).min(columns - columns / 4);
+    let (mut pieces, mut piece, mut indent) = (Vec::new(), lead..lead, lead);
     let mut at = lead;
     while at < line.len() {
-        let end = at + word(&line[at..], columns - indent);
-        if !piece.is_empty() && line[piece.start..end].chars().count() > room {
-            pieces.push(piece);
-            (piece, room) = (at..end, columns - indent);
+        let end = at + word(&line[at..], columns - hang);
+        let overflows = |end: usize| indent + width(&line[piece.start..end]) > columns;
+        let fits_below = |end: usize, hang: usize| hang + width(&line[at..end]) <= columns;
+        let cell = at + line[at..].find("  ").unwrap_or(line.len() - at);
+        let begins_cell = has_cells && line[..at].ends_with("  ") && width(&line[..at]) > hang;
+        let breaks = overflows(end) && (fits_below(end, hang.min(OUTDENT)) || quotes_command(&line[at..]))
+            || begins_cell && overflows(cell) && fits_below(cell, hang);
+        if breaks && !piece.is_empty() {
+            pieces.push((indent, piece));
+            (piece, indent) = (at..end, hang);
         }
         piece.end = end;
         at = end + spaces(&line[end..]);
     }
-    pieces.push(piece);
-    (pieces, indent)
+    pieces.push((indent, piece));
+    for (indent, piece) in &mut pieces {
+        let width = width(&line[piece.clone()]);
+        if *indent + width > columns && OUTDENT + width <= columns {
+            *indent = OUTDENT.min(*indent);
+        }
+    }
+    pieces
 }
 
-/// How many bytes of a text must stand together: a word, or a quotation that fits into a line.
+/// How many bytes of a text must stand together: a word, a command in quotes, or a quotation that fits into a line.
 fn word(text: &str, room: usize) -> usize {
     let word = |from: usize| text[from..].find(' ').map_or(text.len(), |length| from + length);
     let end = word(0);
     let opens = text[..end].matches('`').count() % 2 == 1;
     let closed = text[end..].find('`').filter(|_| opens).map(|close| word(end + close));
-    closed.filter(|closed| text[..*closed].chars().count() <= room).unwrap_or(end)
+    closed.filter(|closed| quotes_command(text) || width(&text[..*closed]) <= room).unwrap_or(end)
 }
 
-/// The column at which the last part of a line begins: after its indentation, or the last two spaces.
+/// Whether a text begins with a command in quotes.
+fn quotes_command(text: &str) -> bool {
+    text.starts_with("`rr-patch ") || text.starts_with("`git ")
+}
+
+/// The column at which a line goes on: that of its last cell, if its text can be read there; else that of the text after a
+/// short mark like `ok` or the number of a list, or the line's indentation and two. Never that of a cell between these: it would read as that one's.
 fn hanging(line: &str, columns: usize) -> usize {
-    let lead = line.len() - line.trim_start().len();
-    let parts = line.match_indices("  ").map(|(at, _)| line[..at].chars().count() + spaces(&line[at..]));
-    let last = parts.filter(|column| *column <= columns / 2).max().unwrap_or(lead);
-    if last > lead { last } else { lead + 2 }
+    let lead = spaces(line);
+    let cells = line.match_indices("  ").map(|(at, gap)| at + gap.len() + spaces(&line[at + gap.len()..]));
+    let mut cells = cells.filter(|at| *at > lead && *at < line.len());
+    let (first, last) = (cells.next(), cells.last());
+    let readable = |at: &usize| {
+        let room = columns.saturating_sub(width(&line[..*at]));
+        let mut words = line[*at..].split(' ').map(width);
+        room >= READABLE && words.all(|width| width <= room)
+    };
+    let mark = first.map(|at| width(&line[..at])).filter(|column| *column <= columns / 6);
+    // `1. text` goes on below the text.
+    let number = line[lead..].bytes().take_while(u8::is_ascii_digit).count();
+    let item = (number > 0 && line[lead + number..].starts_with(". ")).then_some(lead + number + 2);
+    last.or(first).filter(readable).map(|at| width(&line[..at])).or(mark).or(item).unwrap_or(lead + 2)
 }
 
+/// The columns of a text.
+fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// How many spaces a text begins with.
 fn spaces(text: &str) -> usize {
     text.len() - text.trim_start_matches(' ').len()
 }
@@ -231,26 +296,52 @@ mod tests {
 
     #[test]
     fn long_lines_are_broken_between_words_below_their_last_column() {
-        let shown = laid_out("ok       rr   5.9.0, which is the newest one", 26);
-        assert_eq!(shown, ["ok       rr   5.9.0, which", "         is the newest one"]);
-        let shown = laid_out("ok  rr  5.9.0, which is the newest", 22);
-        assert_eq!(shown, ["ok  rr  5.9.0, which", "        is the newest"]);
+        let shown = laid_out("ok       rr   5.9.0, which is the newest one", 40);
+        assert_eq!(shown, ["ok       rr   5.9.0, which is the newest", "              one"]);
         assert_eq!(laid_out("a line that fits", 16), ["a line that fits"]);
         assert_eq!(laid_out("a-word-that-is-longer-than-the-terminal is", 12).len(), 2);
     }
 
     #[test]
+    fn lines_whose_last_column_is_too_narrow_go_on_below_a_mark_or_the_indentation_and_below_no_other_column() {
+        let shown = laid_out("other     2026-01-01  here is a sentence that says why not", 40);
+        assert_eq!(shown, ["other     2026-01-01", "  here is a sentence that says why not"]);
+        let shown = laid_out("other     2026-01-01  here is a sentence that says why it does not", 40);
+        assert_eq!(shown, ["other     2026-01-01  here is a sentence", "  that says why it does not"]);
+        let shown = laid_out("no   a-long-name-of-a-check  this is what was found, with all of its words", 42);
+        assert_eq!(shown, ["no   a-long-name-of-a-check  this is what", "     was found, with all of its words"]);
+    }
+
+    #[test]
+    fn cells_stay_whole_where_a_line_has_room_for_them() {
+        let shown = laid_out("  1. main.resync  /work/src/main.go:32  (write, goroutine 6)", 50);
+        assert_eq!(shown, ["  1. main.resync  /work/src/main.go:32", "     (write, goroutine 6)"]);
+        let shown = laid_out("      poll.Write  /usr/local/go/src/internal/poll/fd.go:374", 50);
+        assert_eq!(shown, ["      poll.Write", "        /usr/local/go/src/internal/poll/fd.go:374"]);
+    }
+
+    #[test]
+    fn words_too_wide_for_their_place_move_to_the_left_or_stay_where_they_are() {
+        assert_eq!(laid_out("              /a/path/that/is/long.go:12", 32), ["    /a/path/that/is/long.go:12"]);
+        let nowhere = "  path:  /a/path/that/is/longer/than/any/line.go";
+        assert_eq!(laid_out(nowhere, 40), [nowhere]);
+    }
+
+    #[test]
     fn quotations_are_broken_only_where_they_fit_nowhere_and_commands_never() {
-        assert_eq!(laid_out("next: `rr-patch replay aws`", 24), ["next:", "  `rr-patch replay aws`"]);
-        assert_eq!(laid_out("next: `rr-patch replay aws`", 16), ["next: `rr-patch", "  replay aws`"]);
-        assert_eq!(laid_out("  $ a command that is long", 16), ["  $ a command that is long"]);
+        assert_eq!(laid_out("next: `rr-patch replay aws`", 25), ["next:", "  `rr-patch replay aws`"]);
+        assert_eq!(laid_out("next: `rr-patch replay aws`", 16), ["next:", "  `rr-patch replay aws`"]);
+        assert_eq!(laid_out("what: `some other words`", 16), ["what: `some", "  other words`"]);
+        for command in ["  $ a command that is long", "  rr-patch replay a-long-name"] {
+            assert_eq!(laid_out(command, 16), [command]);
+        }
     }
 
     #[test]
     fn colours_are_put_around_words_and_nothing_else_changes() {
         let marks = |line: &str| begins(line, &[("NOT OK", Meaning::Bad)]).into_iter().collect();
         let painted = paint("NOT OK  rr is missing\nok\n", Some(18), true, marks);
-        assert_eq!(painted, "\u{1b}[1m\u{1b}[31mNOT OK\u{1b}[0m  rr is\n        missing\nok\n");
+        assert_eq!(painted, "\u{1b}[1m\u{1b}[31mNOT OK\u{1b}[0m\n  rr is missing\nok\n");
         assert_eq!(cell("a  dead  b", &[("dead", Meaning::Bad)]), Some((3..7, Meaning::Bad)));
         assert_eq!(cell("a deadly  b", &[("dead", Meaning::Bad)]), None);
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::changes::{self, Origin, by, named, root, width};
+use super::changes::{self, Origin, by, indent, named, root, width};
 use super::document::{Document, Report};
 use super::manners::{Mark, Meaning, begins, cell, common};
 use crate::error::plain_name;
@@ -114,6 +114,16 @@ struct Place {
     /// Where `apply` left it.
     #[serde(skip)]
     was: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, line, was } = self;
+        match line {
+            Some(line) => write!(f, "{path}:{line}"),
+            None => write!(f, "{path}:{was} is gone or edited"),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -361,6 +371,8 @@ impl Known {
         }
         writeln!(f, "{how}")?;
         let width = width(self.changes.iter().map(|change| change.name.as_str()));
+        let places = self.changes.iter().flat_map(|change| &change.sites).map(ToString::to_string);
+        let indent = indent(f, width + 17, places);
         for one in &self.changes {
             let mark = match one.gone() {
                 0 => "in place",
@@ -368,12 +380,7 @@ impl Known {
                 _ => "NOT whole",
             };
             writeln!(f, "  {:<width$} {mark:<13} {}", one.name, one.does)?;
-            for Place { path, line, was } in &one.sites {
-                match line {
-                    Some(line) => writeln!(f, "  {:<width$} {:<13} {path}:{line}", "", "")?,
-                    None => writeln!(f, "  {:<width$} {:<13} {path}:{was} is gone or edited", "", "")?,
-                }
-            }
+            one.sites.iter().try_for_each(|site| writeln!(f, "{:indent$}{site}", ""))?;
         }
         let noted: Vec<_> = self.files.iter().filter_map(|file| Some((&file.path, file.note?))).collect();
         let merged: Vec<_> = self.originals.iter().flat_map(|originals| &originals.merged).collect();

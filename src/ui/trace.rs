@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::document::Document;
-use super::manners::{Mark, Meaning, begins, common};
+use super::manners::{Mark, Meaning, begins_or_common};
 use crate::error::{Shown, plain_name};
 use crate::rr::trace::{self, Backing, FileStatus, Sidecar, State, local, rfc3339};
 use crate::words::{bytes, count, quoted, seconds};
@@ -244,8 +244,8 @@ impl Document for Trace {
             let at = line.find(what).filter(|_| !line.starts_with(' '))?;
             Some(vec![(at..at + what.len(), verdict)])
         });
-        let words = [("not:", Meaning::Bad), ("warning:", Meaning::Doubtful), ("rr-patch ", Meaning::Command)];
-        what.or_else(|| begins(line, &words).map(|mark| vec![mark])).unwrap_or_else(|| common(line))
+        let words = [("not:", Meaning::Bad), ("warning:", Meaning::Doubtful)];
+        what.unwrap_or_else(|| begins_or_common(line, &words))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::rr::log::{Form, Level, Line, Log, understand};
 use crate::rr::trace::Store;
 use crate::sys::process::{Stream, page};
 use crate::ui::document::{Document, Format, Ui};
-use crate::ui::manners::{Meaning, colours_on_stdout, paint};
+use crate::ui::manners::{Meaning, colours_on_stdout, columns, paint_hanging};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,6 +47,9 @@ pub struct ShowLog {
 fn level(text: &str) -> Result<Level, String> {
     Level::of(text).ok_or_else(|| "expected debug, info, warning, error or fatal".into())
 }
+
+/// The columns of a terminal that has room for the times too.
+const ROOM_FOR_TIMES: usize = 72;
 
 /// One line that a recorded program wrote.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -86,7 +89,11 @@ impl Document for LogLine {
 impl fmt::Display for LogLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let level = self.level.map_or("", Level::word);
-        write!(f, "{:>8}  {:>9.3}  {level:<7}  {}", self.event, self.time, self.text)
+        write!(f, "{:>8}  ", self.event)?;
+        if f.width().is_none_or(|columns| columns >= ROOM_FOR_TIMES) {
+            write!(f, "{:>9.3}  ", self.time)?;
+        }
+        write!(f, "{level:<7}  {}", self.text)
     }
 }
 
@@ -122,6 +129,27 @@ impl LogLine {
     }
 }
 
+/// The lines under a head. On a terminal of so many columns they are broken between words, and a narrow one goes without
+/// the times.
+fn table(lines: impl Iterator<Item = LogLine>, columns: Option<usize>, colours: bool) -> String {
+    let times = columns.is_none_or(|columns| columns >= ROOM_FOR_TIMES);
+    let time = if times { format!("{:>9}  ", "time") } else { String::new() };
+    let head = format!("{:>8}  {time}{:<7}  ", "event", "level");
+    let put = |line: &str, meaning: Option<Meaning>| {
+        let whole = |line: &str| meaning.map(|meaning| (0..line.len(), meaning)).into_iter().collect();
+        paint_hanging(&format!("{line}\n"), columns, Some(head.len()), colours, whole)
+    };
+    let mut text = put(&format!("{head}text"), Some(Meaning::Head));
+    for line in lines {
+        let shown = match columns {
+            Some(columns) => format!("{line:columns$}"),
+            None => line.to_string(),
+        };
+        text.push_str(&put(&plain(&shown), line.meaning()));
+    }
+    text
+}
+
 impl ShowLog {
     /// Prints the lines: text for people, through a pager on a terminal, or a document of JSON for each line.
     pub fn run(&self, store: &Store, ui: Ui) -> Result<()> {
@@ -141,14 +169,8 @@ impl ShowLog {
         if log.lines.is_empty() {
             say(&format!("`{}` wrote nothing", trace.name));
         }
-        let (terminal, colours) = (io::stdout().is_terminal(), colours_on_stdout());
-        let mut text = format!("{:>8}  {:>9}  {:<7}  text\n", "event", "time", "level");
-        for line in lines {
-            let shown = plain(&line.to_string());
-            let whole = |shown: &str| line.meaning().map(|meaning| (0..shown.len(), meaning)).into_iter().collect();
-            text.push_str(&paint(&format!("{shown}\n"), None, colours, whole));
-        }
-        if terminal && page(&text)? {
+        let text = table(lines, columns(), colours_on_stdout());
+        if io::stdout().is_terminal() && page(&text)? {
             return Ok(());
         }
         match io::stdout().lock().write_all(text.as_bytes()) {
@@ -157,5 +179,30 @@ impl ShowLog {
             }
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_go_on_below_their_text_and_narrow_terminals_get_no_times() {
+        let text = "E1124 10:00:00.000000       1 main.go:44] \"cluster is not provisioned\" phase=0";
+        let line = Line { event: 554, time: 2.302, stream: Stream::Error, pid: 1, text: text.into() };
+        let shown = |columns| table([LogLine::of(&line, false)].into_iter(), columns, false);
+        assert_eq!(shown(None), format!("   event       time  level    text\n     554      2.302  error    {text}\n"));
+        assert_eq!(
+            shown(Some(80)),
+            "   event       time  level    text
+     554      2.302  error    E1124 10:00:00.000000       1 main.go:44] \"cluster
+                              is not provisioned\" phase=0\n"
+        );
+        assert_eq!(
+            shown(Some(60)),
+            "   event  level    text
+     554  error    E1124 10:00:00.000000       1 main.go:44]
+                   \"cluster is not provisioned\" phase=0\n"
+        );
     }
 }
