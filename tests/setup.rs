@@ -27,11 +27,12 @@ for word; do
 	Dir::Etc::SourceList=*) cp "${word#*=}" "$OFFERED/sources" ;;
 	esac
 done"#;
-/// The suite with a current Rust is known once it stands among the sources.
+/// The suite with a current Rust is known once it stands among the sources, at the stand-in's address: what apt knows on
+/// the machine that runs this may have it, too.
 const APT_CACHE: &str = r#"
 for package; do :; done
 version="$(cat "$OFFERED/$package/version" 2>/dev/null || echo '(none)')"
-if [ "$package" = cargo-web ] && grep -q 'bookworm-security main' "$OFFERED/sources"; then version=1.96.0+dfsg1-1; fi
+if [ "$package" = cargo-web ] && grep -q 'mirror.example/debian-security bookworm-security main' "$OFFERED/sources"; then version=1.96.0+dfsg1-1; fi
 printf '%s:\n  Installed: (none)\n  Candidate: %s\n' "$package" "$version""#;
 
 /// A machine, and a clone of the project on it.
