@@ -113,3 +113,56 @@ fn folder_of(path: &Path) -> &Path {
         _ => Path::new("."),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = entries.collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn remove_accepts_a_missing_file_and_says_what_it_cannot_remove() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "").unwrap();
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(remove(&path).unwrap_err().to_string(), format!("cannot remove `{}`", path.display()));
+    }
+
+    #[test]
+    fn sweep_removes_temporary_files_and_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [".rr-patch-a1b2", "rr-patch", ".rr", "file"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        sweep(folder.path());
+        assert_eq!(names(folder.path()), [".rr", "file", "rr-patch"]);
+    }
+
+    #[test]
+    fn sweep_unfinished_leaves_what_is_locked_or_new_or_of_another_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let ours = unfinished("pack");
+        assert_eq!(ours, format!(".rr-patch-pack-{}-", std::process::id()));
+        // No process has this number: the kernel's limit is 2^22.
+        let gone = ".rr-patch-pack-4194305-";
+        let locked = File::create(folder.path().join(format!("{gone}locked"))).unwrap();
+        locked.lock().unwrap();
+        for name in [format!("{gone}left"), format!("{ours}new"), ".rr-patch-unpack-4194305-left".into()] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        fs::create_dir(folder.path().join(format!("{gone}folder"))).unwrap();
+        sweep_unfinished(folder.path(), "pack");
+        let kept = [format!("{ours}new"), format!("{gone}locked"), ".rr-patch-unpack-4194305-left".into()];
+        let mut kept = kept.to_vec();
+        kept.sort();
+        assert_eq!(names(folder.path()), kept);
+    }
+}
