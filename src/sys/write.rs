@@ -159,9 +159,13 @@ mod tests {
             fs::write(folder.path().join(name), "").unwrap();
         }
         fs::create_dir(folder.path().join(format!("{gone}folder"))).unwrap();
+        // Names of version 0.1 tell no process, only their age.
+        fs::write(folder.path().join(".rr-patch-pack-fresh"), "").unwrap();
+        let old = File::create(folder.path().join(".rr-patch-pack-old")).unwrap();
+        old.set_modified(std::time::SystemTime::now() - 2 * UNLOCKED).unwrap();
         sweep_unfinished(folder.path(), "pack");
-        let kept = [format!("{ours}new"), format!("{gone}locked"), ".rr-patch-unpack-4194305-left".into()];
-        let mut kept = kept.to_vec();
+        let others = [".rr-patch-pack-fresh", ".rr-patch-unpack-4194305-left"].map(str::to_owned);
+        let mut kept = [[format!("{ours}new"), format!("{gone}locked")], others].concat();
         kept.sort();
         assert_eq!(names(folder.path()), kept);
     }
