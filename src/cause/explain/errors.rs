@@ -112,35 +112,13 @@ pub fn look(case: &mut Case) -> Result<()> {
         // Nothing of the program's own may stand on the way to a line: a library that it started runs by itself.
         let known = case.suspects.len();
         case.own.libraries = case.own.of(&stack).is_empty();
-        let text = line.text.to_lowercase();
-        let cancelled =
-            ["context canceled", "context cancelled", "operation was canceled"].iter().any(|word| text.contains(word));
-        let late = text.contains("deadline exceeded");
-        let weight = u32::try_from(number).unwrap_or(3);
-        if cancelled || late {
-            context(case, line, late, 93 - weight)?;
-        } else if lines.len() >= STORM {
-            storm(case, lines, &stack, stop.goroutine, 88 - weight)?;
-        }
-        // A storm has its suspects; what its first line read is looked into while there is time.
-        let storm = lines.len() >= STORM;
-        if !(cancelled || late || (storm && case.client.share_left() < 0.6)) {
-            // Of a line that repeats, the first one is nearest to its cause.
-            let first = lines.last().unwrap_or(line);
-            let quiet = matches!(case.end.how, How::Exit) && case.end.code == Some(0);
-            let weight = if storm {
-                74
-            } else if quiet {
-                90 - weight
-            } else {
-                83 - weight
-            };
-            writes::look(case, first.event, &first.text, weight)?;
-        }
-        if std::mem::take(&mut case.own.libraries) {
+        let blamed = blame(case, number, lines, &stack, stop.goroutine);
+        let libraries = std::mem::take(&mut case.own.libraries);
+        blamed?;
+        if libraries {
             for suspect in &mut case.suspects[known..] {
                 // What goes wrong again and again says more than what went wrong once, whoever wrote it.
-                if !storm || suspect.kind != "retry" {
+                if suspect.kind != "retry" {
                     suspect.weight = suspect.weight.saturating_sub(LIBRARY);
                 }
                 suspect.evidence.push("none of the program's own functions led there, only those of libraries".into());
@@ -151,6 +129,38 @@ pub fn look(case: &mut Case) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Looks for who is to blame for lines that say the same, the last of them first.
+fn blame(case: &mut Case, number: usize, lines: &[Line], stack: &[Frame], goroutine: i64) -> Result<()> {
+    let line = &lines[0];
+    let text = line.text.to_lowercase();
+    let cancelled =
+        ["context canceled", "context cancelled", "operation was canceled"].iter().any(|word| text.contains(word));
+    let late = text.contains("deadline exceeded");
+    let repeats = lines.len() >= STORM;
+    let weight = u32::try_from(number).unwrap_or(3);
+    if cancelled || late {
+        return context(case, line, late, 93 - weight);
+    }
+    if repeats {
+        storm(case, lines, stack, goroutine, 88 - weight)?;
+        // It has its suspects; what its first line read is looked into while there is time.
+        if case.client.share_left() < 0.6 {
+            return Ok(());
+        }
+    }
+    // Of a line that repeats, the first one is nearest to its cause.
+    let first = lines.last().unwrap_or(line);
+    let quiet = matches!(case.end.how, How::Exit) && case.end.code == Some(0);
+    let weight = if repeats {
+        74
+    } else if quiet {
+        90 - weight
+    } else {
+        83 - weight
+    };
+    writes::look(case, first.event, &first.text, weight)
 }
 
 /// The call whose error repeats: the one that leads to where the error is made.

@@ -342,8 +342,6 @@ impl<'a> Case<'a> {
         } else if let Err(error) = detector(self) {
             self.limits.push(format!("{what}: {error:#}"));
         }
-        // A detector that failed may have left it so.
-        self.own.libraries = false;
     }
 
     /// Says what cannot be trusted, by how the program was built.
