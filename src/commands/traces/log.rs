@@ -48,8 +48,10 @@ fn level(text: &str) -> Result<Level, String> {
     Level::of(text).ok_or_else(|| "expected debug, info, warning, error or fatal".into())
 }
 
-/// The columns of a terminal that has room for the times too.
-const ROOM_FOR_TIMES: usize = 72;
+/// Whether lines of so many columns have room for the times, too.
+fn has_room_for_times(columns: Option<usize>) -> bool {
+    columns.is_none_or(|columns| columns >= 72)
+}
 
 /// One line that a recorded program wrote.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -90,7 +92,7 @@ impl fmt::Display for LogLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let level = self.level.map_or("", Level::word);
         write!(f, "{:>8}  ", self.event)?;
-        if f.width().is_none_or(|columns| columns >= ROOM_FOR_TIMES) {
+        if has_room_for_times(f.width()) {
             write!(f, "{:>9.3}  ", self.time)?;
         }
         write!(f, "{level:<7}  {}", self.text)
@@ -132,8 +134,7 @@ impl LogLine {
 /// The lines under a head. On a terminal of so many columns they are broken between words, and a narrow one goes without
 /// the times.
 fn table(lines: impl Iterator<Item = LogLine>, columns: Option<usize>, colours: bool) -> String {
-    let times = columns.is_none_or(|columns| columns >= ROOM_FOR_TIMES);
-    let time = if times { format!("{:>9}  ", "time") } else { String::new() };
+    let time = if has_room_for_times(columns) { format!("{:>9}  ", "time") } else { String::new() };
     let head = format!("{:>8}  {time}{:<7}  ", "event", "level");
     let put = |line: &str, meaning: Option<Meaning>| {
         let whole = |line: &str| meaning.map(|meaning| (0..line.len(), meaning)).into_iter().collect();
