@@ -164,7 +164,8 @@ pub fn paint(text: &str, columns: Option<usize>, colour: bool, marks: impl Fn(&s
     paint_hanging(text, columns, None, colour, marks)
 }
 
-/// The same, where what does not fit into a line goes on at the column `hang`, below text that has no columns of its own.
+/// The same, where what does not fit into a line goes on at the column `hang`, below text that has no columns of its
+/// own.
 pub fn paint_hanging(
     text: &str,
     columns: Option<usize>,
@@ -208,7 +209,8 @@ const OUTDENT: usize = 4;
 const READABLE: usize = 24;
 
 /// The pieces of a line that fit into so many columns, each with its indentation. A word is not broken, a quotation only
-/// where it fits nowhere, a command never: it could not be copied any more. A cell is broken only if no line has room for it.
+/// where it fits nowhere, a command never: it could not be copied any more. A cell is broken only if no line has room for
+/// it.
 fn pieces(line: &str, columns: usize, hang: Option<usize>) -> Vec<(usize, Range<usize>)> {
     let lead = spaces(line);
     if width(line) <= columns || is_command(line) {
@@ -257,8 +259,9 @@ fn quotes_command(text: &str) -> bool {
     text.starts_with("`rr-patch ") || text.starts_with("`git ")
 }
 
-/// The column at which a line goes on: that of its last cell, if its text can be read there; else that of the text after a
-/// short mark like `ok` or the number of a list, or the line's indentation and two. Never that of a cell between these: it would read as that one's.
+/// The column at which a line goes on: that of its last cell, if its text can be read there; else that of the text after
+/// a short mark like `ok` or the number of a list, or the line's indentation and two. Never that of a cell between these:
+/// it would read as that one's.
 fn hanging(line: &str, columns: usize) -> usize {
     let lead = spaces(line);
     let cells = line.match_indices("  ").map(|(at, gap)| at + gap.len() + spaces(&line[at + gap.len()..]));
