@@ -530,15 +530,20 @@ fn leaks(case: &mut Case) -> BTreeSet<i64> {
     members
 }
 
+/// The events at which it is looked who runs: of a program that did not end by itself.
+pub fn moments(case: &Case) -> Vec<u64> {
+    match case.end.how {
+        How::Stopped | How::Signal => case.timeline.samples(4, case.last),
+        _ => Vec::new(),
+    }
+}
+
 /// A goroutine that runs whenever one looks, and the loop that it runs in.
 pub fn look_for_loops(case: &mut Case) -> Result<()> {
-    if !matches!(case.end.how, How::Stopped | How::Signal) {
-        return Ok(());
-    }
     let mut samples: Vec<(i64, u64, Vec<Frame>)> = Vec::new();
     // One that is in a system call every time waits there.
     let mut in_calls = 0;
-    for event in case.timeline.samples(4, case.last) {
+    for event in moments(case) {
         case.client.restart(event)?;
         let running = case.client.goroutines()?.into_iter().filter(|goroutine| [1, 2, 3].contains(&goroutine.status));
         for goroutine in running.collect::<Vec<_>>() {

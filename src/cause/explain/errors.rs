@@ -6,7 +6,7 @@ use super::{Case, ErrorLine, How, writes};
 use crate::cause::own::named;
 use crate::delve::at::go_to_write;
 use crate::delve::client::{Frame, Load, Variable, kind};
-use crate::rr::log::{Form, Level, Line, understand};
+use crate::rr::log::{Form, Level, Line, Log, understand};
 
 /// How many different error lines are looked into.
 const LINES: usize = 3;
@@ -72,47 +72,49 @@ fn key(line: &Line) -> String {
     key
 }
 
-pub fn look(case: &mut Case) -> Result<()> {
+/// The lines that report a failure before an event, or at all where none is before it: those that say the same together,
+/// the last of them first, and as many kinds as are looked into.
+pub fn reports(log: &Log, how: How, last: u64) -> Vec<Vec<Line>> {
     let mut groups: Vec<(String, Vec<Line>)> = Vec::new();
-    let mut bad: Vec<Line> = case.log.lines.iter().filter(|line| is_bad(&line.text)).cloned().collect();
+    let mut bad: Vec<Line> = log.lines.iter().filter(|line| is_bad(&line.text)).cloned().collect();
     if bad.is_empty() {
         // A warning is better than nothing.
         let warning = |line: &&Line| understand(&line.text).level == Some(Level::Warning);
-        bad = case.log.lines.iter().filter(warning).cloned().collect();
+        bad = log.lines.iter().filter(warning).cloned().collect();
     }
     // What a program says once it was asked to stop is rarely what it was asked to stop for.
-    if matches!(case.end.how, How::Stopped) && bad.iter().any(|line| line.event <= case.last) {
-        bad.retain(|line| line.event <= case.last);
+    if how == How::Stopped && bad.iter().any(|line| line.event <= last) {
+        bad.retain(|line| line.event <= last);
     }
     for line in bad.iter().rev() {
         let key = key(line);
-        let room = groups.len() < 200;
+        let room = groups.len() < LINES;
         match groups.iter_mut().find(|(known, _)| *known == key) {
             Some((_, lines)) => lines.push(line.clone()),
             None if room => groups.push((key, vec![line.clone()])),
             None => {}
         }
     }
-    for (number, (_, lines)) in groups.iter().take(LINES).enumerate() {
+    groups.into_iter().map(|(_, lines)| lines).collect()
+}
+
+pub fn look(case: &mut Case) -> Result<()> {
+    for (number, lines) in std::mem::take(&mut case.reports).iter().enumerate() {
         let line = &lines[0];
-        let stop = match go_to_write(case.client, line.event) {
-            Ok(stop) if !stop.exited => stop,
-            _ => continue,
-        };
-        let stack = case.client.stack(stop.goroutine, Some(Load::SHOWN))?;
+        let Some((goroutine, stack)) = case.writers.remove(&line.event) else { continue };
         let entry = ErrorLine {
             event: line.event,
             time: line.time,
             text: case.cut(&line.text),
             times: lines.len(),
-            goroutine: stop.goroutine,
+            goroutine,
             stack: case.shown(&stack),
         };
         case.errors.push(entry);
         // Nothing of the program's own may stand on the way to a line: a library that it started runs by itself.
         let known = case.suspects.len();
         case.own.libraries = case.own.of(&stack).is_empty();
-        let blamed = blame(case, number, lines, &stack, stop.goroutine);
+        let blamed = blame(case, number, lines, &stack, goroutine);
         let libraries = std::mem::take(&mut case.own.libraries);
         blamed?;
         if libraries {

@@ -10,6 +10,7 @@ mod crash;
 mod errors;
 mod writes;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -24,12 +25,13 @@ use crate::binary::Facts;
 use crate::cause::credentials;
 use crate::cause::own::{Own, named};
 use crate::cause::source::Sources;
+use crate::delve::at::go_to_write;
 use crate::delve::client::{Client, Frame, Goroutine, Load, Variable};
 use crate::delve::core::prepare_core;
 use crate::delve::{Listen, ReplayPlan, ask, prepare};
 use crate::doctor::Host;
 use crate::error::Shown;
-use crate::rr::log::Log;
+use crate::rr::log::{Line, Log};
 use crate::rr::trace::{Delivered, Timeline, Trace};
 use crate::sys::process::End as ProcessEnd;
 use crate::words::seconds;
@@ -38,6 +40,9 @@ use crate::words::seconds;
 const TIME: Duration = Duration::from_secs(20);
 /// And so many times what that replay took: a detector goes to a few moments, and each begins a replay.
 const REPLAYS: u32 = 10;
+/// So many events before an event its mark is left: rr goes on to where a mark can be, and then looks for one that is in
+/// front of the event's own beginning.
+const BEFORE: u64 = 4;
 /// A replay that takes longer makes people wait: they are told what for.
 const LONG: Duration = Duration::from_secs(2);
 
@@ -164,6 +169,10 @@ pub(super) struct Case<'a> {
     pub end: End,
     /// The last event in which the whole program is there.
     pub last: u64,
+    /// The lines that report a failure, as [`errors::reports`] gives them.
+    pub reports: Vec<Vec<Line>>,
+    /// Who wrote the first line of each of them: the goroutine and its stack, by the line's event.
+    pub writers: BTreeMap<u64, (i64, Vec<Frame>)>,
     /// Of a program that was stopped, an event a moment before: who is stuck at the end was stuck then, too.
     pub before: Option<u64>,
     /// The event in which Go's runtime said why it ends the program.
@@ -273,12 +282,11 @@ fn explain(
     let case = Case::of(client, facts, log, timeline, end, trace.name.clone(), values);
     // What a program does once it was asked to stop hides what it was asked to stop for.
     let last = stopped.map_or_else(|| timeline.end(), |signal| signal.event.saturating_sub(2).max(1));
-    let mut case = Case { last, before: stopped.map(|signal| signal.before), said, ..case };
+    let reports = errors::reports(log, case.end.how, last);
+    let mut case = Case { last, before: stopped.map(|signal| signal.before), said, reports, ..case };
     case.trust(facts);
     let began = Instant::now();
-    if let Err(error) = case.client.restart(case.last) {
-        case.limits.push(format!("the end: {error:#}"));
-    }
+    case.attempt("the events that matter", Case::visit);
     let replay = began.elapsed();
     let time = time.unwrap_or(TIME + REPLAYS * replay);
     case.client.allow(time);
@@ -323,6 +331,8 @@ impl<'a> Case<'a> {
             timeline,
             end,
             last: 0,
+            reports: Vec::new(),
+            writers: BTreeMap::new(),
             before: None,
             said: None,
             parked: Vec::new(),
@@ -353,6 +363,33 @@ impl<'a> Case<'a> {
         } else if facts.is_some_and(|facts| facts.optimised == Some(true)) {
             self.limits.push("the program was optimised: variables may be missing or out of date, and inlined calls have no frame of their own".into());
         }
+    }
+
+    /// Visits the events that the detectors go to, in ascending order: one replay. Each leaves a mark, and rr begins
+    /// every later way to an event at the nearest mark, and not at the start of the trace.
+    fn visit(&mut self) -> Result<()> {
+        let mut events: BTreeSet<u64> = self
+            .reports
+            .iter()
+            .flat_map(|lines| lines.first().into_iter().chain(lines.last()))
+            .map(|line| line.event)
+            .collect();
+        events.extend(self.before.into_iter().chain(self.said).chain([self.last]));
+        events.extend(blocked::moments(self));
+        for event in events {
+            if self.reports.iter().any(|lines| lines[0].event == event) {
+                if let Ok(stop) = go_to_write(self.client, event)
+                    && !stop.exited
+                {
+                    let stack = self.client.stack(stop.goroutine, Some(Load::SHOWN))?;
+                    self.writers.insert(event, (stop.goroutine, stack));
+                }
+            } else {
+                self.client.restart(event.saturating_sub(BEFORE).max(1))?;
+            }
+            self.client.mark()?;
+        }
+        self.client.restart(self.last)
     }
 
     fn gather_goroutines(&mut self) -> Result<()> {
