@@ -498,6 +498,8 @@ fn tests_that_end_early_are_counted_as_skipped() {
         "= record(folder",
         "= ask(&[",
         "= ask(arguments, &trace) else",
+        "= play(conversation) else",
+        "= record(conversation, &to) else",
         "= defects::tool() else",
         "= explain(&dump",
         "= refused(&text",

@@ -64,6 +64,7 @@ mod shapes;
 mod status;
 mod streams;
 mod traces;
+mod transcripts;
 mod upgrade;
 mod version;
 mod visits;
