@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::defects;
 use crate::delve;
 use crate::harness::{Run, kill};
-use crate::watched::Watched;
+use crate::watched::{Watched, processes_with};
 
 /// Opens a trace there, and asks Delve for the stack of its current goroutine.
 fn stack_at(name: &str, at: &str) -> Option<Vec<(String, u64)>> {
@@ -28,7 +28,10 @@ fn stack_at(name: &str, at: &str) -> Option<Vec<(String, u64)>> {
     });
     let frames = frames.collect();
     kill("INT", watched.child.id());
-    watched.child.wait().unwrap();
+    let ended = watched.child.wait().unwrap();
+    assert!(ended.success(), "{name}: {ended}, {}", watched.said());
+    let left = processes_with(trace.to_str().unwrap());
+    assert!(left.is_empty(), "{name}: {left:?}");
     Some(frames)
 }
 

@@ -11,12 +11,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Run, command, fixtures, skip};
+use crate::harness::{Run, command, fixtures, kill, skip};
+use crate::watched::{Watched, processes_with};
 use crate::{debugger, defects, delve, recorder};
 
 /// A defect, and what is asked about it. The trace stands after the first words.
@@ -65,15 +66,12 @@ fn here(text: &str) -> String {
 fn asked((_, before, after): (&str, &[&str], &[&str]), trace: &Path) -> Command {
     let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
     tool.args(before).arg(trace).args(after).args(["--format", "json"]);
-    tool.env("DLV_STAND_IN_VERSION", delve::version());
     tool
 }
 
-/// Runs a command while the stand-in answers from a conversation.
-fn play(conversation: (&str, &[&str], &[&str])) -> Option<Value> {
-    let name = conversation.0;
-    let folder = TempDir::new().unwrap();
-    let trace = folder.path().join(format!("{name}-0"));
+/// A trace of a defect as far as it is kept, in a folder.
+fn trace_in(folder: &Path, name: &str) -> PathBuf {
+    let trace = folder.join(format!("{name}-0"));
     fs::create_dir(&trace).unwrap();
     for file in KEPT {
         fs::copy(kept(name).join(file), trace.join(file)).unwrap();
@@ -85,13 +83,25 @@ fn play(conversation: (&str, &[&str], &[&str])) -> Option<Value> {
             false => fs::write(trace.join(file), "not kept").unwrap(),
         }
     }
-    let transcript = folder.path().join("delve.jsonl");
-    fs::write(&transcript, here(&conversation_in(&kept(name)))).unwrap();
-    let mut tool = asked(conversation, &trace);
+    trace
+}
+
+/// Lets the stand-ins be rr and Delve, and Delve answer from a conversation.
+fn answered_from(mut tool: Command, transcript: &Path) -> Option<Command> {
     let folders = [debugger::folder(), recorder::folder()].map(|folder| folder.display().to_string()).join(":");
     tool.env("PATH", format!("{folders}:{}", std::env::var("PATH").unwrap()));
-    tool.env("DLV_TRANSCRIPT", &transcript);
-    let run = Run::of(delve::where_it_replays(tool)?.output().unwrap()).exits(0);
+    tool.env("DLV_TRANSCRIPT", transcript).env("DLV_STAND_IN_VERSION", delve::version());
+    delve::where_it_replays(tool)
+}
+
+/// Runs a command while the stand-in answers from a conversation.
+fn play(conversation: (&str, &[&str], &[&str])) -> Option<Value> {
+    let name = conversation.0;
+    let folder = TempDir::new().unwrap();
+    let trace = trace_in(folder.path(), name);
+    let transcript = folder.path().join("delve.jsonl");
+    fs::write(&transcript, here(&conversation_in(&kept(name)))).unwrap();
+    let run = Run::of(answered_from(asked(conversation, &trace), &transcript)?.output().unwrap()).exits(0);
     run.json();
     let text = run.stdout.replace(folder.path().to_str().unwrap(), "{traces}");
     Some(serde_json::from_str(&portable(&text)).unwrap())
@@ -131,10 +141,10 @@ fn record(conversation: (&str, &[&str], &[&str]), to: &Path) -> Option<Value> {
 /// What must be the same of two recordings of one defect: how it ended and the first suspect, or who wrote and called.
 fn gist(document: &Value) -> Value {
     let places = |list: &Value, count: usize| -> Vec<Value> {
-        let of = |entry: &Value| serde_json::json!([entry["kind"], entry["function"], entry["line"], entry["caller"]]);
+        let of = |entry: &Value| json!([entry["kind"], entry["function"], entry["line"], entry["caller"]]);
         list.as_array().into_iter().flatten().take(count).map(of).collect()
     };
-    serde_json::json!({
+    json!({
         "end": document["end"]["how"],
         "suspect": places(&document["suspects"], 1),
         "writes": places(&document["writes"], usize::MAX),
@@ -191,6 +201,32 @@ fn kept_conversations_with_delve_lead_to_what_they_led_to() {
 }
 
 #[test]
+fn a_signal_ends_delve_where_the_lines_of_the_trace_were_read_first() {
+    let folder = TempDir::new().unwrap();
+    let trace = trace_in(folder.path(), "nil-map");
+    fs::remove_file(trace.join("rr-patch-log.jsonl")).unwrap();
+    let transcript = folder.path().join("delve.jsonl");
+    let exchange = |method: &str, parameters: Value, result: Value| {
+        json!({ "method": format!("RPCServer.{method}"), "params": [parameters], "result": result }).to_string()
+    };
+    let said = [
+        exchange("GetVersion", json!({}), json!({ "DelveVersion": "Version: 1.27.1", "APIVersion": 2 })),
+        exchange("Restart", json!({ "Position": "3" }), json!({})),
+        exchange("State", json!({ "NonBlocking": false }), json!({ "State": { "When": "Current event: 3" } })),
+    ];
+    fs::write(&transcript, said.join("\n")).unwrap();
+    let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
+    tool.args(["replay", "--port", "0", "--at", "3"]).arg(&trace);
+    let Some(mut tool) = answered_from(tool, &transcript) else { return };
+    let mut watched = Watched::start(tool.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    watched.until(&["once for what it wrote", "stands at event 3"]);
+    kill("INT", watched.child.id());
+    let ended = watched.child.wait().unwrap();
+    assert!(ended.success(), "{ended}: {}", watched.said());
+    assert_eq!(processes_with(trace.to_str().unwrap()), [""; 0]);
+}
+
+#[test]
 fn a_request_that_is_not_in_the_conversation_ends_the_stand_in() {
     let folder = TempDir::new().unwrap();
     let transcript = folder.path().join("delve.jsonl");
@@ -199,8 +235,8 @@ fn a_request_that_is_not_in_the_conversation_ends_the_stand_in() {
     let mut child = dlv
         .args(["replay", "--headless", "x"])
         .env("DLV_TRANSCRIPT", &transcript)
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut first = String::new();

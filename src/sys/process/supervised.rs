@@ -23,7 +23,7 @@ use signal_hook::iterator::backend::Handle;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::Cause;
 
-use super::{Child, End, absolute_folders, look_up};
+use super::{Child, End, SignalGuard, absolute_folders, look_up};
 
 /// How long a helper process may take to exit after the process that it belongs to. Example: the program that rr
 /// replays.
@@ -63,6 +63,8 @@ pub struct SupervisedChild {
     handle: Arc<duct::Handle>,
     events: Receiver<Event>,
     signals: Handle,
+    /// Without it a signal would end us where an earlier child gave its own back.
+    _ours: SignalGuard,
     /// The thread that reads captured output.
     reader: Option<thread::JoinHandle<()>>,
     /// `None` if the child has its own process group.
@@ -73,6 +75,7 @@ impl SupervisedChild {
     /// Starts a child. If we are in the foreground of a terminal, the child shares our process group. Otherwise it
     /// gets its own, and receives signals only from us.
     pub fn start(child: &Child<'_>, streams: Streams) -> Result<Self> {
+        let ours = SignalGuard::take()?;
         let mut signals =
             SignalsInfo::<WithOrigin>::new([SIGINT, SIGTERM, SIGHUP]).context("cannot watch for signals")?;
         let closer = signals.handle();
@@ -117,7 +120,7 @@ impl SupervisedChild {
                 let _ = sender.send(Event::Signal { number: origin.signal, shared });
             }
         });
-        Ok(Self { handle, events, signals: closer, reader, terminal })
+        Ok(Self { handle, events, signals: closer, _ours: ours, reader, terminal })
     }
 
     /// Waits up to `within` for the next event.
