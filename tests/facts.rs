@@ -75,17 +75,17 @@ fn record_reads_an_installer_once() {
 }
 
 /// Counts how often a file is opened.
-struct Opens(OwnedFd);
+pub struct Opens(OwnedFd);
 
 impl Opens {
-    fn of(file: &Path) -> Self {
+    pub fn of(file: &Path) -> Self {
         let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
         // With the ends between them, two opens are never merged into one.
         inotify::add_watch(&watch, file, WatchFlags::OPEN | WatchFlags::CLOSE_NOWRITE).unwrap();
         Self(watch)
     }
 
-    fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.0, &mut buffer);
         let mut count = 0;

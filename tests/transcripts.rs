@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::facts::Opens;
 use crate::harness::{Run, command, fixtures, kill, skip};
 use crate::watched::{Watched, processes_with};
 use crate::{debugger, defects, delve, recorder};
@@ -218,11 +219,14 @@ fn a_signal_ends_delve_where_the_lines_of_the_trace_were_read_first() {
     let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
     tool.args(["replay", "--port", "0", "--at", "3"]).arg(&trace);
     let Some(mut tool) = answered_from(tool, &transcript) else { return };
+    let opens = Opens::of(&trace.join("events"));
     let mut watched = Watched::start(tool.stdout(Stdio::piped()).stderr(Stdio::piped()));
     watched.until(&["once for what it wrote", "stands at event 3"]);
     kill("INT", watched.child.id());
     let ended = watched.child.wait().unwrap();
     assert!(ended.success(), "{ended}: {}", watched.said());
+    // Its beginning for the program and for the counters, and all of it once.
+    assert_eq!(opens.count(), 3, "the events");
     assert_eq!(processes_with(trace.to_str().unwrap()), [""; 0]);
 }
 

@@ -60,11 +60,11 @@ impl Place {
         let end = |timeline: &Timeline| timeline.end();
         match self {
             Self::Start => Ok(Known::Start),
-            Self::End => Ok(Known::Event(end(&trace.timeline()?))),
+            Self::End => Ok(Known::Event(end(trace.timeline()?))),
             Self::Crash => {
                 let log = Log::of(host, trace, say)?;
                 let said = log.said_by_runtime(&["panic: ", "fatal error: "]).map(|line| line.event);
-                Ok(Known::Crash(end(&trace.timeline()?), said))
+                Ok(Known::Crash(end(trace.timeline()?), said))
             }
             Self::Event(event) => {
                 let timeline = trace.timeline()?;

@@ -246,7 +246,7 @@ pub fn examine(
     let log = Log::of(host, trace, say)?;
     let timeline = trace.timeline()?;
     say(&format!("looking into `{}` with Delve {}", trace.name, opening.delve.version));
-    let mut look = |client: &mut Client| explain(trace, &opening, client, (&log, &timeline), (time, values), say);
+    let mut look = |client: &mut Client| explain(trace, &opening, client, (&log, timeline), (time, values), say);
     ask(&mut look, &mut |ready| opening.serve(&Listen::loopback(0), ready, &mut |_| {}))
 }
 

@@ -181,7 +181,7 @@ fn replayed(host: &Host, trace: &Trace) -> Result<Vec<Line>> {
         return Err(Error::interrupted(format!("interrupted by signal {number}: nothing was kept")).into());
     }
     let marked: Vec<(Stream, Writes)> =
-        streams.into_iter().map(|(stream, marked)| (stream, marked.finish(&timeline))).collect();
+        streams.into_iter().map(|(stream, marked)| (stream, marked.finish(timeline))).collect();
     if !end.success() {
         let said: Vec<String> =
             marked.iter().flat_map(|(_, writes)| writes.unmarked.lines().map(str::to_owned)).collect();

@@ -26,7 +26,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
@@ -129,6 +129,7 @@ pub struct Trace {
 struct Decoded {
     started: OnceLock<Option<Started>>,
     mappings: OnceLock<Mappings>,
+    timeline: OnceLock<Arc<Timeline>>,
 }
 
 /// The recorded program and its executable.
@@ -431,8 +432,12 @@ impl Trace {
     }
 
     /// When what happened in a complete trace.
-    pub fn timeline(&self) -> Result<Timeline> {
-        Timeline::read(&self.path)
+    pub fn timeline(&self) -> Result<&Timeline> {
+        if let Some(known) = self.decoded.timeline.get() {
+            return Ok(known);
+        }
+        let timeline = Arc::new(Timeline::read(&self.path)?);
+        Ok(self.decoded.timeline.get_or_init(|| timeline))
     }
 
     /// The header of a complete trace.
