@@ -36,6 +36,9 @@ pub type Environment = BTreeMap<String, String>;
 /// The time between SIGTERM and SIGKILL for a process group.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long writes to a pipe gather before they are read: a pipe holds 64 KiB, so 32 MB a second come through.
+const GATHER: Duration = Duration::from_millis(2);
+
 /// The signals that end us and our children.
 const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
@@ -217,7 +220,12 @@ impl Child<'_> {
             for (stream, mut from) in [(Stream::Output, output), (Stream::Error, error)] {
                 let sender = sender.clone();
                 scope.spawn(move || {
-                    let _ = copy(&mut from, &mut |bytes: &[u8]| Ok(sender.send((stream, bytes.to_vec()))?));
+                    let _ = copy(&mut from, &mut |bytes: &[u8]| {
+                        sender.send((stream, bytes.to_vec()))?;
+                        // A program that writes line by line would wake us, and wait for that, at each of them.
+                        std::thread::sleep(GATHER);
+                        Ok(())
+                    });
                 });
             }
             drop(sender);
