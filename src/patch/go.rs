@@ -143,8 +143,11 @@ impl GoFile {
 
     /// What ends most of the file's lines.
     pub fn line_end(&self) -> &'static str {
-        let lines = self.bytes.iter().filter(|&&b| b == b'\n').count();
-        let crlf = self.bytes.windows(2).filter(|pair| pair == b"\r\n").count();
+        let (mut lines, mut crlf) = (0, 0);
+        for end in memchr::memchr_iter(b'\n', &self.bytes) {
+            lines += 1;
+            crlf += usize::from(self.bytes[..end].ends_with(b"\r"));
+        }
         if crlf * 2 > lines { "\r\n" } else { "\n" }
     }
 
@@ -496,9 +499,9 @@ fn count_visits(number: usize) {
 
 /// Where `needle` begins in `bytes`, each time. An empty one stands nowhere.
 pub fn occurrences<'a>(bytes: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
-    let first = needle.first();
-    let starts = bytes.iter().enumerate().filter(move |(_, byte)| Some(*byte) == first);
-    starts.map(|(start, _)| start).filter(move |&start| bytes[start..].starts_with(needle))
+    // Unlike memmem's, these may overlap.
+    let starts = needle.first().into_iter().flat_map(|&first| memchr::memchr_iter(first, bytes));
+    starts.filter(move |&start| bytes[start..].starts_with(needle))
 }
 
 /// Whether `needle` stands in `bytes`.
@@ -508,13 +511,13 @@ pub fn holds(bytes: &[u8], needle: &[u8]) -> bool {
 
 /// Where `bytes` end, as tree-sitter counts: rows and columns from 0, columns in bytes.
 fn point(bytes: &[u8]) -> Point {
-    let line = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |n| n + 1);
+    let line = memchr::memrchr(b'\n', bytes).map_or(0, |n| n + 1);
     Point { row: line_of(bytes, bytes.len()) - 1, column: bytes.len() - line }
 }
 
 /// The number, from 1, of the line of `bytes` that holds `byte`.
 pub fn line_of(bytes: &[u8], byte: usize) -> usize {
-    1 + bytes[..byte.min(bytes.len())].iter().filter(|&&b| b == b'\n').count()
+    1 + memchr::memchr_iter(b'\n', &bytes[..byte.min(bytes.len())]).count()
 }
 
 #[cfg(test)]

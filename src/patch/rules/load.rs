@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use ast_grep_config::{
@@ -14,7 +15,7 @@ use ast_grep_config::{
 use ast_grep_core::{Language, Matcher, Pattern};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
 
 use super::substitute;
 use crate::error::Error;
@@ -111,8 +112,14 @@ pub fn rules(file: &str, text: &str, changes: &[&str], tried: bool, scopes: &mut
         let at = error.location().map(|at| (at.line(), at.column()));
         at_place(file, at, error.without_snippet().to_string())
     };
-    let located: Vec<Spanned<Yaml>> = serde_saphyr::from_multiple(text).map_err(wrong)?;
-    let documents: Vec<Document> = located
+    let trees: Vec<Spanned<Yaml>> = match tried {
+        true => {
+            let bare: Vec<Bare> = serde_saphyr::from_multiple(text).map_err(wrong)?;
+            bare.into_iter().map(Reading::value).collect()
+        }
+        false => serde_saphyr::from_multiple(text).map_err(wrong)?,
+    };
+    let documents: Vec<Document> = trees
         .into_iter()
         .filter(|one| one.value.text() != Some(""))
         .map(|tree| Document { file, tree, tried })
@@ -179,10 +186,58 @@ impl Yaml {
     }
 }
 
+/// How values are read: each with its place, or [`Bare`].
+trait Reading<'de>: Deserialize<'de> {
+    type Key: Deserialize<'de>;
+
+    fn value(self) -> Spanned<Yaml>;
+    fn key(key: Self::Key) -> Spanned<String>;
+}
+
+impl Reading<'_> for Spanned<Yaml> {
+    type Key = Spanned<String>;
+
+    fn value(self) -> Spanned<Yaml> {
+        self
+    }
+
+    fn key(key: Spanned<String>) -> Spanned<String> {
+        key
+    }
+}
+
+/// A value whose place nobody asks for. Places are most of what reading costs, and the rules that this build carries are
+/// right.
+struct Bare(Yaml);
+
+impl Reading<'_> for Bare {
+    type Key = String;
+
+    fn value(self) -> Spanned<Yaml> {
+        Spanned::new(self.0, Location::UNKNOWN, Location::UNKNOWN)
+    }
+
+    fn key(key: String) -> Spanned<String> {
+        Spanned::new(key, Location::UNKNOWN, Location::UNKNOWN)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bare {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Yaml::read::<D, Self>(deserializer).map(Self)
+    }
+}
+
 impl<'de> Deserialize<'de> for Yaml {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
+        Self::read::<D, Spanned<Self>>(deserializer)
+    }
+}
+
+impl Yaml {
+    fn read<'de, D: Deserializer<'de>, R: Reading<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any<R>(PhantomData<R>);
+        impl<'de, R: Reading<'de>> Visitor<'de> for Any<R> {
             type Value = Yaml;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -215,21 +270,21 @@ impl<'de> Deserialize<'de> for Yaml {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Yaml, A::Error> {
                 let mut all = Vec::new();
-                while let Some(one) = list.next_element()? {
-                    all.push(one);
+                while let Some(one) = list.next_element::<R>()? {
+                    all.push(one.value());
                 }
                 Ok(Yaml::List(all))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Yaml, A::Error> {
                 let mut all = Vec::new();
-                while let Some(one) = map.next_entry()? {
-                    all.push(one);
+                while let Some((key, value)) = map.next_entry::<R::Key, R>()? {
+                    all.push((R::key(key), value.value()));
                 }
                 Ok(Yaml::Map(all))
             }
         }
-        deserializer.deserialize_any(Any)
+        deserializer.deserialize_any(Any::<R>(PhantomData))
     }
 }
 
@@ -535,13 +590,19 @@ fn names(inside: &Yaml) -> Vec<String> {
     vec![name].into_iter().filter(|name| !name.is_empty()).collect()
 }
 
-/// The letters that a regular expression asks for: `State` of `(?i)\bState\)$`.
-fn words(regex: &str) -> String {
+/// The letters that a regular expression asks for: `State` of `(?-u)\b[Ss]tate\)$`.
+fn words<'r>(regex: &'r str) -> String {
     let mut out = String::new();
-    let mut chars = regex.trim_start_matches("(?i)").trim_start_matches("(?i-u)").chars();
+    let flags = |text: &'r str| Some(text.strip_prefix("(?")?.split_once(')')?.1);
+    let mut chars = flags(regex).unwrap_or(regex).chars();
     while let Some(c) = chars.next() {
         match c {
             '\\' => drop(chars.next()),
+            // One of several letters: the first stands for them.
+            '[' => {
+                out.extend(chars.next());
+                chars.by_ref().find(|&c| c == ']');
+            }
             c if c.is_alphanumeric() || c == '_' => out.push(c),
             _ => {}
         }
