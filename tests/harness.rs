@@ -6,7 +6,9 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 
+use snapbox::{Assert, IntoData, Redactions};
 use tempfile::TempDir;
 
 pub const PROCESS: &str = "pkg/clusterapi/internal/process/process.go";
@@ -73,12 +75,56 @@ impl Run {
         self
     }
 
+    /// Asserts the whole of stderr, without the end of its last line: `says_exactly(str![[r#"…"#]])`. What
+    /// differs by machine or by run is a word in brackets there, see [`EXACTLY`], and `[..]` is any text in
+    /// a line. `RR_PATCH_BLESS=overwrite cargo test …` writes what is said into the test; read it.
+    #[track_caller]
+    pub fn says_exactly(self, expected: impl IntoData) -> Self {
+        is_exactly("stderr", &self.stderr, expected);
+        self
+    }
+
+    /// The same of stdout.
+    #[track_caller]
+    pub fn prints_exactly(self, expected: impl IntoData) -> Self {
+        is_exactly("stdout", &self.stdout, expected);
+        self
+    }
+
     /// stdout as JSON: a document, which is as its schema in `docs/schemas/` says.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         let document = serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}:\n{}", self.stdout));
         is_as_its_schema_says(&document);
         document
+    }
+}
+
+/// Compares texts, with a word in brackets for what differs by machine or by run.
+static EXACTLY: LazyLock<Assert> = LazyLock::new(|| {
+    let temporary = std::env::temp_dir();
+    let temporary = [temporary.canonicalize().unwrap(), temporary].map(|path| regex::escape(path.to_str().unwrap()));
+    let version = regex::escape(env!("CARGO_PKG_VERSION"));
+    let mut words = Redactions::new();
+    let mut by_pattern = |word, pattern: &str| words.insert(word, regex::Regex::new(pattern).unwrap()).unwrap();
+    // Of the test's own: those of `Tree` and its like, and of `tempfile::tempdir()`.
+    by_pattern("[FOLDER]", &format!(r"({})/+(rr-patch-[a-z]+|\.tmp)\w{{6}}", temporary.join("|")));
+    by_pattern("[VERSION]", &format!("(this is|rr-patch,?) (?<redacted>{version})"));
+    let paths = [
+        ("[RR_PATCH]", env!("CARGO_BIN_EXE_rr-patch")),
+        ("[SOURCES]", env!("CARGO_MANIFEST_DIR")),
+        ("[TARGET]", env!("CARGO_TARGET_TMPDIR")),
+    ];
+    words.extend(paths).unwrap();
+    Assert::new().action_env("RR_PATCH_BLESS").normalize_paths(false).redact_with(words)
+});
+
+#[track_caller]
+fn is_exactly(stream: &str, text: &str, expected: impl IntoData) {
+    let lines = text.strip_suffix('\n').unwrap_or(text);
+    assert!(text.is_empty() || text != lines, "{stream} ends within a line: `{text}`");
+    if let Err(difference) = EXACTLY.try_eq(Some(&stream), lines.into_data(), expected.into_data()) {
+        panic!("{difference}");
     }
 }
 

@@ -3,6 +3,8 @@
 //! Fixtures are copied, never used in place. Each module says what it is about; names of tests are
 //! sentences of behaviour with the command or option in them.
 
+#![allow(clippy::needless_raw_string_hashes, reason = "snapbox writes whole texts so")]
+
 mod harness;
 mod watched;
 
