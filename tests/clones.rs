@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::harness::{ADDED, JOURNAL, PROCESS, Snapshot, Tree, skip};
+use snapbox::str;
 
 /// How the changes are found.
 const MODES: [&[&str]; 2] = [&["apply"], &["apply", "--mode", "patch"]];
@@ -72,7 +73,12 @@ fn apply_in_a_sparse_checkout_refuses_a_patch_of_a_file_that_is_not_checked_out(
     let patch = format!("--- a/hack/build.sh\n+++ b/hack/build.sh\n@@ -1 +1,2 @@\n {first}\n+# more\n");
     std::fs::write(tree.beside("the.patch"), patch).unwrap();
     let run = tree.refuses(&["apply", "../sparse", "--patch", "../the.patch"]);
-    run.says(&["`hack/build.sh` does not exist, but line 1 of the patch changes it\n"]);
+    run.says_exactly(str![[r#"
+error: `the.patch` does not fit these sources
+  `hack/build.sh` does not exist, but line 1 of the patch changes it
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
     tree.git(&["-C", "../sparse", "sparse-checkout", "add", "hack"]);
     tree.rr_patch(&["apply", "../sparse", "--patch", "../the.patch"]).exits(0);
 }
@@ -104,7 +110,22 @@ fn apply_patches_a_partial_clone_without_fetching_anything() {
     std::fs::write(tree.beside("the.patch"), patch).unwrap();
     let merge = ["apply", "--3way", "--patch", "../the.patch"];
     let run = tree.rr_patch_in(folder, &merge).refuses();
-    run.says(&[&format!("hint: `--3way`: this repository has no blob `{}`", older.trim())]);
+    let run = run.says(&[&format!("hint: `--3way`: this repository has no blob `{}`", older.trim())]);
+    run.says_exactly(str![[r#"
+error: `the.patch` does not fit these sources
+  `pkg/clusterapi/internal/process/process.go`: `@@ -89,7 +92,8 @@` (line 22 of the patch): expected:
+    | 	setSysProcAttr(ps.Cmd)
+    | 
+    | 	ready := make(chan bool)
+    | 	timedOut := time.After(ps.StartTimeout)
+    | 
+    | 	pollerStopCh := make(stopChannel)
+    | 	if ps.HealthCheck != nil {
+    nearest: line 91, where 4 of them match; line 91 is `var more int`
+hint: `--3way`: this repository has no blob `[..]`, which the patch of `pkg/clusterapi/internal/process/process.go` was made from
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
     assert_eq!(missing(), before, "nothing is fetched");
     tree.git(&["-C", folder, "cat-file", "-e", older.trim()]);
     tree.rr_patch_in(folder, &merge).exits(0);
@@ -130,10 +151,11 @@ fn apply_says_in_words_that_a_sha256_repository_is_not_read() {
     }
     tree.commit("all");
     for arguments in MODES.into_iter().chain([&["diff"][..], &["status"], &["revert"], &["apply", "--dry-run"]]) {
-        tree.refuses(arguments).says(&[
-            "error: the git repository of `",
-            "hint: rr-patch's git library supports only SHA-1 repositories; rr-patch also works in a copy without `.git`\n",
-        ]);
+        tree.refuses(arguments).says_exactly(str![[r#"
+error: the git repository of `[FOLDER]/installer` cannot be read: unknown object format 'sha256'
+hint: rr-patch's git library supports only SHA-1 repositories; rr-patch also works in a copy without `.git`
+nothing was written
+"#]]);
     }
     // As the hint says.
     std::fs::remove_dir_all(tree.path(".git")).unwrap();
@@ -148,8 +170,11 @@ fn apply_refuses_a_bare_repository_in_both_modes() {
     let tree = Tree::new("p2");
     clone(&tree, &["--bare"], "bare.git");
     for arguments in MODES {
-        tree.refuses(&[arguments, &["../bare.git"]].concat())
-            .says(&["is a bare repository: it has no files to patch\n", "hint: make a work tree of it: "]);
+        tree.refuses(&[arguments, &["../bare.git"]].concat()).says_exactly(str![[r#"
+error: `[FOLDER]/bare.git` is a bare repository: it has no files to patch
+hint: make a work tree of it: `git worktree add ../installer`
+nothing was written
+"#]]);
     }
     tree.git(&["-C", "../bare.git", "worktree", "add", "--quiet", "../installer-2"]);
     is_patched_in_both_modes(&tree, "installer-2");

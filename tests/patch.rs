@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::harness::{ADDED, PROCESS, PROCESS_UNIX, STATE, SYSTEM, Tree};
+use snapbox::str;
 
 const NAME: &str = "rr-debugging.patch";
 
@@ -46,11 +47,34 @@ fn apply_mode_patch_gives_byte_for_byte_what_structural_apply_gives() {
     let (tree, other) = (Tree::new("p2"), Tree::patched("p2"));
     let before = tree.snapshot();
     let run = tree.rr_patch(&["apply", "--mode", "patch"]).exits(0);
-    run.prints(&[
-        &format!("patched `{}`, with {NAME}:\n", tree.root().display()),
-        &format!("  changes {PROCESS}\n"),
-        &format!("  adds    {ADDED}\n"),
-    ]);
+    run.prints_exactly(str![[r#"
+patched `[FOLDER]/installer`, with rr-debugging.patch:
+  rr-debugging.patch its hunks
+                       pkg/clusterapi/internal/process/process.go:33
+                       pkg/clusterapi/internal/process/process.go:87
+                       pkg/clusterapi/internal/process/process.go:95
+                       pkg/clusterapi/internal/process/process.go:106
+                       pkg/clusterapi/internal/process/process.go:115
+                       pkg/clusterapi/internal/process/process.go:179
+                       pkg/clusterapi/internal/process/process.go:189
+                       pkg/clusterapi/system.go:64
+                       pkg/clusterapi/system.go:82
+                       pkg/clusterapi/system.go:174
+                       pkg/clusterapi/system.go:188
+                       pkg/clusterapi/system.go:196
+                       pkg/clusterapi/system.go:312
+                       pkg/clusterapi/internal/process/process_unix.go:20
+                       pkg/clusterapi/internal/process/rr_patch.go:1
+                       pkg/clusterapi/internal/process/rr_patch_unix.go:1
+                       pkg/clusterapi/internal/process/rr_patch_windows.go:1
+  changes pkg/clusterapi/internal/process/process.go
+  changes pkg/clusterapi/system.go
+  changes pkg/clusterapi/internal/process/process_unix.go
+  adds    pkg/clusterapi/internal/process/rr_patch.go
+  adds    pkg/clusterapi/internal/process/rr_patch_unix.go
+  adds    pkg/clusterapi/internal/process/rr_patch_windows.go
+next: `rr-patch build`; `rr-patch revert` takes it back
+"#]]);
     assert!(tree.snapshot() == other.snapshot());
     tree.go(&["vet", "./pkg/clusterapi/..."], &[]).exits(0);
 
@@ -63,7 +87,34 @@ fn apply_mode_patch_dry_run_says_what_would_change_and_writes_nothing() {
     let tree = Tree::new("p2");
     let before = (tree.snapshot(), tree.state());
     let run = tree.rr_patch(&["apply", "--mode", "patch", "--dry-run"]).exits(0);
-    run.prints(&["would patch `", &format!("{PROCESS_UNIX}:20\n"), "nothing was written (--dry-run)"]);
+    run.prints_exactly(str![[r#"
+would patch `[FOLDER]/installer`, with rr-debugging.patch:
+  rr-debugging.patch its hunks
+                       pkg/clusterapi/internal/process/process.go:33
+                       pkg/clusterapi/internal/process/process.go:87
+                       pkg/clusterapi/internal/process/process.go:95
+                       pkg/clusterapi/internal/process/process.go:106
+                       pkg/clusterapi/internal/process/process.go:115
+                       pkg/clusterapi/internal/process/process.go:179
+                       pkg/clusterapi/internal/process/process.go:189
+                       pkg/clusterapi/system.go:64
+                       pkg/clusterapi/system.go:82
+                       pkg/clusterapi/system.go:174
+                       pkg/clusterapi/system.go:188
+                       pkg/clusterapi/system.go:196
+                       pkg/clusterapi/system.go:312
+                       pkg/clusterapi/internal/process/process_unix.go:20
+                       pkg/clusterapi/internal/process/rr_patch.go:1
+                       pkg/clusterapi/internal/process/rr_patch_unix.go:1
+                       pkg/clusterapi/internal/process/rr_patch_windows.go:1
+  changes pkg/clusterapi/internal/process/process.go
+  changes pkg/clusterapi/system.go
+  changes pkg/clusterapi/internal/process/process_unix.go
+  adds    pkg/clusterapi/internal/process/rr_patch.go
+  adds    pkg/clusterapi/internal/process/rr_patch_unix.go
+  adds    pkg/clusterapi/internal/process/rr_patch_windows.go
+nothing was written (--dry-run); `rr-patch diff` shows the lines
+"#]]);
     assert!(before == (tree.snapshot(), tree.state()));
 }
 
@@ -72,7 +123,9 @@ fn apply_mode_patch_again_does_nothing() {
     let tree = Tree::new("p2");
     tree.rr_patch(&["apply", "--mode", "patch"]).exits(0);
     let before = (tree.snapshot(), tree.times());
-    tree.rr_patch(&["apply", "--mode", "patch"]).exits(0).prints(&["is patched already; nothing to do\n"]);
+    tree.rr_patch(&["apply", "--mode", "patch"])
+        .exits(0)
+        .prints_exactly(str!["`[FOLDER]/installer` is patched already; nothing to do"]);
     assert!(before == (tree.snapshot(), tree.times()));
 }
 
@@ -117,12 +170,33 @@ fn status_names_the_patch_and_the_lines_of_its_hunks() {
     let tree = Tree::new("p2");
     tree.rr_patch(&["apply", "--mode", "patch"]).exits(0);
     let blob = tree.git(&["hash-object", concat!(env!("CARGO_MANIFEST_DIR"), "/patches/rr-debugging.patch")]);
-    tree.rr_patch(&["status"]).exits(0).prints(&[
-        &format!("patched: `{}`, with {NAME}\n", tree.root().display()),
-        &format!("patch:   {NAME}, git blob {}\n", &blob[..12]),
-        &format!("  {NAME} in place      its hunks\n  {:18} {:13} {PROCESS}:", "", ""),
-        "\nnothing was edited since\n",
-    ]);
+    let run = tree.rr_patch(&["status"]).exits(0);
+    run.prints(&[&format!("patch:   {NAME}, git blob {}\n", &blob[..12])]).prints_exactly(str![[r#"
+patched: `[FOLDER]/installer`, with rr-debugging.patch
+by:      rr-patch [VERSION] on [..]
+patch:   rr-debugging.patch, git blob [..]
+
+  rr-debugging.patch in place      its hunks
+                                   pkg/clusterapi/internal/process/process.go:33
+                                   pkg/clusterapi/internal/process/process.go:87
+                                   pkg/clusterapi/internal/process/process.go:95
+                                   pkg/clusterapi/internal/process/process.go:106
+                                   pkg/clusterapi/internal/process/process.go:115
+                                   pkg/clusterapi/internal/process/process.go:179
+                                   pkg/clusterapi/internal/process/process.go:189
+                                   pkg/clusterapi/system.go:64
+                                   pkg/clusterapi/system.go:82
+                                   pkg/clusterapi/system.go:174
+                                   pkg/clusterapi/system.go:188
+                                   pkg/clusterapi/system.go:196
+                                   pkg/clusterapi/system.go:312
+                                   pkg/clusterapi/internal/process/process_unix.go:20
+                                   pkg/clusterapi/internal/process/rr_patch.go:1
+                                   pkg/clusterapi/internal/process/rr_patch_unix.go:1
+                                   pkg/clusterapi/internal/process/rr_patch_windows.go:1
+
+nothing was edited since
+"#]]);
     let report = tree.rr_patch(&["status", "--format", "json"]).exits(0).json();
     assert_eq!(report["patches"], json!([{"name": NAME, "hash": blob.trim()}]));
     assert_eq!((&report["patched"], &report["options"]), (&Value::Bool(true), &Value::Null));
@@ -193,8 +267,19 @@ fn apply_mode_patch_keeps_edits_elsewhere_and_revert_merges_them() {
     let edited = tree.snapshot();
     tree.rr_patch(&["apply", "--mode", "patch"]).exits(0);
     tree.edit(SYSTEM, "lcp := &localControlPlane{}", "lcp := &localControlPlane{} // local");
-    tree.rr_patch(&["apply", "--mode", "patch"]).exits(0).prints(&["edited since, and left as it is: "]);
-    tree.rr_patch(&["revert"]).exits(0).prints(&["what was edited since is kept"]);
+    tree.rr_patch(&["apply", "--mode", "patch"]).exits(0).prints_exactly(str![[r#"
+`[FOLDER]/installer` is patched already; nothing to do
+edited since, and left as it is: pkg/clusterapi/system.go
+"#]]);
+    tree.rr_patch(&["revert"]).exits(0).prints_exactly(str![[r#"
+reverted `[FOLDER]/installer`: 6 files
+  restored pkg/clusterapi/internal/process/process.go
+  merged   pkg/clusterapi/system.go; what was edited since is kept
+  restored pkg/clusterapi/internal/process/process_unix.go
+  removed  pkg/clusterapi/internal/process/rr_patch.go
+  removed  pkg/clusterapi/internal/process/rr_patch_unix.go
+  removed  pkg/clusterapi/internal/process/rr_patch_windows.go
+"#]]);
     tree.edit(SYSTEM, "lcp := &localControlPlane{} // local", "lcp := &localControlPlane{}");
     assert!(tree.snapshot() == edited);
 }
@@ -227,17 +312,75 @@ fn apply_in_the_other_mode_plans_from_the_originals() {
 
 #[test]
 fn apply_mode_patch_on_an_older_shape_is_refused_with_the_hint_that_structural_changes_fit() {
-    for shape in ["installer", "s1", "s4"] {
+    for (shape, says) in [
+        (
+            "installer",
+            str![[r#"
+error: `rr-debugging.patch` does not fit these sources
+  `pkg/clusterapi/internal/process/process.go`: `@@ -91,3 +94,4 @@` (line 14 of the patch): expected:
+    | 	ready := make(chan bool)
+    | 	timedOut := time.After(ps.StartTimeout)
+    | 
+    nearest: line 94, where 2 of them match; line 96 is `pollerStopCh := make(stopChannel)`
+  `pkg/clusterapi/system.go`: `@@ -304,3 +310,7 @@` (line 65 of the patch): expected:
+    | 		StopTimeout:  10 * time.Second,
+    | 	}
+    | 
+    nearest: line 304, where 1 of them match; line 304 is `StopTimeout:  2 * time.Second,`
+  `pkg/clusterapi/internal/process/process_unix.go` does not exist, but line 73 of the patch changes it
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]],
+        ),
+        (
+            "s1",
+            str![[r#"
+error: `rr-debugging.patch` does not fit these sources
+  `pkg/clusterapi/internal/process/process.go`: `@@ -91,3 +94,4 @@` (line 14 of the patch): expected:
+    | 	ready := make(chan bool)
+    | 	timedOut := time.After(ps.StartTimeout)
+    | 
+    nearest: line 94, where 2 of them match; line 96 is `pollerStopCh := make(stopChannel)`
+  `pkg/clusterapi/system.go`: `@@ -63,2 +63,4 @@` (line 44 of the patch): expected:
+    | 
+    | 	wg           sync.WaitGroup
+    found: none of these in its 229 lines
+  `pkg/clusterapi/system.go`: `@@ -170,2 +173,3 @@` (line 53 of the patch): expected:
+    | func (c *system) Teardown() {
+    | 	c.Lock()
+    found: none of these in its 229 lines
+  `pkg/clusterapi/system.go`: `@@ -304,3 +310,7 @@` (line 65 of the patch): expected:
+    | 		StopTimeout:  10 * time.Second,
+    | 	}
+    | 
+    nearest: line 210, where 2 of them match; line 212 is `if healthCheckHostPort != "" {`
+  `pkg/clusterapi/internal/process/process_unix.go` does not exist, but line 73 of the patch changes it
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]],
+        ),
+        (
+            "s4",
+            str![[r#"
+error: `rr-debugging.patch` does not fit these sources
+  `pkg/clusterapi/internal/process/process.go`: `@@ -91,3 +94,4 @@` (line 14 of the patch): expected:
+    | 	ready := make(chan bool)
+    | 	timedOut := time.After(ps.StartTimeout)
+    | 
+    nearest: line 94, where 2 of them match; line 96 is `pollerStopCh := make(stopChannel)`
+  `pkg/clusterapi/system.go`: `@@ -304,3 +310,7 @@` (line 65 of the patch): expected:
+    | 		StopTimeout:  10 * time.Second,
+    | 	}
+    | 
+    nearest: line 302, where 2 of them match; line 304 is `if healthCheckHostPort != "" {`
+  `pkg/clusterapi/internal/process/process_unix.go` does not exist, but line 73 of the patch changes it
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]],
+        ),
+    ] {
         let tree = Tree::new(shape);
-        let run = tree.refuses(&["apply", "--mode", "patch"]);
-        run.says(&[
-            &format!("error: `{NAME}` does not fit "),
-            &format!("  `{PROCESS}`: `@@ -"),
-            " of the patch): expected:\n    | ",
-            "\n    nearest: line ",
-            &format!("  `{PROCESS_UNIX}` does not exist"),
-            "hint: the structural changes fit these sources: run `rr-patch apply` without a patch\n",
-        ]);
+        tree.refuses(&["apply", "--mode", "patch"]).says_exactly(says);
         assert!(!tree.path(STATE).exists());
     }
     // Where they do not, there is no such hint.
@@ -263,17 +406,30 @@ fn apply_mode_patch_takes_no_options_that_contradict_it() {
     ] {
         for mode in [&["--mode", "patch"][..], &patch] {
             let run = tree.rr_patch(&[&["apply"], mode, recording].concat()).exits(2);
-            run.says(&["error: how to record cannot be chosen for a patch", "`RR_PATCH_RECORD=…`"]);
+            run.says_exactly(str![[r#"
+error: how to record cannot be chosen for a patch: it has a command line of its own
+hint: choose when the installer runs: `RR_PATCH_RECORD=…` replaces it; or leave `--mode patch` out
+"#]]);
         }
     }
     for arguments in [&["--mode", "structural", "--patch", "../rr-debugging.patch"][..], &["--3way"]] {
         for command in [&["apply"][..], &["diff"], &["check", "--rev", "HEAD"]] {
             let run = tree.rr_patch(&[command, arguments].concat()).exits(2);
-            run.says(&["error: the structural changes take neither `--patch` nor `--3way`\n", "hint: "]);
+            run.says_exactly(str![[r#"
+error: the structural changes take neither `--patch` nor `--3way`
+hint: leave `--mode structural` out, or the patch
+"#]]);
         }
     }
     for mode in ["structural", "patch"] {
-        tree.rr_patch(&["apply", "--mode", mode, "-p", "2"]).exits(2).says(&["--patch <FILE>"]);
+        tree.rr_patch(&["apply", "--mode", mode, "-p", "2"]).exits(2).says_exactly(str![[r#"
+error: the following required arguments were not provided:
+  --patch <FILE>
+
+Usage: rr-patch apply --patch <FILE> --mode <MODE> -p <N> [REPO]
+
+For more information, try '--help'.
+"#]]);
     }
     for strip in ["-1", "one", ""] {
         tree.rr_patch(&[&["apply"], &patch[..], &["-p", strip]].concat()).exits(2);

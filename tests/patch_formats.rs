@@ -7,6 +7,7 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use crate::harness::{PROCESS, Run, Snapshot, Tree, copy};
+use snapbox::str;
 
 /// The file that most patches of these tests change.
 pub(crate) const NOTES: &str = "docs/notes.txt";
@@ -87,7 +88,7 @@ pub(crate) fn as_git_does(tree: &Tree, patch: impl AsRef<[u8]>, options: &[&str]
             text(&expected)
         );
     }
-    tree.rr_patch(&arguments).exits(0).prints(&["is patched already; nothing to do\n"]);
+    tree.rr_patch(&arguments).exits(0).prints_exactly(str!["`[FOLDER]/installer` is patched already; nothing to do"]);
     tree.rr_patch(&["status"]).exits(0).prints(&["patch:   the.patch, git blob ", "nothing was edited since\n"]);
     assert!(tree.prints(&["diff"]) == would, "{shown}\nthe same before and after");
     tree.rr_patch(&["revert"]).exits(0);
@@ -317,9 +318,23 @@ fn patches_are_applied_in_their_order_each_on_top_of_the_one_before() {
     let expected = by_git(&tree, &[]);
 
     let both = ["--patch", "../1.patch", "--patch", "../2.patch"];
-    tree.rr_patch(&[&["apply"], &both[..]].concat()).exits(0).prints(&["with 1.patch, 2.patch:\n"]);
+    tree.rr_patch(&[&["apply"], &both[..]].concat()).exits(0).prints_exactly(str![[r#"
+patched `[FOLDER]/installer`, with 1.patch, 2.patch:
+  1.patch          its hunks
+                     docs/notes.txt:7
+                     docs/notes.txt:23
+  2.patch          its hunks
+                     docs/notes.txt:1
+                     docs/notes.txt:10
+                     docs/notes.txt:19
+                     docs/notes.txt:29
+  changes docs/notes.txt
+next: `rr-patch build`; `rr-patch revert` takes it back
+"#]]);
     assert!(tree.snapshot() == expected);
-    tree.rr_patch(&[&["apply"], &both[..]].concat()).exits(0).prints(&["nothing to do"]);
+    tree.rr_patch(&[&["apply"], &both[..]].concat())
+        .exits(0)
+        .prints_exactly(str!["`[FOLDER]/installer` is patched already; nothing to do"]);
     let report = tree.rr_patch(&["status", "--format", "json"]).exits(0).json();
     let names: Vec<&Value> = report["patches"].as_array().unwrap().iter().map(|patch| &patch["name"]).collect();
     assert_eq!(names, ["1.patch", "2.patch"]);
@@ -333,7 +348,14 @@ fn patches_are_applied_in_their_order_each_on_top_of_the_one_before() {
     assert_eq!(places(1), ["line 0", "line 7.5", "line 17", "line twenty-six"], "{text}");
 
     // One of them again, from the original; then none.
-    tree.rr_patch(&["apply", "--patch", "../1.patch"]).exits(0).prints(&["patched again"]);
+    tree.rr_patch(&["apply", "--patch", "../1.patch"]).exits(0).prints_exactly(str![[r#"
+patched again `[FOLDER]/installer`, with 1.patch:
+  1.patch          its hunks
+                     docs/notes.txt:5
+                     docs/notes.txt:21
+  changes docs/notes.txt
+next: `rr-patch build`; `rr-patch revert` takes it back
+"#]]);
     tree.rr_patch(&["revert"]).exits(0);
     assert!(tree.snapshot() == before && tree.state().is_empty());
 }
@@ -345,7 +367,15 @@ fn patch_that_needs_the_one_before_it_is_refused_alone() {
     fs::write(tree.beside("1.patch"), format!("{head}@@ -1,2 +1,2 @@\n-line 1\n+line one\n line 2\n")).unwrap();
     fs::write(tree.beside("2.patch"), format!("{head}@@ -1,2 +1,2 @@\n-line one\n+line 1.0\n line 2\n")).unwrap();
     let run = tree.refuses(&["apply", "--patch", "../2.patch", "--patch", "../1.patch"]);
-    run.says(&["error: `2.patch` does not fit", "    | line one\n"]);
+    run.says_exactly(str![[r#"
+error: `2.patch` does not fit these sources
+  `docs/notes.txt`: `@@ -1,2 +1,2 @@` (line 3 of the patch): expected:
+    | line one
+    | line 2
+    nearest: line 1, where 1 of them match; line 1 is `line 1`
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
     tree.rr_patch(&["apply", "--patch", "../1.patch", "--patch", "../2.patch"]).exits(0);
     assert!(tree.text(NOTES).starts_with("line 1.0\nline 2\n"));
 }
@@ -364,11 +394,33 @@ fn patch_is_read_from_standard_input() {
         .unwrap();
     child.stdin.take().unwrap().write_all(&patch).unwrap();
     let run = Run::of(child.wait_with_output().unwrap()).exits(0);
-    run.prints(&["with standard input:\n", "docs/notes.txt:5\n"]);
-    tree.rr_patch(&["status"]).prints(&["patch:   standard input, git blob "]);
+    run.prints_exactly(str![[r#"
+patched `[FOLDER]/installer`, with standard input:
+  standard input   its hunks
+                     docs/notes.txt:5
+                     docs/notes.txt:21
+  changes docs/notes.txt
+next: `rr-patch build`; `rr-patch revert` takes it back
+"#]]);
+    tree.rr_patch(&["status"]).prints_exactly(str![[r#"
+patched: `[FOLDER]/installer`, with standard input
+by:      rr-patch [VERSION] on [..]
+patch:   standard input, git blob [..]
+
+  standard input   in place      its hunks
+                                 docs/notes.txt:5
+                                 docs/notes.txt:21
+
+nothing was edited since
+"#]]);
     tree.rr_patch(&["revert"]).exits(0);
     // The harness gives nothing to read.
-    tree.refuses(&["apply", "--patch", "-"]).says(&["error: `standard input` is not a patch: it changes nothing\n"]);
+    tree.refuses(&["apply", "--patch", "-"]).says_exactly(str![[r#"
+error: `standard input` is not a patch: it changes nothing
+  expected: `--- FILE`, `+++ FILE` and hunks that begin with `@@ -`
+hint: `git diff` and `diff -u` write such patches
+nothing was written
+"#]]);
 }
 
 // What patches do.

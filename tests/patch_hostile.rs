@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::harness::{Run, Tree, command};
 use crate::patch_formats::{NOTES, made_by_git, tree_with, tree_with_notes};
+use snapbox::str;
 
 /// Has the tool refuse a patch, and asserts that nothing beside the checkout is written either.
 #[track_caller]
@@ -38,6 +39,15 @@ fn adding(name: &str) -> String {
     format!("--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+hostile\n")
 }
 
+/// All that is said of a patch that cannot be applied to any sources.
+fn cannot_be_applied(wrong: &str, expected: &str) -> String {
+    format!("error: `the.patch` cannot be applied: {wrong}\n  expected: {expected}\nnothing was written")
+}
+
+const PATH: &str = "the path of a file below the installer's root";
+const MODE: &str = "the mode of a regular file, 100644 or 100755";
+const TEXT: &str = "changes of text files only";
+
 const HUNK: &str = "@@ -1,3 +1,4 @@\n line 1\n+hostile\n line 2\n line 3\n";
 
 // Names.
@@ -57,12 +67,8 @@ fn patch_names_with_control_characters_are_refused() {
         ("a/docs/\x07notes.txt", "docs/\\u{7}notes.txt"),
         ("a/docs/notes.txt\x7f", "docs/notes.txt\\u{7f}"),
     ] {
-        refused(&tree, format!("--- {written}\n+++ {written}\n{HUNK}")).says(&[
-            &format!(
-                "error: `the.patch` cannot be applied: the name \"{shown}\", with a control character in line 1\n"
-            ),
-            "expected: the path of a file below the installer's root\n",
-        ]);
+        let wrong = format!("the name \"{shown}\", with a control character in line 1");
+        refused(&tree, format!("--- {written}\n+++ {written}\n{HUNK}")).says_exactly(cannot_be_applied(&wrong, PATH));
     }
 }
 
@@ -92,15 +98,14 @@ fn patch_names_in_gits_folder_or_ours_are_refused_however_they_are_spelt() {
         ".RR-Patch/x",
         "docs/.rr-patch-x",
     ] {
+        let wrong = format!("`{name}`, in git's own folder or rr-patch's, in line 1");
         for patch in
             [of(name), adding(name), format!("diff --git a/{name} b/{name}\nold mode 100644\nnew mode 100755\n")]
         {
-            refused(&tree, patch).says(&[&format!(
-                "error: `the.patch` cannot be applied: `{name}`, in git's own folder or rr-patch's, in line 1\n"
-            )]);
+            refused(&tree, patch).says_exactly(cannot_be_applied(&wrong, PATH));
         }
         let moved = format!("diff --git a/{NOTES} b/{name}\nrename from {NOTES}\nrename to {name}\n");
-        refused(&tree, moved).says(&["in git's own folder or rr-patch's, in line 1\n"]);
+        refused(&tree, moved).says_exactly(cannot_be_applied(&wrong, PATH));
     }
     // What only looks like it.
     for name in [".github/x", ".gitignored", "git/x", "docs/.gitkeep", "rr-patch/x", "git-1/x"] {
@@ -112,18 +117,41 @@ fn patch_names_in_gits_folder_or_ours_are_refused_however_they_are_spelt() {
 #[test]
 fn patch_that_takes_a_file_for_a_folder_is_refused() {
     let tree = tree_with_notes();
-    let below = |name: &str| format!("error: `{name}` is a file: nothing can lie below it\n");
-    let expected = |name: &str| format!("  expected: a folder, for `{name}`\n");
-    refused(&tree, adding("docs/notes.txt/x")).says(&[&below(NOTES), &expected("docs/notes.txt/x")]);
-    refused(&tree, adding("docs/notes.txt/x/y")).says(&[&below(NOTES)]);
+    refused(&tree, adding("docs/notes.txt/x")).says_exactly(str![[r#"
+error: `docs/notes.txt` is a file: nothing can lie below it
+  expected: a folder, for `docs/notes.txt/x`
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
+    refused(&tree, adding("docs/notes.txt/x/y")).says_exactly(str![[r#"
+error: `docs/notes.txt` is a file: nothing can lie below it
+  expected: a folder, for `docs/notes.txt/x/y`
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
     for patch in [adding("docs/new") + &adding("docs/new/x"), adding("docs/new/x") + &adding("docs/new")] {
-        refused(&tree, patch).says(&[&below("docs/new"), &expected("docs/new/x")]);
+        refused(&tree, patch).says_exactly(str![[r#"
+error: `docs/new` is a file: nothing can lie below it
+  expected: a folder, for `docs/new/x`
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
     }
     // One after the other.
     let moved = format!("diff --git a/{NOTES} b/x\nrename from {NOTES}\nrename to x\n");
-    refused(&tree, adding("docs/notes.txt/x") + &moved).says(&[&below(NOTES)]);
+    refused(&tree, adding("docs/notes.txt/x") + &moved).says_exactly(str![[r#"
+error: `docs/notes.txt` is a file: nothing can lie below it
+  expected: a folder, for `docs/notes.txt/x`
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
     // And the other way round.
-    refused(&tree, adding("docs")).says(&["error: `docs` is not a regular file\n", "  found: a folder\n"]);
+    refused(&tree, adding("docs")).says_exactly(str![[r#"
+error: `docs` is not a regular file
+  found: a folder
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
 }
 
 #[test]
@@ -131,35 +159,38 @@ fn patch_names_that_leave_the_checkout_are_refused() {
     let tree = tree_with_notes();
     fs::write(tree.beside("outside.txt"), tree.text(NOTES)).unwrap();
     let outside = tree.beside("outside.txt").display().to_string();
+    let not_plain = |name: &str| format!("`{name}`, which leaves the checkout or is not plain,");
     for (name, shown) in [
-        (outside.as_str(), format!("the absolute path `{outside}`")),
+        (outside.as_str(), "the absolute path `[FOLDER]/outside.txt`".into()),
         ("/etc/passwd", "the absolute path `/etc/passwd`".into()),
         ("//etc/passwd", "the absolute path `//etc/passwd`".into()),
-        ("a/../../outside.txt", "`a/../../outside.txt`, which leaves the checkout or is not plain,".into()),
-        ("a/..", "`a/..`, which leaves".into()),
-        ("a/docs/../../outside.txt", "`a/docs/../../outside.txt`, which leaves".into()),
-        ("a//etc/passwd", "`a//etc/passwd`, which leaves".into()),
-        ("a/docs//notes.txt", "`a/docs//notes.txt`, which leaves".into()),
-        ("a/./docs/notes.txt", "`a/./docs/notes.txt`, which leaves".into()),
-        ("a/docs/notes.txt/", "`a/docs/notes.txt/`, which leaves".into()),
-        ("a/docs/notes.txt/.", "`a/docs/notes.txt/.`, which leaves".into()),
-        ("a/", "`a/`, which leaves".into()),
+        ("a/../../outside.txt", not_plain("a/../../outside.txt")),
+        ("a/..", not_plain("a/..")),
+        ("a/docs/../../outside.txt", not_plain("a/docs/../../outside.txt")),
+        ("a//etc/passwd", not_plain("a//etc/passwd")),
+        ("a/docs//notes.txt", not_plain("a/docs//notes.txt")),
+        ("a/./docs/notes.txt", not_plain("a/./docs/notes.txt")),
+        ("a/docs/notes.txt/", not_plain("a/docs/notes.txt/")),
+        ("a/docs/notes.txt/.", not_plain("a/docs/notes.txt/.")),
+        ("a/", not_plain("a/")),
         ("notes.txt", "`notes.txt`, which has no 1 folders to strip,".into()),
     ] {
-        let says = [&format!("error: `the.patch` cannot be applied: {shown}"), " in line 1\n"];
+        let hint = if name == "notes.txt" { "\nhint: `-p 0` strips fewer folders" } else { "" };
+        let says = || cannot_be_applied(&format!("{shown} in line 1"), &format!("{PATH}{hint}"));
         let git = format!("diff --git {name} {name}\n");
-        refused(&tree, format!("--- {name}\n+++ {name}\n{HUNK}")).says(&says);
-        refused(&tree, format!("--- /dev/null\n+++ {name}\n@@ -0,0 +1 @@\n+hostile\n")).says(&says);
-        refused(&tree, format!("{git}old mode 100644\nnew mode 100755\n")).says(&says);
-        refused(&tree, format!("--- \"{}\"\n+++ {name}\n{HUNK}", name.replace('.', "\\056"))).says(&says);
+        refused(&tree, format!("--- {name}\n+++ {name}\n{HUNK}")).says_exactly(says());
+        refused(&tree, format!("--- /dev/null\n+++ {name}\n@@ -0,0 +1 @@\n+hostile\n")).says_exactly(says());
+        refused(&tree, format!("{git}old mode 100644\nnew mode 100755\n")).says_exactly(says());
+        refused(&tree, format!("--- \"{}\"\n+++ {name}\n{HUNK}", name.replace('.', "\\056"))).says_exactly(says());
     }
     for name in ["../outside.txt", "/etc/passwd", "docs/../../outside.txt"] {
         for words in ["rename", "copy"] {
             let git = |from: &str, to: &str| format!("diff --git a/{from} b/{to}\n");
+            let says = || cannot_be_applied(&format!("[..]{name}[..] in line 1"), PATH);
             refused(&tree, format!("{}{words} from {NOTES}\n{words} to {name}\n", git(NOTES, name)))
-                .says(&[name, " in line 1\n"]);
+                .says_exactly(says());
             refused(&tree, format!("{}{words} from {name}\n{words} to docs/x\n", git(name, "docs/x")))
-                .says(&[name, " in line 1\n"]);
+                .says_exactly(says());
         }
     }
     // What goes is not what stays: the rest of these names is plain.
@@ -190,18 +221,24 @@ fn patch_names_that_go_through_a_symlink_are_refused() {
         ("docs/dangling.txt", "docs/dangling.txt"),
         ("loop/notes.txt", "loop"),
     ] {
+        let target = fs::read_link(tree.path(link)).unwrap();
+        let says = || {
+            format!(
+                "error: `{name}` goes through the symlink `{link}`\n  \
+                 found: `{link}` -> `{}`\n\
+                 hint: use the file's real path in the patch\n\
+                 nothing was written",
+                target.display()
+            )
+        };
         let move_here = format!("diff --git a/{NOTES} b/{name}\nrename from {NOTES}\nrename to {name}\n");
         let move_away = format!("diff --git a/{name} b/docs/x\nrename from {name}\nrename to docs/x\n");
         let delete = format!("--- a/{name}\n+++ /dev/null\n@@ -1 +0,0 @@\n-line 1\n");
         for patch in [of(name), adding(name), move_here, move_away, delete] {
-            refused(&tree, patch).says(&[
-                &format!("error: `{name}` goes through the symlink `{link}`\n"),
-                &format!("  found: `{link}` -> `"),
-                "hint: use the file's real path in the patch\n",
-            ]);
+            refused(&tree, patch).says_exactly(says());
         }
         // diff looks at the same files.
-        tree.refuses(&["diff", "--patch", "../the.patch"]).says(&["goes through the symlink"]);
+        tree.refuses(&["diff", "--patch", "../the.patch"]).says_exactly(says());
     }
     assert_eq!(fs::read_to_string(tree.beside("outside/notes.txt")).unwrap(), notes);
 }
@@ -211,10 +248,21 @@ fn patch_that_moves_or_copies_onto_a_file_is_refused() {
     let tree = tree_with_notes();
     for (words, to) in [("rename", "hack/build.sh"), ("copy", "hack/build.sh"), ("copy", NOTES)] {
         let patch = format!("diff --git a/{NOTES} b/{to}\n{words} from {NOTES}\n{words} to {to}\n");
-        refused(&tree, patch).says(&[&format!("`{to}` exists already, but line 1 of the patch adds it\n")]);
+        refused(&tree, patch).says_exactly(format!(
+            "error: `the.patch` does not fit these sources\n  \
+             `{to}` exists already, but line 1 of the patch adds it\n\
+             hint: the structural changes fit these sources: run `rr-patch apply` without a patch\n\
+             nothing was written"
+        ));
     }
-    refused(&tree, format!("diff --git a/{NOTES} b/docs\nrename from {NOTES}\nrename to docs\n"))
-        .says(&["error: `docs` is not a regular file\n", "  found: a folder\n"]);
+    refused(&tree, format!("diff --git a/{NOTES} b/docs\nrename from {NOTES}\nrename to docs\n")).says_exactly(str![[
+        r#"
+error: `docs` is not a regular file
+  found: a folder
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#
+    ]]);
 }
 
 #[test]
@@ -235,10 +283,11 @@ fn patch_that_changes_a_file_twice_is_refused_with_both_lines() {
         (moved + "diff --git a/x b/x\ndeleted file mode 100644\n", "x", "1 and 4"),
         (adding("docs/new") + &adding("docs/new"), "docs/new", "1 and 5"),
     ] {
-        refused(&tree, patch).says(&[
-            &format!("error: `the.patch` changes `{path}` twice, in lines {lines} of it\n"),
-            "hint: make it two patches: several `--patch` are applied in their order\n",
-        ]);
+        refused(&tree, patch).says_exactly(format!(
+            "error: `the.patch` changes `{path}` twice, in lines {lines} of it\n\
+             hint: make it two patches: several `--patch` are applied in their order\n\
+             nothing was written"
+        ));
     }
 }
 
@@ -272,10 +321,8 @@ fn patch_with_the_mode_of_a_symlink_or_a_submodule_is_refused() {
             ),
         ] {
             for body in [of(NOTES), String::new()] {
-                refused(&tree, format!("{head}{body}")).says(&[
-                    &format!("error: `the.patch` cannot be applied: {shown} in line {line}\n"),
-                    "expected: the mode of a regular file, 100644 or 100755\n",
-                ]);
+                refused(&tree, format!("{head}{body}"))
+                    .says_exactly(cannot_be_applied(&format!("{shown} in line {line}"), MODE));
             }
         }
     }
@@ -290,7 +337,7 @@ fn patch_that_is_binary_or_a_merges_is_refused() {
     assert!(String::from_utf8_lossy(&literal).contains("\nGIT binary patch\n"));
     for patch in [literal, differ, b"Binary files old/x and new/x differ\n".to_vec()] {
         let run = refused(&tree, patch);
-        run.says(&["cannot be applied: a binary change in line ", "expected: changes of text files only\n"]);
+        run.says_exactly(cannot_be_applied("a binary change in line [..]", TEXT));
     }
 
     // A merge's own diff, of a conflict that was solved in a third way.
@@ -307,10 +354,11 @@ fn patch_that_is_binary_or_a_merges_is_refused() {
     tree.commit("merge");
     let combined = tree.git(&["show", "HEAD"]);
     assert!(combined.contains("\n@@@ -1,1 -1,1 +1,1 @@@\n"), "{combined}");
-    refused(&tree, combined).says(&[
-        "cannot be applied: a merge's diff, which has two old sides in line ",
-        "expected: a diff against a single commit\n",
-    ]);
+    refused(&tree, combined).says_exactly(str![[r#"
+error: `the.patch` cannot be applied: a merge's diff, which has two old sides in line 12
+  expected: a diff against a single commit
+nothing was written
+"#]]);
 }
 
 // What is no patch.
@@ -328,24 +376,33 @@ fn patch_that_is_none_is_refused() {
         b"--- a/x\n".to_vec(),
         b"diff -u a b\n".to_vec(),
     ] {
-        refused(&tree, bytes).says(&[
-            "error: `the.patch` is not a patch: it changes nothing\n",
-            "expected: `--- FILE`, `+++ FILE` and hunks that begin with `@@ -`\n",
-            "hint: `git diff` and `diff -u` write such patches\n",
-        ]);
+        refused(&tree, bytes).says_exactly(str![[r#"
+error: `the.patch` is not a patch: it changes nothing
+  expected: `--- FILE`, `+++ FILE` and hunks that begin with `@@ -`
+hint: `git diff` and `diff -u` write such patches
+nothing was written
+"#]]);
     }
 }
 
 #[test]
 fn patch_that_is_a_folder_or_missing_is_refused() {
     let tree = tree_with_notes();
-    let hint = "hint: `--patch` takes a file; without it `--mode patch` applies the shipped one\n";
-    for (name, why) in
-        [("docs", "Is a directory"), ("none.patch", "No such file"), ("docs/notes.txt/x", "Not a directory")]
-    {
-        refused_as(&tree, &["--patch", name]).says(&[&format!("error: cannot read the patch `{name}`: {why}"), hint]);
-        tree.refuses(&["diff", "--patch", name]).says(&[hint]);
-        tree.rr_patch(&["check", "--rev", "HEAD", "--patch", name]).refuses().says(&[hint]);
+    for (name, why) in [
+        ("docs", "Is a directory (os error 21)"),
+        ("none.patch", "No such file or directory (os error 2)"),
+        ("docs/notes.txt/x", "Not a directory (os error 20)"),
+    ] {
+        let says = || {
+            format!(
+                "error: cannot read the patch `{name}`: {why}\n\
+                 hint: `--patch` takes a file; without it `--mode patch` applies the shipped one\n\
+                 nothing was written"
+            )
+        };
+        refused_as(&tree, &["--patch", name]).says_exactly(says());
+        tree.refuses(&["diff", "--patch", name]).says_exactly(says());
+        tree.rr_patch(&["check", "--rev", "HEAD", "--patch", name]).refuses().says_exactly(says());
     }
 }
 
@@ -361,15 +418,22 @@ fn patch_that_would_run_two_lines_together_is_refused() {
         format!("@@ -4,2 +4,3 @@\n line 4\n+x\n{no_newline}+y\n-line 5\n"),
         format!("@@ -4,2 +4,1 @@\n-line 4\n{no_newline}-line 5\n+x\n"),
     ] {
-        refused(&tree, format!("--- a/{NOTES}\n+++ b/{NOTES}\n{hunk}")).says(&[
-            "cannot be applied: a line without a newline, and more lines after it in line 3\n",
-            "expected: `\\ No newline at end of file` at the end only\n",
-        ]);
+        refused(&tree, format!("--- a/{NOTES}\n+++ b/{NOTES}\n{hunk}")).says_exactly(str![[r#"
+error: `the.patch` cannot be applied: a line without a newline, and more lines after it in line 3
+  expected: `\ No newline at end of file` at the end only
+nothing was written
+"#]]);
     }
     let hunk = format!("@@ -4,2 +4,3 @@\n line 4\n line 5\n+x\n{no_newline}");
-    refused(&tree, format!("--- a/{NOTES}\n+++ b/{NOTES}\n{hunk}")).says(&[
-        "nearest: line 4, where 2 of them match; the patch ends the file there without a newline, but the file continues\n",
-    ]);
+    refused(&tree, format!("--- a/{NOTES}\n+++ b/{NOTES}\n{hunk}")).says_exactly(str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: `@@ -4,2 +4,3 @@` (line 3 of the patch): expected:
+    | line 4
+    | line 5
+    nearest: line 4, where 2 of them match; the patch ends the file there without a newline, but the file continues
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
 }
 
 #[test]
@@ -384,10 +448,11 @@ fn patch_hunks_out_of_order_or_over_one_another_are_refused() {
     for (above, below) in [(10, 5), (5, 5), (5, 6), (5, 7), (2, 3), (1, 1)] {
         for name in [NOTES, "docs/twice.txt"] {
             let patch = format!("--- a/{name}\n+++ b/{name}\n{}{}", hunk(above, "x"), hunk(below, "y"));
-            refused(&tree, patch).says(&[
-                "cannot be applied: a hunk that is not after the previous one in line 8\n",
-                "expected: hunks in the order of the file, without overlaps\n",
-            ]);
+            refused(&tree, patch).says_exactly(str![[r#"
+error: `the.patch` cannot be applied: a hunk that is not after the previous one in line 8
+  expected: hunks in the order of the file, without overlaps
+nothing was written
+"#]]);
         }
     }
     fs::write(tree.beside("the.patch"), format!("--- a/{NOTES}\n+++ b/{NOTES}\n{}{}", hunk(5, "x"), hunk(8, "y")))
@@ -436,12 +501,16 @@ fn patch_hunks_whose_counts_lie_are_refused() {
         }
     }
     for header in ["@@ -1,3 +1,4", "@@ -1,3 +1,4@@", "@@ -"] {
-        refused(&tree, format!("--- a/{NOTES}\n+++ b/{NOTES}\n{header}\n{body}")).says(&[unread]);
+        refused(&tree, format!("--- a/{NOTES}\n+++ b/{NOTES}\n{header}\n{body}")).says_exactly(cannot_be_applied(
+            "a hunk's header that cannot be read in line 3",
+            "`@@ -LINE,COUNT +LINE,COUNT @@`",
+        ));
     }
     // Blank lines may be context that has lost its space, so what follows them counts too.
     for rest in ["\n+more\n", "\n\n line 4\n", "\r\n-line 4\n"] {
         let run = refused(&tree, of(NOTES) + rest);
-        run.says(&[more, "expected: 3 old and 4 new lines, as its header says\n"]);
+        let wrong = "more lines than the hunk's header says in line [..]";
+        run.says_exactly(cannot_be_applied(wrong, "3 old and 4 new lines, as its header says"));
     }
 }
 
@@ -450,14 +519,8 @@ fn patch_names_that_no_file_can_have_are_refused() {
     let tree = tree_with_notes();
     for name in ["n".repeat(256), format!("docs/{}", "n".repeat(300)), format!("docs/{}n", "d/".repeat(2000))] {
         for patch in [adding(&name), of(&name)] {
-            refused(&tree, patch).says(&[
-                &format!(
-                    "error: `the.patch` cannot be applied: `{}…`, a path of {} bytes, in line 1\n",
-                    &name[..40],
-                    name.len()
-                ),
-                "expected: the path of a file below the installer's root\n",
-            ]);
+            let wrong = format!("`{}…`, a path of {} bytes, in line 1", &name[..40], name.len());
+            refused(&tree, patch).says_exactly(cannot_be_applied(&wrong, PATH));
         }
     }
 }
@@ -470,7 +533,14 @@ fn patch_that_is_huge_or_has_no_end_is_refused_without_reading_it_all() {
     let huge = fs::File::create(tree.beside("huge.patch")).unwrap();
     huge.set_len(100 << 20).unwrap();
     tree.run("mkfifo", &["../pipe"], &[]).exits(0);
-    let limit = |name: &str| format!("error: the patch `{name}` is larger than 16 MiB\n");
+    let limit = |name: &str| {
+        format!(
+            "error: the patch `{name}` is larger than 16 MiB\n  \
+             expected: a patch of some source files\n\
+             hint: `git apply` knows no such limit\n\
+             nothing was written"
+        )
+    };
     for name in ["../huge.patch", "/dev/zero", "../pipe"] {
         let mut writer = (name == "../pipe").then(|| {
             // A writer without an end: it goes when nobody reads any more.
@@ -479,11 +549,7 @@ fn patch_that_is_huge_or_has_no_end_is_refused_without_reading_it_all() {
         // 500 MB of address space hold the program and twice the limit, and not the patch.
         let script = "ulimit -v 500000; exec \"$@\"";
         let run = tree.run("sh", &["-c", script, "sh", env!("CARGO_BIN_EXE_rr-patch"), "apply", "--patch", name], &[]);
-        run.refuses().says(&[
-            &limit(name),
-            "expected: a patch of some source files\n",
-            "hint: `git apply` knows no such limit\n",
-        ]);
+        run.refuses().says_exactly(limit(name));
         if let Some(writer) = &mut writer {
             assert!(!writer.wait().unwrap().success(), "nobody reads on");
         }
@@ -492,7 +558,7 @@ fn patch_that_is_huge_or_has_no_end_is_refused_without_reading_it_all() {
     let padding = |bytes: usize| " ".repeat(bytes - of(NOTES).len() - 1) + "\n" + &of(NOTES);
     fs::write(tree.beside("the.patch"), padding(16 << 20)).unwrap();
     tree.rr_patch(&["apply", "--dry-run", "--patch", "../the.patch"]).exits(0);
-    refused(&tree, padding((16 << 20) + 1)).says(&[&limit("../the.patch")]);
+    refused(&tree, padding((16 << 20) + 1)).says_exactly(limit("../the.patch"));
 }
 
 #[test]
@@ -527,7 +593,15 @@ fn patch_lines_that_are_shown_move_no_cursor() {
     tree.commit("colours");
     let run = refused(&tree, format!("--- a/{NOTES}\n+++ b/{NOTES}\n{hunk}"));
     let shown = "| \\u{1b}[2J\\u{1b}]0;title\\u{7}\\rline 2\\u{9b}1A\n";
-    let run = run.says(&[shown, "line 2 is `\\u{1b}[31m`\n"]);
+    let run = run.says_exactly(str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: `@@ -1,2 +1,2 @@` (line 3 of the patch): expected:
+    | line 1
+    | \u{1b}[2J\u{1b}]0;title\u{7}\rline 2\u{9b}1A
+    nearest: line 1, where 1 of them match; line 2 is `\u{1b}[31m`
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
     let names = refused(&tree, "--- a/../\x1b[31m\n+++ b/../\x1b[31m\n");
     let check = tree.rr_patch(&["check", "--rev", "HEAD", "--patch", "../the.patch"]);
     for text in [run.stderr, names.stderr, check.stdout, check.stderr] {
@@ -550,8 +624,7 @@ fn patch_lines_with_a_nul_are_refused_and_other_lines_of_such_a_file_are_not() {
             context[0],
             context[1..].concat()
         );
-        refused(&tree, patch)
-            .says(&[&format!("cannot be applied: a NUL in line {line}\n"), "expected: changes of text files only\n"]);
+        refused(&tree, patch).says_exactly(cannot_be_applied(&format!("a NUL in line {line}"), TEXT));
     }
     fs::write(tree.beside("the.patch"), of(NOTES)).unwrap();
     tree.rr_patch(&["apply", "--patch", "../the.patch"]).exits(0);
@@ -565,9 +638,20 @@ fn patch_headers_that_contradict_themselves_are_refused() {
     let tree = tree_with_notes();
     let head = |a: &str, b: &str| format!("diff --git {a} {b}\n");
     let same = head("a/docs/notes.txt", "b/docs/notes.txt");
-    let other = "cannot be applied: names that differ from those below it in line 1\n  \
-                 expected: the names of `---` and `+++`\n";
-    for (patch, says) in [
+    let other = ("names that differ from those below it in line 1", "the names of `---` and `+++`");
+    let moved = ("names that differ from those below it in line 1", "the names of `from` and `to`");
+    let both = ("a file that is new and deleted in line 1", "one of the two");
+    let one_name = (
+        "a file that moves with only one name in line 1",
+        "`rename from` and `rename to`, or `copy from` and `copy to`",
+    );
+    let unchanged = ("a file that does not change in line 1", "hunks, or a new mode");
+    let nowhere = ("`/dev/null` on both sides in line 1", "a file on one");
+    let ambiguous = ("ambiguous names in line 1", "`diff --git a/FILE b/FILE`");
+    let no_hunk = ("a file without a hunk in line 1", "`@@ -` below `+++ FILE`");
+    let no_name = ("a hunk without a file name in line 1", "`--- FILE` and `+++ FILE` above it");
+    let unquoted = ("a quoted name that does not end in line 9", "a name in double quotes, as git writes it");
+    for (patch, (wrong, expected)) in [
         // A change of a mode that belongs to another file than the hunks.
         (head("a/hack/build.sh", "b/hack/build.sh") + "old mode 100644\nnew mode 100755\n" + &of(NOTES), other),
         (head("a/x", "b/x") + "deleted file mode 100644\n" + &of(NOTES), other),
@@ -575,52 +659,28 @@ fn patch_headers_that_contradict_themselves_are_refused() {
         (head("a/x", "b/docs/notes.txt") + &adding("docs/x"), other),
         (head("\"a/x\"", "\"b/x\"") + &of(NOTES), other),
         (head("a/docs/notes.txt", "\"b/x\"") + &of(NOTES), other),
-        (head("a/docs/notes.txt", "\"b/docs/notes.txt") + &of(NOTES), "a quoted name that does not end in line"),
-        (
-            same.clone() + "deleted file mode 100644\nnew file mode 100644\n",
-            "a file that is new and deleted in line 1\n",
-        ),
-        (
-            same.clone() + "new file mode 100644\ndeleted file mode 100644\n",
-            "a file that is new and deleted in line 1\n",
-        ),
-        (
-            same.clone() + "rename from docs/notes.txt\n" + &of(NOTES),
-            "a file that moves with only one name in line 1\n",
-        ),
-        (same.clone() + "copy to docs/notes.txt\n", "a file that moves with only one name in line 1\n"),
-        (same.clone(), "a file that does not change in line 1\n"),
-        (same.clone() + "old mode 100644\n", "a file that does not change in line 1\n"),
-        (same + "--- /dev/null\n+++ /dev/null\n" + HUNK, "`/dev/null` on both sides in line 1\n"),
-        (head("a/b c", "d"), "ambiguous names in line 1\n"),
-        (head("a/x", "b/y") + "new mode 100755\n", "ambiguous names in line 1\n"),
-        (String::from("--- /dev/null\n+++ /dev/null\n") + HUNK, "`/dev/null` on both sides in line 1\n"),
-        (String::from("--- a/docs/notes.txt\n+++ b/docs/notes.txt\n"), "a file without a hunk in line 1\n"),
-        (head("a/x", "b/x") + "new file mode 100644\n--- /dev/null\n+++ b/x\n", "a file without a hunk in line 1\n"),
-        (
-            head("a/x", "b/x") + "copy from docs/notes.txt\ncopy to docs/new.txt\n",
-            "names that differ from those below it in line 1\n",
-        ),
-        (
-            head("a/docs/notes.txt", "b/x") + "copy from docs/notes.txt\ncopy to docs/new.txt\n",
-            "names that differ from those below it in line 1\n",
-        ),
-        (
-            head("\"a/x\"", "b/y") + "rename from docs/notes.txt\nrename to y\n",
-            "names that differ from those below it in line 1\n",
-        ),
-        (HUNK.to_owned(), "a hunk without a file name in line 1\n"),
+        (head("a/docs/notes.txt", "\"b/docs/notes.txt") + &of(NOTES), unquoted),
+        (same.clone() + "deleted file mode 100644\nnew file mode 100644\n", both),
+        (same.clone() + "new file mode 100644\ndeleted file mode 100644\n", both),
+        (same.clone() + "rename from docs/notes.txt\n" + &of(NOTES), one_name),
+        (same.clone() + "copy to docs/notes.txt\n", one_name),
+        (same.clone(), unchanged),
+        (same.clone() + "old mode 100644\n", unchanged),
+        (same + "--- /dev/null\n+++ /dev/null\n" + HUNK, nowhere),
+        (head("a/b c", "d"), ambiguous),
+        (head("a/x", "b/y") + "new mode 100755\n", ambiguous),
+        (String::from("--- /dev/null\n+++ /dev/null\n") + HUNK, nowhere),
+        (String::from("--- a/docs/notes.txt\n+++ b/docs/notes.txt\n"), no_hunk),
+        (head("a/x", "b/x") + "new file mode 100644\n--- /dev/null\n+++ b/x\n", no_hunk),
+        (head("a/x", "b/x") + "copy from docs/notes.txt\ncopy to docs/new.txt\n", moved),
+        (head("a/docs/notes.txt", "b/x") + "copy from docs/notes.txt\ncopy to docs/new.txt\n", moved),
+        (head("\"a/x\"", "b/y") + "rename from docs/notes.txt\nrename to y\n", moved),
+        (HUNK.to_owned(), no_name),
         // What another line parts belongs to no file, or to another one.
-        (
-            head("a/hack/build.sh", "b/hack/build.sh") + "2iff --git a/x b/x\nnew mode 100755\n",
-            "a file that does not change in line 1\n",
-        ),
-        (format!("--- a/{NOTES}\n+++ b/{NOTES}\n\n{HUNK}"), "a file without a hunk in line 1\n"),
-        (
-            head("a/x", "b/x") + &format!("new file mode 100644\n--- /dev/null\n+++ b/x\n\n{HUNK}"),
-            "a file without a hunk in line 1\n",
-        ),
+        (head("a/hack/build.sh", "b/hack/build.sh") + "2iff --git a/x b/x\nnew mode 100755\n", unchanged),
+        (format!("--- a/{NOTES}\n+++ b/{NOTES}\n\n{HUNK}"), no_hunk),
+        (head("a/x", "b/x") + &format!("new file mode 100644\n--- /dev/null\n+++ b/x\n\n{HUNK}"), no_hunk),
     ] {
-        refused(&tree, &patch).says(&["error: `the.patch` cannot be applied: ", says]);
+        refused(&tree, &patch).says_exactly(cannot_be_applied(wrong, expected));
     }
 }

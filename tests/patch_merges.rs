@@ -5,6 +5,7 @@ use std::fs;
 
 use crate::harness::{SYSTEM, Tree};
 use crate::patch_formats::{NOTES, as_git_does, made_by_git, tree_with_notes};
+use snapbox::str;
 
 /// A checkout with `NOTES`, a patch beside it that changes two of its lines, and a commit with another
 /// change, of a line next to one of them.
@@ -25,7 +26,20 @@ fn moved_on() -> (Tree, Vec<u8>) {
 fn patch_3way_merges_with_what_the_patch_was_made_from_as_git_does() {
     let (tree, patch) = moved_on();
     let run = tree.refuses(&["apply", "--patch", "../the.patch"]);
-    run.says(&["`@@ -7,7 +7,7 @@", "| line 8\n"]);
+    run.says_exactly(str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: `@@ -7,7 +7,7 @@` (line 5 of the patch): expected:
+    | line 7
+    | line 8
+    | line 9
+    | line 10
+    | line 11
+    | line 12
+    | line 13
+    nearest: line 8, where 6 of them match; line 9 is `line eight`
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
     as_git_does(&tree, &patch, &["--3way"]).prints(&["docs/notes.txt:11\n", "docs/notes.txt:22\n"]);
 
     // Where it fits as it is, nothing is merged and no base asked for.
@@ -38,7 +52,11 @@ fn patch_3way_that_merges_into_nothing_new_is_refused() {
     let (tree, _) = moved_on();
     tree.edit(NOTES, "line 10\n", "line ten\n");
     tree.edit(NOTES, "line 20\n", "line 20\nline 20.5\n");
-    tree.refuses(&["apply", "--3way", "--patch", "../the.patch"]).says(&["`the.patch` would change nothing here\n"]);
+    tree.refuses(&["apply", "--3way", "--patch", "../the.patch"]).says_exactly(str![[r#"
+error: `the.patch` would change nothing here
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
 }
 
 #[test]
@@ -46,11 +64,17 @@ fn patch_3way_with_a_conflict_is_refused_with_the_lines() {
     let (tree, _) = moved_on();
     tree.edit(NOTES, "line 10\n", "line X\n");
     let run = tree.refuses(&["apply", "--3way", "--patch", "../the.patch"]);
-    run.says(&[
-        "error: `the.patch` does not fit ",
-        "  `docs/notes.txt`: a three-way merge has conflicts\n",
-        "    <<<<<<< the checkout\n    line X\n    =======\n    line ten\n    >>>>>>> the patch\n",
-    ]);
+    run.says_exactly(str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: a three-way merge has conflicts
+    <<<<<<< the checkout
+    line X
+    =======
+    line ten
+    >>>>>>> the patch
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
 }
 
 #[test]
@@ -91,9 +115,21 @@ fn patch_3way_without_what_the_patch_was_made_from_is_refused_as_without_3way() 
     let without_git = Tree::bare("p2");
     without_git.write(NOTES, tree.text(NOTES));
     fs::write(without_git.beside("the.patch"), text).unwrap();
-    without_git
-        .refuses(&["apply", "--3way", "--patch", "../the.patch"])
-        .says(&["hint: `--3way`: this repository has no blob"]);
+    without_git.refuses(&["apply", "--3way", "--patch", "../the.patch"]).says_exactly(str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: `@@ -7,7 +7,7 @@` (line 5 of the patch): expected:
+    | line 7
+    | line 8
+    | line 9
+    | line 10
+    | line 11
+    | line 12
+    | line 13
+    nearest: line 8, where 6 of them match; line 9 is `line eight`
+hint: `--3way`: this repository has no blob `[..]`, which the patch of `docs/notes.txt` was made from
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
 }
 
 #[test]
@@ -121,9 +157,10 @@ fn diff_rev_3way_prints_the_patch_made_anew_and_check_asks_only_whether_it_fits(
     assert!(tree.snapshot() == before);
     as_git_does(&tree, anew, &[]);
     tree.rr_patch(&[&["check", "--rev", "HEAD"], &patch[..]].concat()).exits(4);
-    tree.rr_patch(&[&["check", "--rev", "HEAD", "--3way"], &patch[..]].concat())
-        .exits(2)
-        .says(&["error: `--3way` merges a patch that does not fit, and `check` asks whether it fits\n", "hint: "]);
+    tree.rr_patch(&[&["check", "--rev", "HEAD", "--3way"], &patch[..]].concat()).exits(2).says_exactly(str![[r#"
+error: `--3way` merges a patch that does not fit, and `check` asks whether it fits
+hint: leave it out; `rr-patch diff --3way --rev REV` prints what the merge gives
+"#]]);
 }
 
 #[test]
@@ -142,7 +179,16 @@ fn patch_3way_finds_the_lines_of_hunks_in_what_was_merged() {
     tree.rr_patch(&["apply", "--3way", "--patch", "../the.patch"]).exits(0);
     let text = tree.text(NOTES);
     let again = 1 + text.lines().collect::<Vec<_>>().iter().rposition(|line| *line == "again").unwrap();
-    let last = text.lines().count();
     assert_eq!(again, 14);
-    tree.rr_patch(&["status"]).exits(0).prints(&[&format!("{NOTES}:{again}\n"), &format!("{NOTES}:{last}\n")]);
+    tree.rr_patch(&["status"]).exits(0).prints_exactly(str![[r#"
+patched: `[FOLDER]/installer`, with the.patch
+by:      rr-patch [VERSION] on [..]
+patch:   the.patch, git blob [..]
+
+  the.patch        in place      its hunks
+                                 docs/notes.txt:14
+                                 docs/notes.txt:22
+
+nothing was edited since
+"#]]);
 }

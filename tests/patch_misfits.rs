@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::harness::{Run, Tree};
 use crate::patch_formats::{NOTES, tree_with, tree_with_notes};
+use snapbox::str;
 
 /// Has the tool refuse a patch, and says what it says.
 #[track_caller]
@@ -27,58 +28,149 @@ fn patch_that_would_change_nothing_is_refused_and_not_remembered() {
         of_notes("@@ -1,3 +1,3 @@\n line 1\n-line 2\n+line 2\n line 3\n"),
         format!("{head}old mode 100755\nnew mode 100644\n"),
     ] {
-        refused(&tree, patch).says(&["error: `the.patch` would change nothing here\n"]);
-        tree.rr_patch(&["status"]).prints(&["is not patched"]);
+        refused(&tree, patch).says_exactly(str![[r#"
+error: `the.patch` would change nothing here
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
+        tree.rr_patch(&["status"])
+            .prints_exactly(str!["`[FOLDER]/installer` is not patched: `rr-patch apply` does it"]);
     }
     // Two that cancel each other.
     fs::write(tree.beside("1.patch"), of_notes("@@ -1,2 +1,3 @@\n line 1\n+more\n line 2\n")).unwrap();
     fs::write(tree.beside("2.patch"), of_notes("@@ -1,3 +1,2 @@\n line 1\n-more\n line 2\n")).unwrap();
-    tree.refuses(&["apply", "--patch", "../1.patch", "--patch", "../2.patch"])
-        .says(&["error: `1.patch, 2.patch` would change nothing here\n"]);
+    tree.refuses(&["apply", "--patch", "../1.patch", "--patch", "../2.patch"]).says_exactly(str![[r#"
+error: `1.patch, 2.patch` would change nothing here
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
 }
 
 #[test]
-fn patch_misfit_names_file_hunk_line_expected_lines_the_nearest_place_and_what_differs() {
+fn patch_misfit_names_file_hunk_line_expected_lines_and_the_nearest_place() {
     let tree = tree_with_notes();
     let hunk = "@@ -4,5 +4,6 @@ a heading\n line 4\n line 5\n-line five and a half\n+x\n+y\n line 6\n \n";
     let run = refused(&tree, of_notes(&format!("@@ -1,2 +1,3 @@\n line 1\n+0\n line 2\n{hunk}")));
-    run.says(&[
-        "error: `the.patch` does not fit these sources\n",
-        "  `docs/notes.txt`: `@@ -4,5 +4,6 @@` (line 7 of the patch): expected:\n",
-        "    | line 4\n    | line 5\n    | line five and a half\n    | line 6\n    | \n",
-        "    nearest: line 4, where 2 of them match; line 6 is `line 6`\n",
-    ]);
+    run.says_exactly(str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: `@@ -4,5 +4,6 @@` (line 7 of the patch): expected:
+    | line 4
+    | line 5
+    | line five and a half
+    | line 6
+    | 
+    nearest: line 4, where 2 of them match; line 6 is `line 6`
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
+    let long: String = (1..40).map(|number| [" line ", &number.to_string(), "\n"].concat()).collect();
+    let run = refused(&tree, of_notes(&format!("@@ -1,39 +1,40 @@\n{long}+x\n")));
+    run.says_exactly(str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: `@@ -1,39 +1,40 @@` (line 3 of the patch): expected:
+    | line 1
+    | line 2
+    | line 3
+    | line 4
+    | line 5
+    | line 6
+    | line 7
+    | line 8
+    | line 9
+    | line 10
+    | line 11
+    | line 12
+    | … and 27 more lines
+    nearest: line 1, where 30 of them match; the file ends there
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
+}
+
+#[test]
+fn patch_misfit_says_what_differs_in_the_nearest_place() {
+    let tree = tree_with_notes();
     for (hunk, says) in [
         // Moved, and changed there.
         (
             "@@ -4,3 +4,3 @@\n line 20\n-line 21b\n+x\n line 22\n",
-            "nearest: line 20, where 2 of them match; line 21 is `line 21`\n",
+            str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: `@@ -4,3 +4,3 @@` (line 3 of the patch): expected:
+    | line 20
+    | line 21b
+    | line 22
+    nearest: line 20, where 2 of them match; line 21 is `line 21`
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]],
         ),
         (
             "@@ -4,3 +4,3 @@\n   line 20\n-line 21\n+x\n \tline 22\n",
-            "nearest: line 20, where 3 of them match; line 20 differs in white space only\n",
+            str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: `@@ -4,3 +4,3 @@` (line 3 of the patch): expected:
+    |   line 20
+    | line 21
+    | 	line 22
+    nearest: line 20, where 3 of them match; line 20 differs in white space only
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]],
         ),
         (
             "@@ -4,3 +4,3 @@\n line 20\r\n-line 21\r\n+x\r\n line 22\r\n",
-            "nearest: line 20, where 3 of them match; line 20 has another line end (CR LF, or no newline)\n",
+            str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: `@@ -4,3 +4,3 @@` (line 3 of the patch): expected:
+    | line 20
+    | line 21
+    | line 22
+    nearest: line 20, where 3 of them match; line 20 has another line end (CR LF, or no newline)
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]],
         ),
         (
             "@@ -29,3 +29,3 @@\n line 29\n line 30\n-line 31\n+x\n",
-            "nearest: line 29, where 2 of them match; the file ends there\n",
+            str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: `@@ -29,3 +29,3 @@` (line 3 of the patch): expected:
+    | line 29
+    | line 30
+    | line 31
+    nearest: line 29, where 2 of them match; the file ends there
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]],
         ),
         (
             "@@ -4,2 +4,2 @@\n nothing\n-like it\n+x\n",
-            "    | nothing\n    | like it\n    found: none of these in its 30 lines\n",
+            str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: `@@ -4,2 +4,2 @@` (line 3 of the patch): expected:
+    | nothing
+    | like it
+    found: none of these in its 30 lines
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]],
         ),
-        ("@@ -4,2 +4,2 @@\n \n-\n+x\n", "found: none of these in its 30 lines\n"),
+        (
+            "@@ -4,2 +4,2 @@\n \n-\n+x\n",
+            str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: `@@ -4,2 +4,2 @@` (line 3 of the patch): expected:
+    | 
+    | 
+    found: none of these in its 30 lines
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]],
+        ),
     ] {
-        refused(&tree, of_notes(hunk)).says(&[says]);
+        refused(&tree, of_notes(hunk)).says_exactly(says);
     }
-    let long: String = (1..40).map(|number| [" line ", &number.to_string(), "\n"].concat()).collect();
-    let run = refused(&tree, of_notes(&format!("@@ -1,39 +1,40 @@\n{long}+x\n")));
-    run.says(&[
-        "    | line 12\n    | … and 27 more lines\n    nearest: line 1, where 30 of them match; the file ends there\n",
-    ]);
 }
 
 #[test]
@@ -100,8 +192,12 @@ fn patch_names_every_hunk_and_file_that_does_not_fit() {
         ]
     );
     let deleted = "--- a/docs/notes.txt\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-line 1\n-line 2\n";
-    refused(&tree, deleted)
-        .says(&["`docs/notes.txt`: line 1 of the patch deletes it, but it has lines that the patch does not have\n"]);
+    refused(&tree, deleted).says_exactly(str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: line 1 of the patch deletes it, but it has lines that the patch does not have
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
 }
 
 #[test]
@@ -109,10 +205,20 @@ fn patch_hunk_that_fits_several_places_is_refused_with_their_lines() {
     let tree = tree_with(&[(NOTES, "a\nb\nc\n".repeat(30).as_bytes())]);
     let hunk = |line: usize| of_notes(&format!("@@ -{line},3 +{line},4 @@\n a\n+x\n b\n c\n"));
     refused(&tree, hunk(2))
-        .says(&["(line 3 of the patch): it fits 30 places, the first in line 1 and the last in line 88\n"]);
+        .says_exactly(str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: `@@ -2,3 +2,4 @@` (line 3 of the patch): it fits 30 places, the first in line 1 and the last in line 88
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
     let two = format!("{}d\n", "a\nb\nc\n".repeat(2));
     tree.write(NOTES, two);
-    refused(&tree, hunk(3)).says(&["it fits 2 places, the first in line 1 and the last in line 4\n"]);
+    refused(&tree, hunk(3)).says_exactly(str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: `@@ -3,3 +3,4 @@` (line 3 of the patch): it fits 2 places, the first in line 1 and the last in line 4
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
     // Behind the hunk above it there is one only.
     let both = "@@ -1,2 +1,3 @@\n a\n+x\n b\n@@ -3,2 +4,3 @@\n a\n+y\n b\n";
     fs::write(tree.beside("the.patch"), of_notes(both)).unwrap();
@@ -123,22 +229,74 @@ fn patch_hunk_that_fits_several_places_is_refused_with_their_lines() {
 #[test]
 fn patch_hunk_without_context_is_refused() {
     let tree = tree_with_notes();
-    for hunk in ["@@ -4,0 +5 @@\n+x\n", "@@ -0,0 +1,2 @@\n+x\n+y\n", "@@ -30,0 +31 @@\n+x\n"] {
-        let patch = format!("diff --git a/{NOTES} b/{NOTES}\n{}", of_notes(hunk));
-        refused(&tree, patch).says(&["it has no context lines: make the patch with some\n"]);
+    for (header, lines) in [("@@ -4,0 +5 @@", "+x\n"), ("@@ -0,0 +1,2 @@", "+x\n+y\n"), ("@@ -30,0 +31 @@", "+x\n")] {
+        let patch = format!("diff --git a/{NOTES} b/{NOTES}\n{}", of_notes(&format!("{header}\n{lines}")));
+        refused(&tree, patch).says_exactly(format!(
+            "error: `the.patch` does not fit these sources\n  \
+             `{NOTES}`: `{header}` (line 4 of the patch): it has no context lines: make the patch with some\n\
+             hint: the structural changes fit these sources: run `rr-patch apply` without a patch\n\
+             nothing was written"
+        ));
     }
 }
 
 #[test]
 fn patch_that_is_applied_already_is_refused_with_a_hint() {
-    let hint = "hint: it seems to be applied already: the reversed patch fits\n";
     let tree = tree_with_notes();
     let adding = "--- /dev/null\n+++ b/docs/new.txt\n@@ -0,0 +1,2 @@\n+1\n+2\n";
     let change = of_notes("@@ -1,3 +1,3 @@\n line 1\n-line 2\n+x\n line 3\n@@ -9,2 +9,3 @@\n line 9\n+y\n line 10\n");
-    for patch in [adding.to_owned(), change.clone(), change + adding] {
+    for (patch, says) in [
+        (
+            adding.to_owned(),
+            str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/new.txt` exists already, but line 1 of the patch adds it
+hint: it seems to be applied already: the reversed patch fits
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]],
+        ),
+        (
+            change.clone(),
+            str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: `@@ -1,3 +1,3 @@` (line 3 of the patch): expected:
+    | line 1
+    | line 2
+    | line 3
+    nearest: line 1, where 2 of them match; line 2 is `x`
+  `docs/notes.txt`: `@@ -9,2 +9,3 @@` (line 8 of the patch): expected:
+    | line 9
+    | line 10
+    nearest: line 9, where 1 of them match; line 10 is `y`
+hint: it seems to be applied already: the reversed patch fits
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]],
+        ),
+        (
+            change + adding,
+            str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/notes.txt`: `@@ -1,3 +1,3 @@` (line 3 of the patch): expected:
+    | line 1
+    | line 2
+    | line 3
+    nearest: line 1, where 2 of them match; line 2 is `x`
+  `docs/notes.txt`: `@@ -9,2 +9,3 @@` (line 8 of the patch): expected:
+    | line 9
+    | line 10
+    nearest: line 9, where 1 of them match; line 10 is `y`
+  `docs/new.txt` exists already, but line 12 of the patch adds it
+hint: it seems to be applied already: the reversed patch fits
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]],
+        ),
+    ] {
         fs::write(tree.beside("the.patch"), &patch).unwrap();
         tree.git(&["apply", "../the.patch"]);
-        refused(&tree, &patch).says(&[hint]);
+        refused(&tree, &patch).says_exactly(says);
         tree.git(&["apply", "--reverse", "../the.patch"]);
     }
     // Others' lines in its places are no sign of that.
@@ -147,10 +305,18 @@ fn patch_that_is_applied_already_is_refused_with_a_hint() {
     // The same patch, applied by the tool, is only there.
     tree.remove("docs/new.txt");
     tree.rr_patch(&["apply", "--patch", "../the.patch"]).exits(0);
-    tree.rr_patch(&["apply", "--patch", "../the.patch"]).exits(0).prints(&["nothing to do"]);
+    tree.rr_patch(&["apply", "--patch", "../the.patch"])
+        .exits(0)
+        .prints_exactly(str!["`[FOLDER]/installer` is patched already; nothing to do"]);
     // The originals of another patch are those below it.
     fs::write(tree.beside("other.patch"), adding.replace("+2", "+3")).unwrap();
-    tree.rr_patch(&["apply", "--patch", "../other.patch"]).exits(0).prints(&["patched again"]);
+    tree.rr_patch(&["apply", "--patch", "../other.patch"]).exits(0).prints_exactly(str![[r#"
+patched again `[FOLDER]/installer`, with other.patch:
+  other.patch      its hunks
+                     docs/new.txt:1
+  adds    docs/new.txt
+next: `rr-patch build`; `rr-patch revert` takes it back
+"#]]);
     assert_eq!(tree.text("docs/new.txt"), "1\n3\n");
 }
 
@@ -159,10 +325,28 @@ fn status_finds_a_hunk_that_removed_the_end_of_a_file() {
     let tree = tree_with_notes();
     fs::write(tree.beside("the.patch"), of_notes("@@ -28,3 +28 @@\n line 28\n-line 29\n-line 30\n")).unwrap();
     tree.rr_patch(&["apply", "--patch", "../the.patch"]).exits(0);
-    let in_place = "  the.patch        in place      its hunks\n";
-    tree.rr_patch(&["status"]).exits(0).prints(&[in_place, "docs/notes.txt:28\n"]);
+    tree.rr_patch(&["status"]).exits(0).prints_exactly(str![[r#"
+patched: `[FOLDER]/installer`, with the.patch
+by:      rr-patch [VERSION] on [..]
+patch:   the.patch, git blob [..]
+
+  the.patch        in place      its hunks
+                                 docs/notes.txt:28
+
+nothing was edited since
+"#]]);
     tree.edit(NOTES, "line 2\n", "line 2\nmy own\n");
-    tree.rr_patch(&["status"]).exits(0).prints(&[in_place, "docs/notes.txt:29\n"]);
+    tree.rr_patch(&["status"]).exits(0).prints_exactly(str![[r#"
+patched: `[FOLDER]/installer`, with the.patch
+by:      rr-patch [VERSION] on [..]
+patch:   the.patch, git blob [..]
+
+  the.patch        in place      its hunks
+                                 docs/notes.txt:29
+
+since then:
+  docs/notes.txt was edited since apply: `rr-patch revert` keeps such edits
+"#]]);
 }
 
 #[test]
@@ -172,14 +356,20 @@ fn patch_that_leaves_no_go_is_refused_where_there_was_go_before() {
     tree.write(name, "package version\n\nfunc One() int {\n\treturn 1\n}\n");
     let hunk = "@@ -2,4 +2,5 @@\n \n func One() int {\n+\tif true {\n \treturn 1\n }\n";
     let patch = format!("--- a/{name}\n+++ b/{name}\n{hunk}");
-    refused(&tree, &patch).says(&[
-        "hint: the structural changes fit these sources",
-        &format!("error: with the patch, `{name}:7:1` is not valid Go\n"),
-        "  found: `}` is missing\n",
-        "hint: a hunk may fit in the wrong place",
-    ]);
-    refused(&tree, "--- /dev/null\n+++ b/pkg/new.go\n@@ -0,0 +1 @@\n+packag new\n")
-        .says(&["error: with the patch, `pkg/new.go:1:"]);
+    refused(&tree, &patch).says_exactly(str![[r#"
+error: with the patch, `pkg/version/version.go:7:1` is not valid Go
+  found: `}` is missing
+hint: a hunk may fit in the wrong place, or the patch may be incomplete
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
+    refused(&tree, "--- /dev/null\n+++ b/pkg/new.go\n@@ -0,0 +1 @@\n+packag new\n").says_exactly(str![[r#"
+error: with the patch, `pkg/new.go:1:1` is not valid Go
+  found: `packag new`
+hint: a hunk may fit in the wrong place, or the patch may be incomplete
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
     // What was none before need be none after: the patch may mend one of two faults.
     tree.write(name, "package version\n\nfunc One() int {\n\treturn 1\n}\n\nfunc (\n");
     fs::write(tree.beside("the.patch"), &patch).unwrap();
@@ -193,11 +383,12 @@ fn patch_on_files_that_were_edited_since_is_refused_without_a_word_of_the_patch(
     fs::write(tree.beside("2.patch"), of_notes("@@ -1,2 +1,2 @@\n-line 1\n+line 1.0\n line 2\n")).unwrap();
     tree.rr_patch(&["apply", "--patch", "../the.patch"]).exits(0);
     tree.edit(NOTES, "line 20\n", "line twenty\n");
-    tree.refuses(&["apply", "--patch", "../2.patch"]).says(&[
-        "error: patched files were edited since, so they cannot be patched in another way\n",
-        "edited: docs/notes.txt\n",
-        "hint: `rr-patch revert` merges the edits into the originals; then apply again\n",
-    ]);
+    tree.refuses(&["apply", "--patch", "../2.patch"]).says_exactly(str![[r#"
+error: patched files were edited since, so they cannot be patched in another way
+  edited: docs/notes.txt
+hint: `rr-patch revert` merges the edits into the originals; then apply again
+nothing was written
+"#]]);
     tree.rr_patch(&["revert"]).exits(0);
     tree.rr_patch(&["apply", "--patch", "../2.patch"]).exits(0);
     assert!(tree.text(NOTES).contains("line 1.0\n") && tree.text(NOTES).contains("line twenty\n"));
