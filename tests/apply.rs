@@ -13,6 +13,7 @@ use crate::harness::{
     ADDED, ADDED_UNIX, JOURNAL, PROCESS, Run, STATE, SYSTEM, Snapshot, Tree, cache_with_go, copy, kill, write_program,
 };
 use crate::watched::{PATIENCE, Watched, processes_with};
+use snapbox::str;
 
 /// A type error that only Go sees.
 const BROKEN: &str = "package clusterapi\n\nvar broken int = \"text\"\n";
@@ -34,7 +35,40 @@ fn apply_without_a_path_patches_the_checkout_that_holds_the_current_folder() {
     for folder in [".", "pkg", "pkg/clusterapi/internal/process", "hack"] {
         let tree = Tree::new("installer");
         let run = tree.rr_patch_in(folder, &["apply"]).exits(0);
-        run.prints(&[&format!("patched `{}`, shape P1+S6:\n", tree.root().display()), "next: `rr-patch build`"]);
+        run.prints_exactly(str![[r#"
+patched `[FOLDER]/installer`, shape P1+S6:
+  group-signal     SIGTERM goes to the process group, once
+                     pkg/clusterapi/internal/process/process.go:187
+                     pkg/clusterapi/internal/process/rr_patch_unix.go:29
+  graceful-cancel  cancelling sends that SIGTERM, never SIGKILL
+                     pkg/clusterapi/internal/process/process.go:88
+                     pkg/clusterapi/system.go:82
+                     pkg/clusterapi/system.go:174
+  no-timeouts      no timer ends a process or the wait for one
+                     pkg/clusterapi/internal/process/process.go:98
+                     pkg/clusterapi/internal/process/process.go:99
+                     pkg/clusterapi/internal/process/process.go:191
+                     pkg/clusterapi/internal/process/process.go:192
+                     pkg/clusterapi/system.go:64
+                     pkg/clusterapi/system.go:188
+                     pkg/clusterapi/system.go:196
+  exit-log         every exit is logged once, with code or signal
+                     pkg/clusterapi/internal/process/process.go:117
+                     pkg/clusterapi/internal/process/process.go:181
+                     pkg/clusterapi/internal/process/rr_patch.go:365
+  rr-command       the chosen controllers run under the recorder
+                     pkg/clusterapi/internal/process/process.go:34
+                     pkg/clusterapi/internal/process/process.go:108
+                     pkg/clusterapi/system.go:312
+                     pkg/clusterapi/internal/process/rr_patch.go:168
+  whole-trace      the trace keeps its own copy of the program
+                     pkg/clusterapi/internal/process/rr_patch.go:136
+  changes pkg/clusterapi/internal/process/process.go
+  changes pkg/clusterapi/system.go
+  adds    pkg/clusterapi/internal/process/rr_patch.go
+  adds    pkg/clusterapi/internal/process/rr_patch_unix.go
+next: `rr-patch build`; `rr-patch revert` takes it back
+"#]]);
         assert!(tree.snapshot() == plain(), "from {folder}");
     }
 }
@@ -45,7 +79,9 @@ fn apply_takes_a_path_from_anywhere() {
         let tree = Tree::new("installer");
         tree.rr_patch_in(folder, &["apply", path]).exits(0);
         assert!(tree.snapshot() == plain(), "{path} from {folder}");
-        tree.rr_patch_in("..", &["apply", tree.root().to_str().unwrap()]).exits(0).prints(&["is patched already"]);
+        tree.rr_patch_in("..", &["apply", tree.root().to_str().unwrap()])
+            .exits(0)
+            .prints_exactly(str!["`[FOLDER]/installer` is patched already; nothing to do"]);
     }
 }
 
@@ -72,7 +108,9 @@ fn apply_patches_a_linked_worktree_and_leaves_the_main_one_alone() {
         fs::read_to_string(tree.beside("linked").join(SYSTEM)).unwrap().contains("process.AwaitAll(&c.supervisor)")
     );
 
-    tree.rr_patch(&["status"]).exits(0).prints(&["is not patched"]);
+    tree.rr_patch(&["status"])
+        .exits(0)
+        .prints_exactly(str!["`[FOLDER]/installer` is not patched: `rr-patch apply` does it"]);
     tree.rr_patch_in("../linked", &["status"]).exits(0).prints(&["patched: "]);
     tree.rr_patch_in("../linked", &["revert"]).exits(0);
     assert_eq!(tree.git(&["-C", "../linked", "status", "--porcelain"]), "");
@@ -100,7 +138,7 @@ fn apply_patches_a_tree_without_git() {
     let mut patched = tree.snapshot();
     patched.retain(|name, _| !name.starts_with(".rr-patch"));
     assert!(patched == plain());
-    tree.rr_patch(&["apply"]).exits(0).prints(&["is patched already"]);
+    tree.rr_patch(&["apply"]).exits(0).prints_exactly(str!["`[FOLDER]/installer` is patched already; nothing to do"]);
 }
 
 #[test]
@@ -136,7 +174,9 @@ fn apply_root_keeps_two_vendored_installers_apart() {
         tree.rr_patch(&["apply", "--root", root]).exits(0);
     }
     tree.rr_patch(&["revert", "--root", "third_party/a"]).exits(0);
-    tree.rr_patch(&["status", "--root", "third_party/a"]).exits(0).prints(&["is not patched"]);
+    tree.rr_patch(&["status", "--root", "third_party/a"])
+        .exits(0)
+        .prints_exactly(str!["`[FOLDER]/outer/third_party/a` is not patched: `rr-patch apply` does it"]);
     tree.rr_patch(&["status", "--root", "third_party/b%2Fc"]).exits(0).prints(&["patched: "]);
     tree.rr_patch(&["revert", "--root", "third_party/b%2Fc"]).exits(0);
     assert_eq!(tree.git(&["status", "--porcelain"]), "");
@@ -159,13 +199,42 @@ fn apply_follows_a_folder_link_that_stays_inside_the_checkout() {
 fn apply_dry_run_writes_nothing() {
     for tree in [Tree::new("p2"), Tree::bare("p2")] {
         let before = (tree.snapshot(), tree.state());
-        tree.rr_patch(&["apply", "--dry-run"]).exits(0).prints(&[
-            "would patch `",
-            "shape P2+S6:\n",
-            "  changes pkg/clusterapi/internal/process/process_unix.go\n",
-            "  adds    pkg/clusterapi/internal/process/rr_patch_windows.go\n",
-            "nothing was written (--dry-run)",
-        ]);
+        tree.rr_patch(&["apply", "--dry-run"]).exits(0).prints_exactly(str![[r#"
+would patch `[FOLDER]/installer`, shape P2+S6:
+  group-signal     SIGTERM goes to the process group, once
+                     pkg/clusterapi/internal/process/process_unix.go:20
+                     pkg/clusterapi/internal/process/rr_patch_unix.go:29
+  graceful-cancel  cancelling sends that SIGTERM, never SIGKILL
+                     pkg/clusterapi/internal/process/process.go:87
+                     pkg/clusterapi/system.go:82
+                     pkg/clusterapi/system.go:174
+  no-timeouts      no timer ends a process or the wait for one
+                     pkg/clusterapi/internal/process/process.go:95
+                     pkg/clusterapi/internal/process/process.go:96
+                     pkg/clusterapi/internal/process/process.go:189
+                     pkg/clusterapi/internal/process/process.go:190
+                     pkg/clusterapi/system.go:64
+                     pkg/clusterapi/system.go:188
+                     pkg/clusterapi/system.go:196
+  exit-log         every exit is logged once, with code or signal
+                     pkg/clusterapi/internal/process/process.go:115
+                     pkg/clusterapi/internal/process/process.go:179
+                     pkg/clusterapi/internal/process/rr_patch.go:365
+  rr-command       the chosen controllers run under the recorder
+                     pkg/clusterapi/internal/process/process.go:33
+                     pkg/clusterapi/internal/process/process.go:106
+                     pkg/clusterapi/system.go:312
+                     pkg/clusterapi/internal/process/rr_patch.go:168
+  whole-trace      the trace keeps its own copy of the program
+                     pkg/clusterapi/internal/process/rr_patch.go:136
+  changes pkg/clusterapi/internal/process/process.go
+  changes pkg/clusterapi/system.go
+  changes pkg/clusterapi/internal/process/process_unix.go
+  adds    pkg/clusterapi/internal/process/rr_patch.go
+  adds    pkg/clusterapi/internal/process/rr_patch_unix.go
+  adds    pkg/clusterapi/internal/process/rr_patch_windows.go
+nothing was written (--dry-run); `rr-patch diff` shows the lines
+"#]]);
         let report = tree.rr_patch(&["apply", "--dry-run", "--format", "json"]).exits(0).json();
         assert_eq!(report["outcome"], "would patch");
         assert!(before == (tree.snapshot(), tree.state()));
@@ -299,13 +368,37 @@ fn apply_controllers_are_in_the_added_file() {
 #[test]
 fn apply_controllers_refuses_a_name_that_the_installer_does_not_have() {
     let tree = Tree::new("installer");
-    for given in ["awss", "aws,gcp", "cluster-api-provider-gcp"] {
-        let unknown = given.rsplit(',').next().unwrap();
-        tree.refuses(&["apply", "--controllers", given]).says(&[
-            &format!("error: this installer has no controller `{unknown}`\n"),
-            "found in pkg/clusterapi/providers.go: aws, azure, azureaso, and the core controller `cluster-api`",
-            "hint: name some of those, or `providers`, or `all`\n",
-        ]);
+    for (given, says) in [
+        (
+            "awss",
+            str![[r#"
+error: this installer has no controller `awss`
+  found in pkg/clusterapi/providers.go: aws, azure, azureaso, and the core controller `cluster-api`
+hint: did you mean `aws`?
+hint: name some of those, or `providers`, or `all`
+nothing was written
+"#]],
+        ),
+        (
+            "aws,gcp",
+            str![[r#"
+error: this installer has no controller `gcp`
+  found in pkg/clusterapi/providers.go: aws, azure, azureaso, and the core controller `cluster-api`
+hint: name some of those, or `providers`, or `all`
+nothing was written
+"#]],
+        ),
+        (
+            "cluster-api-provider-gcp",
+            str![[r#"
+error: this installer has no controller `cluster-api-provider-gcp`
+  found in pkg/clusterapi/providers.go: aws, azure, azureaso, and the core controller `cluster-api`
+hint: name some of those, or `providers`, or `all`
+nothing was written
+"#]],
+        ),
+    ] {
+        tree.refuses(&["apply", "--controllers", given]).says_exactly(says);
     }
 }
 
@@ -314,20 +407,113 @@ fn apply_options_that_make_no_sense_are_usage_errors() {
     let tree = Tree::new("installer");
     let before = tree.snapshot();
     for (options, says) in [
-        (&["--rr", "bin/rr"][..], "expected an absolute path, or a name to look up in PATH"),
-        (&["--rr", "./rr"], "expected an absolute path, or a name to look up in PATH"),
-        (&["--rr", ""], "expected a program"),
-        (&["--bind-to-cpu", "first"], "expected a CPU's number, or `none`"),
-        (&["--bind-to-cpu=-1"], "expected a CPU's number, or `none`"),
-        (&["--avx512", "maybe"], "[possible values: auto, disable, keep]"),
-        (&["--signal", "kill"], "[possible values: group, rr]"),
-        (&["--controllers", ""], "expected `providers`, `all`, or the name of a controller"),
-        (&["--controllers", "aws,,azure"], "expected `providers`, `all`, or the name of a controller"),
-        (&["--format", "xml"], "[possible values: text, json]"),
-        (&["--no-such-option"], "unexpected argument"),
-        (&["one", "two"], "unexpected argument"),
+        (
+            &["--rr", "bin/rr"][..],
+            str![[r#"
+error: invalid value 'bin/rr' for '--rr <PATH>': expected an absolute path, or a name to look up in PATH: the installer may run anywhere
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            &["--rr", "./rr"],
+            str![[r#"
+error: invalid value './rr' for '--rr <PATH>': expected an absolute path, or a name to look up in PATH: the installer may run anywhere
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            &["--rr", ""],
+            str![[r#"
+error: invalid value '' for '--rr <PATH>': expected a program
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            &["--bind-to-cpu", "first"],
+            str![[r#"
+error: invalid value 'first' for '--bind-to-cpu <N>': expected a CPU's number, or `none`
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            &["--bind-to-cpu=-1"],
+            str![[r#"
+error: invalid value '-1' for '--bind-to-cpu <N>': expected a CPU's number, or `none`
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            &["--avx512", "maybe"],
+            str![[r#"
+error: invalid value 'maybe' for '--avx512 <AVX512>'
+  [possible values: auto, disable, keep]
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            &["--signal", "kill"],
+            str![[r#"
+error: invalid value 'kill' for '--signal <SIGNAL>'
+  [possible values: group, rr]
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            &["--controllers", ""],
+            str![[r#"
+error: invalid value '' for '--controllers <WHICH>': expected `providers`, `all`, or the name of a controller
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            &["--controllers", "aws,,azure"],
+            str![[r#"
+error: invalid value '' for '--controllers <WHICH>': expected `providers`, `all`, or the name of a controller
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            &["--format", "xml"],
+            str![[r#"
+error: invalid value 'xml' for '--format <FORMAT>'
+  [possible values: text, json]
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            &["--no-such-option"],
+            str![[r#"
+error: unexpected argument '--no-such-option' found
+
+  tip: to pass '--no-such-option' as a value, use '-- --no-such-option'
+
+Usage: rr-patch apply [OPTIONS] [REPO]
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            &["one", "two"],
+            str![[r#"
+error: unexpected argument 'two' found
+
+Usage: rr-patch apply [OPTIONS] [REPO]
+
+For more information, try '--help'.
+"#]],
+        ),
     ] {
-        let run = tree.rr_patch(&[&["apply"], options].concat()).exits(2).says(&["error: ", says]);
+        let run = tree.rr_patch(&[&["apply"], options].concat()).exits(2).says_exactly(says);
         assert_eq!(run.stdout, "", "{options:?}");
     }
     assert!(tree.snapshot() == before);
@@ -341,7 +527,9 @@ fn apply_verify_asks_go_and_says_so() {
         tree.rr_patch(&["apply", "--verify"]).exits(0).prints(&["gofmt, go vet and go build have nothing to say"]);
     }
     let tree = Tree::patched("installer");
-    tree.rr_patch(&["apply", "--verify"]).exits(0).prints(&["is patched already"]);
+    tree.rr_patch(&["apply", "--verify"])
+        .exits(0)
+        .prints_exactly(str!["`[FOLDER]/installer` is patched already; nothing to do"]);
 }
 
 #[test]
@@ -357,7 +545,15 @@ fn apply_verify_that_fails_takes_everything_back_and_shows_what_go_says() {
         let before = (tree.snapshot(), tree.state());
         let run = tree.rr_patch(&["apply", "--verify"]).exits(1);
         assert_eq!(run.stdout, "");
-        run.says(&["error: Go does not take the patched files", "broken.go:3:18: cannot use \"text\"", "hint: "]);
+        run.says_exactly(str![[r#"
+verifying: [..]gofmt -l pkg/clusterapi/internal/process/process.go pkg/clusterapi/system.go pkg/clusterapi/internal/process/rr_patch.go pkg/clusterapi/internal/process/rr_patch_unix.go
+verifying: CGO_ENABLED=0 GOFLAGS=-mod=vendor go vet -gcflags 'all=-N -l' ./pkg/clusterapi ./pkg/clusterapi/internal/process
+error: Go does not take the patched files: `CGO_ENABLED=0 GOFLAGS=-mod=vendor go vet -gcflags 'all=-N -l' ./pkg/clusterapi ./pkg/clusterapi/internal/process` says
+...
+    vet: pkg/clusterapi/broken.go:3:18: cannot use "text"[..]
+  the changes were taken back
+hint: if the same command says it of the unpatched checkout too, mend that first; else apply without --verify and look at `rr-patch diff`
+"#]]);
         assert!(before == (tree.snapshot(), tree.state()));
         assert!(!tree.path(STATE).exists() && !tree.path(".rr-patch").exists());
         tree.rr_patch(&["apply"]).exits(0).prints(&["patched `"]);
@@ -370,7 +566,17 @@ fn apply_verify_asks_for_windows_where_the_unpatched_source_compiled_for_it() {
     let broken = BROKEN.replace("clusterapi", "process");
     tree.write("pkg/clusterapi/internal/process/broken_windows.go", broken);
     let before = tree.snapshot();
-    tree.rr_patch(&["apply", "--verify"]).exits(1).says(&["GOOS=windows go build", "broken_windows.go:3:18: "]);
+    tree.rr_patch(&["apply", "--verify"]).exits(1).says_exactly(str![[r#"
+verifying: [..]gofmt -l pkg/clusterapi/internal/process/process.go pkg/clusterapi/system.go pkg/clusterapi/internal/process/process_unix.go pkg/clusterapi/internal/process/rr_patch.go pkg/clusterapi/internal/process/rr_patch_unix.go pkg/clusterapi/internal/process/rr_patch_windows.go
+verifying: CGO_ENABLED=0 GOFLAGS=-mod=vendor go vet -gcflags 'all=-N -l' ./pkg/clusterapi ./pkg/clusterapi/internal/process
+verifying: CGO_ENABLED=0 GOFLAGS=-mod=vendor go build -gcflags 'all=-N -l' ./pkg/clusterapi ./pkg/clusterapi/internal/process
+verifying: CGO_ENABLED=0 GOFLAGS=-mod=vendor GOOS=windows go build -gcflags 'all=-N -l' ./pkg/clusterapi/internal/process
+error: Go does not take the patched files: `CGO_ENABLED=0 GOFLAGS=-mod=vendor GOOS=windows go build -gcflags 'all=-N -l' ./pkg/clusterapi/internal/process` says
+...
+    pkg/clusterapi/internal/process/broken_windows.go:3:18: [..]
+  the changes were taken back
+hint: if the same command says it of the unpatched checkout too, mend that first; else apply without --verify and look at `rr-patch diff`
+"#]]);
     assert!(tree.snapshot() == before);
 }
 
@@ -388,7 +594,12 @@ fn apply_verify_without_go_takes_everything_back_and_names_the_program() {
     let before = tree.snapshot();
     let run =
         crate::harness::Run::of(tree.tool().args(["apply", "--verify"]).env("PATH", "/nonexistent").output().unwrap());
-    run.exits(1).says(&["cannot run `gofmt`", "hint: install `gofmt`, or put its folder in PATH\n"]);
+    run.exits(1).says_exactly(str![[r#"
+verifying: gofmt -l pkg/clusterapi/internal/process/rr_patch.go pkg/clusterapi/internal/process/rr_patch_unix.go
+error: cannot run `gofmt`: No such file or directory (os error 2)
+  the changes were taken back
+hint: install `gofmt`, or put its folder in PATH
+"#]]);
     assert!(tree.snapshot() == before);
     assert!(!tree.path(STATE).exists());
 }
@@ -417,7 +628,10 @@ fn the_next_steps_that_apply_prints_run_as_printed() {
         let (build, rest) = next.split_once("`; `").unwrap();
         let revert = rest.strip_suffix("` takes it back").unwrap();
         let build = tree.run("sh", &["-c", &format!("{build} --dry-run --link static")], &[("PATH", &path)]);
-        build.exits(0).prints(&["nothing was removed or built"]);
+        build.exits(0).prints_exactly(str![[r#"
+would build cluster-api, cluster-api-provider-aws, cluster-api-provider-azure, cluster-api-provider-azureaso ([..]), and `[FOLDER]/outer/third_party/it's here/bin/openshift-install` with go1.[..]
+nothing was removed or built (--dry-run)
+"#]]);
         tree.run("sh", &["-c", revert], &[("PATH", &path)]).exits(0);
         assert!(tree.snapshot() == before, "{place:?}");
     }
@@ -565,7 +779,16 @@ fn apply_verify_that_fails_on_other_options_leaves_the_originals() {
     tree.write("pkg/clusterapi/broken.go", BROKEN);
     let before = tree.snapshot();
     tree.rr_patch(&["apply"]).exits(0);
-    tree.rr_patch(&["apply", "--controllers", "all", "--verify"]).exits(1).says(&["the changes were taken back"]);
+    tree.rr_patch(&["apply", "--controllers", "all", "--verify"]).exits(1).says_exactly(str![[r#"
+verifying: [..]gofmt -l pkg/clusterapi/internal/process/process.go pkg/clusterapi/system.go pkg/clusterapi/internal/process/rr_patch.go pkg/clusterapi/internal/process/rr_patch_unix.go
+verifying: CGO_ENABLED=0 GOFLAGS=-mod=vendor go vet -gcflags 'all=-N -l' ./pkg/clusterapi ./pkg/clusterapi/internal/process
+error: Go does not take the patched files: `CGO_ENABLED=0 GOFLAGS=-mod=vendor go vet -gcflags 'all=-N -l' ./pkg/clusterapi ./pkg/clusterapi/internal/process` says
+...
+    vet: pkg/clusterapi/broken.go:3:18: cannot use "text"[..]
+  the changes were taken back
+  the earlier patch was taken back before this one was begun
+hint: if the same command says it of the unpatched checkout too, mend that first; else apply without --verify and look at `rr-patch diff`
+"#]]);
     assert!(tree.snapshot() == before);
     assert!(!tree.path(STATE).exists());
 }
@@ -578,7 +801,15 @@ fn apply_verify_that_fails_on_a_tree_that_is_patched_already_says_the_truth_abou
         tree.rr_patch(&["apply"]).exits(0);
         tree.snapshot()
     });
-    let run = tree.rr_patch(&["apply", "--verify"]).exits(1).says(&["cannot use \"text\""]);
+    let run = tree.rr_patch(&["apply", "--verify"]).exits(1).says_exactly(str![[r#"
+verifying: [..]gofmt -l pkg/clusterapi/internal/process/process.go pkg/clusterapi/system.go pkg/clusterapi/internal/process/rr_patch.go pkg/clusterapi/internal/process/rr_patch_unix.go
+verifying: CGO_ENABLED=0 GOFLAGS=-mod=vendor go vet -gcflags 'all=-N -l' ./pkg/clusterapi ./pkg/clusterapi/internal/process
+error: Go does not take the patched files: `CGO_ENABLED=0 GOFLAGS=-mod=vendor go vet -gcflags 'all=-N -l' ./pkg/clusterapi ./pkg/clusterapi/internal/process` says
+...
+    vet: pkg/clusterapi/broken.go:3:18: cannot use "text"[..]
+  nothing was written; the checkout was patched before, and still is
+hint: if the same command says it of the unpatched checkout too, mend that first; else apply without --verify and look at `rr-patch diff`
+"#]]);
     let says_so = run.stderr.contains("the changes were taken back");
     assert!(tree.snapshot() == if says_so { before } else { patched }, "says so: {says_so}");
 }
@@ -587,7 +818,15 @@ fn apply_verify_that_fails_on_a_tree_that_is_patched_already_says_the_truth_abou
 fn apply_verify_asks_go_about_a_patched_file_that_was_edited_since() {
     let tree = Tree::patched("installer");
     tree.write(SYSTEM, format!("{}\nvar broken int = \"text\"\n", tree.text(SYSTEM)));
-    tree.rr_patch(&["apply", "--verify"]).exits(1).says(&["cannot use \"text\""]);
+    tree.rr_patch(&["apply", "--verify"]).exits(1).says_exactly(str![[r#"
+verifying: [..]gofmt -l pkg/clusterapi/internal/process/process.go pkg/clusterapi/system.go pkg/clusterapi/internal/process/rr_patch.go pkg/clusterapi/internal/process/rr_patch_unix.go
+verifying: CGO_ENABLED=0 GOFLAGS=-mod=vendor go vet -gcflags 'all=-N -l' ./pkg/clusterapi ./pkg/clusterapi/internal/process
+error: Go does not take the patched files: `CGO_ENABLED=0 GOFLAGS=-mod=vendor go vet -gcflags 'all=-N -l' ./pkg/clusterapi ./pkg/clusterapi/internal/process` says
+...
+    vet: pkg/clusterapi/system.go:335:18: cannot use "text"[..]
+  nothing was written; the checkout was patched before, and still is
+hint: if the same command says it of the unpatched checkout too, mend that first; else apply without --verify and look at `rr-patch diff`
+"#]]);
     assert!(tree.text(SYSTEM).ends_with("\nvar broken int = \"text\"\n"), "the edit is kept");
 }
 
@@ -644,8 +883,28 @@ fn apply_on_another_branch_takes_its_sources_as_the_originals() {
 #[test]
 fn apply_on_another_branch_refuses_sources_that_it_does_not_understand() {
     for (old, new, says) in [
-        (") runController(", ") startController(", "is not understood\n"),
-        ("lcp := &localControlPlane{}\n", "lcp := = &localControlPlane{}\n", "is not valid Go\n"),
+        (
+            ") runController(",
+            ") startController(",
+            str![[r#"
+error: this shape of the installer's sources is not understood
+  `pkg/clusterapi/system.go:1`
+    looked for: a parameter `CT *controller` and `PR := &process.State{…}` in `System.runController`, once
+    found: no function `System.runController`
+hint: a newer release? see "A new installer release" in rr-patch's README for how to mend a rule
+nothing was written
+"#]],
+        ),
+        (
+            "lcp := &localControlPlane{}\n",
+            "lcp := = &localControlPlane{}\n",
+            str![[r#"
+error: `pkg/clusterapi/system.go:89:9` is not valid Go
+  found: `lcp := = &localControlPlane{}`
+hint: `gofmt -l pkg/clusterapi/system.go` says more; mend the file, or get it back with `git checkout -- pkg/clusterapi/system.go`
+nothing was written
+"#]],
+        ),
     ] {
         let tree = Tree::new("installer");
         tree.git(&["checkout", "--quiet", "-b", "newer"]);
@@ -654,7 +913,7 @@ fn apply_on_another_branch_refuses_sources_that_it_does_not_understand() {
         tree.git(&["checkout", "--quiet", "main"]);
         tree.rr_patch(&["apply"]).exits(0);
         tree.git(&["checkout", "--quiet", "--force", "newer"]);
-        tree.refuses(&["apply"]).says(&[says]);
+        tree.refuses(&["apply"]).says_exactly(says);
     }
 }
 
@@ -669,7 +928,9 @@ fn apply_with_the_same_options_keeps_an_edit_elsewhere_in_a_patched_file() {
         tree.edit(file, old, new);
         let before = (tree.snapshot(), tree.state(), tree.times());
         let run = tree.rr_patch(&["apply"]).exits(0);
-        run.prints(&["is patched already; nothing to do\n", &format!("edited since, and left as it is: {file}\n")]);
+        run.prints_exactly(format!(
+            "`[FOLDER]/installer` is patched already; nothing to do\nedited since, and left as it is: {file}"
+        ));
         assert!(before == (tree.snapshot(), tree.state(), tree.times()), "{file}");
     }
 }
@@ -681,8 +942,14 @@ fn apply_with_the_same_options_keeps_an_edit_and_patches_what_has_original_bytes
     let edited = tree.read(PROCESS);
     tree.git(&["checkout", "--quiet", "--", SYSTEM]);
     tree.remove(ADDED);
-    tree.rr_patch(&["apply", "--dry-run"]).exits(0).prints(&["would be patched where it has original bytes again"]);
-    tree.rr_patch(&["apply"]).exits(0).prints(&["is patched where it had original bytes again", PROCESS]);
+    tree.rr_patch(&["apply", "--dry-run"]).exits(0).prints_exactly(str![[r#"
+`[FOLDER]/installer` would be patched where it has original bytes again
+edited since, and left as it is: pkg/clusterapi/internal/process/process.go
+"#]]);
+    tree.rr_patch(&["apply"]).exits(0).prints_exactly(str![[r#"
+`[FOLDER]/installer` is patched where it had original bytes again
+edited since, and left as it is: pkg/clusterapi/internal/process/process.go
+"#]]);
     let mut expected = plain();
     expected.get_mut(Path::new(PROCESS)).unwrap().0.clone_from(&edited);
     assert_eq!(differing(&expected, &tree.snapshot()), [""; 0]);
@@ -696,11 +963,12 @@ fn apply_with_other_options_refuses_a_patched_file_that_was_edited_since() {
     ] {
         let tree = Tree::patched("installer");
         tree.edit(file, old, new);
-        tree.refuses(&["apply", "--controllers", "all"]).says(&[
-            "error: patched files were edited since, so they cannot be patched in another way\n",
-            &format!("  edited: {file}\n"),
-            "hint: `rr-patch revert` merges the edits into the originals; then apply again\n",
-        ]);
+        tree.refuses(&["apply", "--controllers", "all"]).says_exactly(format!(
+            "error: patched files were edited since, so they cannot be patched in another way\n  \
+             edited: {file}\n\
+             hint: `rr-patch revert` merges the edits into the originals; then apply again\n\
+             nothing was written"
+        ));
     }
 }
 
@@ -718,7 +986,12 @@ fn apply_after_a_revert_that_kept_an_edit_has_both() {
 fn apply_refuses_a_patched_tree_that_has_lost_a_file_since() {
     let tree = Tree::patched("installer");
     tree.remove(SYSTEM);
-    tree.refuses(&["apply"]).says(&[SYSTEM, "git checkout -- pkg/clusterapi/system.go"]);
+    tree.refuses(&["apply"]).says_exactly(str![[r#"
+error: `pkg/clusterapi/system.go` is missing
+  expected: the sources of the Cluster API supervisor, which the installer has had since 2023-11
+hint: if it was deleted: `git checkout -- pkg/clusterapi/system.go`
+nothing was written
+"#]]);
 }
 
 #[test]
@@ -728,8 +1001,10 @@ fn apply_takes_everything_back_when_a_file_cannot_be_replaced() {
     {
         let before = tree.snapshot();
         let Some(run) = tree.rr_patch_while_busy(busy, &["apply"]) else { return };
-        run.exits(1)
-            .says(&[&format!("error: cannot write `{}`", tree.path(busy).display()), "all changes were rolled back"]);
+        run.exits(1).says_exactly(format!(
+            "error: cannot write `[FOLDER]/installer/{busy}`: Device or resource busy (os error 16)\n  \
+             all changes were rolled back"
+        ));
         assert!(tree.snapshot() == before);
         assert!(!tree.path(STATE).exists() && !tree.path(".rr-patch").exists());
         tree.rr_patch(&["apply"]).exits(0).prints(&["patched `"]);
@@ -742,7 +1017,10 @@ fn apply_with_other_options_that_cannot_replace_a_file_leaves_a_tree_that_revert
     let before = tree.snapshot();
     tree.rr_patch(&["apply"]).exits(0);
     let Some(run) = tree.rr_patch_while_busy(SYSTEM, &["apply", "--controllers", "all"]) else { return };
-    run.exits(1).says(&["error: cannot write `"]);
+    run.exits(1).says_exactly(str![[r#"
+error: cannot write `[FOLDER]/installer/pkg/clusterapi/system.go`: Device or resource busy (os error 16)
+  all changes were rolled back
+"#]]);
     tree.rr_patch(&["revert"]).exits(0);
     assert!(tree.snapshot() == before);
 }
@@ -798,13 +1076,13 @@ fn apply_and_revert_refuse_while_another_rr_patch_holds_the_lock() {
         let lock = File::create(folder.join("lock")).unwrap();
         lock.lock().unwrap();
         let patched = tree.path(JOURNAL).exists();
-        let says = [
-            &format!("error: another rr-patch is changing `{}`\n", tree.root().display()),
-            "hint: wait for it to end; the lock is released when its process ends\n",
-        ];
-        tree.refuses(&["apply"]).says(&says);
+        let says = "error: another rr-patch is changing `[FOLDER]/installer`\n  \
+                    found: a lock on `[FOLDER]/installer/.git/rr-patch/checkout/lock`\n\
+                    hint: wait for it to end; the lock is released when its process ends\n\
+                    nothing was written";
+        tree.refuses(&["apply"]).says_exactly(says);
         if patched {
-            tree.refuses(&["revert"]).says(&says);
+            tree.refuses(&["revert"]).says_exactly(says);
         }
         // Whoever only looks need not wait.
         for look in ["status", "diff"] {

@@ -4,6 +4,7 @@ use std::fs;
 use std::thread;
 
 use crate::harness::{ADDED, PROCESS, Run, SYSTEM, Snapshot, Tree, command};
+use snapbox::str;
 
 fn head(tree: &Tree) -> String {
     tree.git(&["rev-parse", "HEAD"]).trim().to_owned()
@@ -61,13 +62,40 @@ fn apply_leaves_what_else_was_staged_or_edited_out_of_its_commit() {
 
 #[test]
 fn revert_takes_the_commit_and_its_branch_back() {
-    for arguments in [&["apply", "--commit"][..], &["apply", "--commit", "--branch", "debug/rr"]] {
+    for (arguments, says) in [
+        (
+            &["apply", "--commit"][..],
+            str![[r#"
+reverted `[FOLDER]/installer`: 6 files
+  restored pkg/clusterapi/internal/process/process.go
+  restored pkg/clusterapi/system.go
+  restored pkg/clusterapi/internal/process/process_unix.go
+  removed  pkg/clusterapi/internal/process/rr_patch.go
+  removed  pkg/clusterapi/internal/process/rr_patch_unix.go
+  removed  pkg/clusterapi/internal/process/rr_patch_windows.go
+commit [..] is gone
+"#]],
+        ),
+        (
+            &["apply", "--commit", "--branch", "debug/rr"],
+            str![[r#"
+reverted `[FOLDER]/installer`: 6 files
+  restored pkg/clusterapi/internal/process/process.go
+  restored pkg/clusterapi/system.go
+  restored pkg/clusterapi/internal/process/process_unix.go
+  removed  pkg/clusterapi/internal/process/rr_patch.go
+  removed  pkg/clusterapi/internal/process/rr_patch_unix.go
+  removed  pkg/clusterapi/internal/process/rr_patch_windows.go
+commit [..] is gone, and branch `debug/rr` with it
+"#]],
+        ),
+    ] {
         let tree = Tree::new("p2");
         let before = (tree.snapshot(), references(&tree), head(&tree));
         tree.rr_patch(arguments).exits(0);
         assert_eq!(branch(&tree), arguments.get(3).copied().unwrap_or("main"));
         assert!(tree.snapshot() != before.0);
-        tree.rr_patch(&["revert"]).exits(0).prints(&["\ncommit ", " is gone"]);
+        tree.rr_patch(&["revert"]).exits(0).prints_exactly(says);
         assert!(tree.snapshot() == before.0, "a file is not as it was");
         assert_eq!((references(&tree), head(&tree), branch(&tree)), (before.1, before.2, "main".into()));
         assert_eq!(status(&tree), "");
@@ -102,11 +130,19 @@ fn revert_leaves_a_commit_that_has_others_on_top() {
     let tree = Tree::new("installer");
     let original = tree.text(PROCESS);
     tree.rr_patch(&["apply", "--commit"]).exits(0);
-    let made = head(&tree);
+    let made = &head(&tree)[..12];
     tree.write("more.txt", "more\n");
     tree.commit("more");
     let top = head(&tree);
-    tree.rr_patch(&["revert"]).exits(0).prints(&[&format!("commit {} has others on top and stays", &made[..12])]);
+    let run = tree.rr_patch(&["revert"]).exits(0).prints(&[&format!("commit {made} has others on top and stays")]);
+    run.prints_exactly(str![[r#"
+reverted `[FOLDER]/installer`: 4 files
+  restored pkg/clusterapi/internal/process/process.go
+  restored pkg/clusterapi/system.go
+  removed  pkg/clusterapi/internal/process/rr_patch.go
+  removed  pkg/clusterapi/internal/process/rr_patch_unix.go
+commit [..] has others on top and stays: commit the files that came back, or `git checkout -- .` and `git revert [..]`
+"#]]);
     assert_eq!((head(&tree), tree.text(PROCESS)), (top, original));
     assert_eq!(status(&tree).lines().count(), 4, "the originals are back as edits:\n{}", status(&tree));
 }
@@ -118,7 +154,10 @@ fn revert_leaves_a_commit_that_is_not_checked_out() {
     let made = head(&tree);
     tree.git(&["checkout", "--quiet", "main"]);
     tree.rr_patch(&["status"]).exits(0).prints(&[", which is not what is checked out\n"]);
-    tree.rr_patch(&["revert"]).exits(0).prints(&["is not checked out and stays: `git branch -D rr` drops it\n"]);
+    tree.rr_patch(&["revert"]).exits(0).prints_exactly(str![[r#"
+reverted `[FOLDER]/installer`: 0 files
+commit [..] is not checked out and stays: `git branch -D rr` drops it
+"#]]);
     assert_eq!(tree.git(&["rev-parse", "rr"]).trim(), made);
     assert_eq!(status(&tree), "");
 }
@@ -129,11 +168,14 @@ fn apply_commits_what_was_patched_before_and_a_classic_patch_too() {
     let patched = tree.snapshot();
     tree.rr_patch(&["apply", "--commit"]).exits(0).prints(&["\ncommitted as "]);
     assert!(tree.snapshot() == patched);
-    tree.rr_patch(&["apply", "--commit"]).exits(0).prints(&["is patched already; nothing to do\n"]);
-    tree.refuses(&["apply", "--signal", "rr"]).says(&[
-        "error: the changes are committed already, as ",
-        "hint: `rr-patch revert` takes that commit back; then apply again\n",
-    ]);
+    tree.rr_patch(&["apply", "--commit"])
+        .exits(0)
+        .prints_exactly(str!["`[FOLDER]/installer` is patched already; nothing to do"]);
+    tree.refuses(&["apply", "--signal", "rr"]).says_exactly(str![[r#"
+error: the changes are committed already, as [..]
+hint: `rr-patch revert` takes that commit back; then apply again
+nothing was written
+"#]]);
     tree.rr_patch(&["revert"]).exits(0);
     tree.rr_patch(&["apply", "--mode", "patch", "--commit"]).exits(0);
     let message = tree.git(&["log", "-1", "--format=%B"]);
@@ -168,8 +210,12 @@ fn apply_refuses_to_commit_edits_that_were_there_before() {
         if stage {
             tree.git(&["add", SYSTEM]);
         }
-        tree.refuses(&["apply", "--commit"])
-            .says(&[&format!("error: `{SYSTEM}` has changes that are not committed\n"), "hint: `git diff HEAD -- "]);
+        tree.refuses(&["apply", "--commit"]).says_exactly(str![[r#"
+error: `pkg/clusterapi/system.go` has changes that are not committed
+  expected: the file as the checked-out commit has it, since all of it would be committed
+hint: `git diff HEAD -- pkg/clusterapi/system.go` shows them: commit them first, or `git stash`
+nothing was written
+"#]]);
         tree.rr_patch(&["apply"]).exits(0);
     }
     // Staged, and put back on disk.
@@ -178,26 +224,54 @@ fn apply_refuses_to_commit_edits_that_were_there_before() {
     tree.write(SYSTEM, format!("{original}\n// mine\n"));
     tree.git(&["add", SYSTEM]);
     tree.write(SYSTEM, original);
-    tree.refuses(&["apply", "--commit"]).says(&["has changes that are not committed\n"]);
+    tree.refuses(&["apply", "--commit"]).says_exactly(str![[r#"
+error: `pkg/clusterapi/system.go` has changes that are not committed
+  expected: the file as the checked-out commit has it, since all of it would be committed
+hint: `git diff HEAD -- pkg/clusterapi/system.go` shows them: commit them first, or `git stash`
+nothing was written
+"#]]);
 }
 
 #[test]
 fn apply_refuses_a_branch_that_cannot_be_made() {
     let tree = Tree::new("installer");
     tree.git(&["branch", "taken"]);
-    tree.refuses(&["apply", "--commit", "--branch", "taken"]).says(&["error: the branch `taken` exists already\n"]);
-    tree.refuses(&["apply", "--commit", "--branch", "no..pe"]).says(&["`no..pe` cannot be the name of a branch\n"]);
-    tree.rr_patch(&["apply", "--branch", "x"]).exits(2).says(&["--commit"]);
+    tree.refuses(&["apply", "--commit", "--branch", "taken"]).says_exactly(str![[r#"
+error: the branch `taken` exists already
+hint: choose another name, or apply without `--branch` while it is checked out
+nothing was written
+"#]]);
+    tree.refuses(&["apply", "--commit", "--branch", "no..pe"]).says_exactly(str![[r#"
+error: `no..pe` cannot be the name of a branch
+hint: `git check-ref-format --branch NAME` checks a name
+nothing was written
+"#]]);
+    tree.rr_patch(&["apply", "--branch", "x"]).exits(2).says_exactly(str![[r#"
+error: the following required arguments were not provided:
+  --commit
+
+Usage: rr-patch apply --commit --branch <NAME> [REPO]
+
+For more information, try '--help'.
+"#]]);
 }
 
 #[test]
 fn apply_refuses_to_commit_where_git_cannot() {
     let bare = Tree::bare("installer");
-    bare.refuses(&["apply", "--commit"]).says(&["is not in a git repository: there is nothing to commit to\n"]);
+    bare.refuses(&["apply", "--commit"]).says_exactly(str![[r#"
+error: `[FOLDER]/installer` is not in a git repository: there is nothing to commit to
+hint: apply without `--commit`
+nothing was written
+"#]]);
 
     let unborn = Tree::bare("installer");
     unborn.git(&["init", "--quiet"]);
-    unborn.refuses(&["apply", "--commit"]).says(&["error: there is no commit to build on: "]);
+    unborn.refuses(&["apply", "--commit"]).says_exactly(str![[r#"
+error: there is no commit to build on: `refs/heads/master`: there is no commit on it
+hint: `git log` shows whether there is a commit
+nothing was written
+"#]]);
 
     let tree = Tree::new("installer");
     let mut nobody = tree.tool();
@@ -205,10 +279,19 @@ fn apply_refuses_to_commit_where_git_cannot() {
         nobody.env_remove(format!("GIT_AUTHOR_{name}")).env_remove(format!("GIT_COMMITTER_{name}"));
     }
     let run = Run::of(nobody.args(["apply", "--commit"]).output().unwrap()).refuses();
-    run.says(&["error: git does not know who commits: ", "hint: `git config user.name NAME`"]);
+    run.says_exactly(str![[r#"
+error: git does not know who commits: config value 'user.name' was not found
+hint: `git config user.name NAME` and `git config user.email ADDRESS` set it
+nothing was written
+"#]]);
 
     tree.git(&["sparse-checkout", "set", "--cone", "--sparse-index", "pkg"]);
-    tree.refuses(&["apply", "--commit"]).says(&["error: git's index cannot be read: ", "--no-sparse-index`"]);
+    tree.refuses(&["apply", "--commit"]).says_exactly(str![[r#"
+error: git's index cannot be read: unsupported mandatory extension: 'sdir'
+  found: `[FOLDER]/installer/.git/index`
+hint: rr-patch's git library does not support a sparse index: `git sparse-checkout reapply --no-sparse-index` converts it
+nothing was written
+"#]]);
     tree.rr_patch(&["apply"]).exits(0);
 }
 
@@ -217,10 +300,12 @@ fn apply_says_what_to_do_where_the_reference_cannot_be_moved() {
     let tree = Tree::new("installer");
     let base = head(&tree);
     fs::write(tree.path(".git/refs/heads/main.lock"), "").unwrap();
-    tree.rr_patch(&["apply", "--commit"]).exits(1).says(&[
-        "error: the files are patched, but could not be committed: ",
-        "hint: `rr-patch apply --commit` tries again",
-    ]);
+    tree.rr_patch(&["apply", "--commit"]).exits(1).says_exactly(str![[r#"
+error: the files are patched, but could not be committed: git's lock `[FOLDER]/installer/.git/refs/heads/main.lock` exists
+  expected: no such file; git makes it while it writes, and leaves it behind if it is killed
+hint: wait until no git is running in this repository, then: `rm [FOLDER]/installer/.git/refs/heads/main.lock`
+hint: `rr-patch apply --commit` tries again; `rr-patch revert` reverts it
+"#]]);
     assert_eq!(head(&tree), base);
     fs::remove_file(tree.path(".git/refs/heads/main.lock")).unwrap();
     tree.rr_patch(&["apply", "--commit"]).exits(0);
@@ -238,7 +323,15 @@ fn apply_commits_nothing_that_go_refuses_or_that_is_only_tried() {
     tree.commit("broken");
     let before = (references(&tree), tree.snapshot());
     let run = tree.tool().env("GOPROXY", "off").args(["apply", "--commit", "--verify"]).output().unwrap();
-    Run::of(run).exits(1).says(&["Go does not take the patched files", "the changes were taken back"]);
+    Run::of(run).exits(1).says_exactly(str![[r#"
+verifying: [..]gofmt -l pkg/clusterapi/internal/process/process.go pkg/clusterapi/system.go pkg/clusterapi/internal/process/rr_patch.go pkg/clusterapi/internal/process/rr_patch_unix.go
+verifying: CGO_ENABLED=0 GOFLAGS=-mod=vendor go vet -gcflags 'all=-N -l' ./pkg/clusterapi ./pkg/clusterapi/internal/process
+error: Go does not take the patched files: `CGO_ENABLED=0 GOFLAGS=-mod=vendor go vet -gcflags 'all=-N -l' ./pkg/clusterapi ./pkg/clusterapi/internal/process` says
+...
+    vet: pkg/clusterapi/broken.go:3:13: cannot use "no"[..]
+  the changes were taken back
+hint: if the same command says it of the unpatched checkout too, mend that first; else apply without --verify and look at `rr-patch diff`
+"#]]);
     assert!((references(&tree), tree.snapshot()) == before);
     assert_eq!(status(&tree), "");
     // git itself agrees that nothing is left to clean up.
@@ -376,8 +469,12 @@ fn locks_that_a_killed_rr_patch_left_are_removed_and_those_of_git_are_not() {
     for lock in [".git/index.lock", ".git/refs/heads/main.lock"] {
         tree.write(lock, "");
         let path = tree.path(lock);
-        let shown = path.display();
-        tree.refuses(&["revert"]).says(&[&format!("error: git's lock `{shown}` exists\n"), &format!("`rm {shown}`\n")]);
+        tree.refuses(&["revert"]).says_exactly(format!(
+            "error: git's lock `[FOLDER]/installer/{lock}` exists\n  \
+             expected: no such file; git makes it while it writes, and leaves it behind if it is killed\n\
+             hint: wait until no git is running in this repository, then: `rm [FOLDER]/installer/{lock}`\n\
+             nothing was written"
+        ));
         fs::remove_file(path).unwrap();
     }
     tree.rr_patch(&["revert"]).exits(0);
@@ -390,7 +487,12 @@ fn apply_can_be_repeated_after_a_lock_of_git() {
     let before = everything(&tree);
     tree.write(".git/index.lock", "");
     let lock = tree.path(".git/index.lock");
-    tree.refuses(&["apply", "--commit"]).says(&[&format!("git's lock `{0}` exists\n", lock.display())]);
+    tree.refuses(&["apply", "--commit"]).says_exactly(str![[r#"
+error: git's lock `[FOLDER]/installer/.git/index.lock` exists
+  expected: no such file; git makes it while it writes, and leaves it behind if it is killed
+hint: wait until no git is running in this repository, then: `rm [FOLDER]/installer/.git/index.lock`
+nothing was written
+"#]]);
     fs::remove_file(lock).unwrap();
 
     // These locks are met after the files are patched, and everything else is as before.
@@ -400,14 +502,13 @@ fn apply_can_be_repeated_after_a_lock_of_git() {
         let arguments = [&["apply", "--commit"], options].concat();
         tree.write(lock, "");
         let path = tree.path(lock);
-        let shown = path.display();
-        let run = tree.rr_patch(&arguments).exits(1);
-        let run = run.says(&[
-            &format!("error: the files are patched, but could not be committed: git's lock `{shown}` exists\n"),
-            &format!("`rm {shown}`\n"),
-            "hint: `rr-patch apply --commit` tries again",
-        ]);
-        assert!(!run.stderr.contains("nothing was written"), "{}", run.stderr);
+        tree.rr_patch(&arguments).exits(1).says_exactly(format!(
+            "error: the files are patched, but could not be committed: \
+             git's lock `[FOLDER]/installer/{lock}` exists\n  \
+             expected: no such file; git makes it while it writes, and leaves it behind if it is killed\n\
+             hint: wait until no git is running in this repository, then: `rm [FOLDER]/installer/{lock}`\n\
+             hint: `rr-patch apply --commit` tries again; `rr-patch revert` reverts it"
+        ));
         assert_eq!((references(&tree), tree.git(&["diff", "--cached"])), (before.2.clone(), String::new()), "{lock}");
         fs::remove_file(path).unwrap();
         tree.rr_patch(&arguments).exits(0);
@@ -421,13 +522,22 @@ fn apply_can_be_repeated_after_a_lock_of_git() {
 fn an_index_that_cannot_be_read_is_refused_before_anything_is_written() {
     let tree = Tree::new("installer");
     let before = everything(&tree);
-    let split = ["error: git's index cannot be read: ", "hint: ", "`git update-index --no-split-index`"];
     tree.git(&["update-index", "--split-index"]);
-    tree.refuses(&["apply", "--commit"]).says(&split);
+    tree.refuses(&["apply", "--commit"]).says_exactly(str![[r#"
+error: git's index cannot be read: unsupported mandatory extension: 'link'
+  found: `[FOLDER]/installer/.git/index`
+hint: rr-patch's git library does not support a split index: `git update-index --no-split-index` converts it
+nothing was written
+"#]]);
     tree.git(&["update-index", "--no-split-index"]);
     tree.rr_patch(&["apply", "--commit"]).exits(0);
     tree.git(&["update-index", "--split-index"]);
-    tree.refuses(&["revert"]).says(&split).says(&[&format!("`{}`", tree.path(".git/index").display())]);
+    tree.refuses(&["revert"]).says_exactly(str![[r#"
+error: git's index cannot be read: unsupported mandatory extension: 'link'
+  found: `[FOLDER]/installer/.git/index`
+hint: rr-patch's git library does not support a split index: `git update-index --no-split-index` converts it
+nothing was written
+"#]]);
     tree.git(&["update-index", "--no-split-index"]);
     tree.rr_patch(&["revert"]).exits(0);
     assert!(everything(&tree) == before);
@@ -440,7 +550,15 @@ fn revert_leaves_staged_edits_of_its_files_and_names_them() {
     tree.write(SYSTEM, format!("{}\n// mine\n", tree.text(SYSTEM)));
     tree.git(&["add", SYSTEM]);
     let staged = tree.git(&["rev-parse", &format!(":{SYSTEM}")]);
-    tree.rr_patch(&["revert"]).exits(0).prints(&[&format!("  `{SYSTEM}` has staged edits, which stay staged\n")]);
+    tree.rr_patch(&["revert"]).exits(0).prints_exactly(str![[r#"
+reverted `[FOLDER]/installer`: 4 files
+  restored pkg/clusterapi/internal/process/process.go
+  merged   pkg/clusterapi/system.go; what was edited since is kept
+  removed  pkg/clusterapi/internal/process/rr_patch.go
+  removed  pkg/clusterapi/internal/process/rr_patch_unix.go
+  `pkg/clusterapi/system.go` has staged edits, which stay staged
+commit [..] is gone
+"#]]);
     assert_eq!(tree.git(&["rev-parse", &format!(":{SYSTEM}")]), staged);
     assert_eq!(tree.git(&["diff", "--cached", "--name-only"]), format!("{SYSTEM}\n"));
     assert_eq!(tree.git(&["diff", "--numstat", "HEAD"]), format!("2\t0\t{SYSTEM}\n"));
@@ -450,7 +568,12 @@ fn revert_leaves_staged_edits_of_its_files_and_names_them() {
 fn a_staged_mode_is_a_change_that_is_not_committed() {
     let tree = Tree::new("installer");
     tree.git(&["update-index", "--chmod=+x", SYSTEM]);
-    tree.refuses(&["apply", "--commit"]).says(&["has changes that are not committed\n"]);
+    tree.refuses(&["apply", "--commit"]).says_exactly(str![[r#"
+error: `pkg/clusterapi/system.go` has changes that are not committed
+  expected: the file as the checked-out commit has it, since all of it would be committed
+hint: `git diff HEAD -- pkg/clusterapi/system.go` shows them: commit them first, or `git stash`
+nothing was written
+"#]]);
 }
 
 #[test]

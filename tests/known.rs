@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::end_to_end::installer;
 use crate::harness::{ADDED, ADDED_UNIX, JOURNAL, PROCESS, PROCESS_UNIX, SHAPES, STATE, SYSTEM, Tree};
+use snapbox::str;
 
 const ADDED_WINDOWS: &str = "pkg/clusterapi/internal/process/rr_patch_windows.go";
 
@@ -132,9 +133,11 @@ fn a_branch_made_by_apply_commit_is_known_in_another_clone() {
     tree.rr_patch_in("../clone", &[&["apply", "--commit"], &OPTIONS[..]].concat())
         .exits(0)
         .prints(&["nothing to do\n"]);
-    tree.rr_patch_in("../clone", &["apply", "--commit"])
-        .refuses()
-        .says(&["the changes are committed already, with other options"]);
+    tree.rr_patch_in("../clone", &["apply", "--commit"]).refuses().says_exactly(str![[r#"
+error: the changes are committed already, with other options or by another version
+hint: `rr-patch revert` brings the originals back; commit them, then apply again
+nothing was written
+"#]]);
     comes_back(&tree, "../clone", &originals);
     assert_eq!(tree.git(&["-C", "../clone", "diff", "--stat", "origin/main"]), "");
 }
@@ -270,9 +273,53 @@ fn a_shallow_clone_is_known_and_says_what_a_revert_needs() {
     let clone = clone(&tree, &["--branch=rr", "--depth=1"]);
     is_known(&tree, "../clone");
     let before = sources(&clone);
-    let needs = ["this is a shallow clone", "hint: `git fetch --unshallow`"];
-    for arguments in [&["revert"][..], &["revert", "--force"], &["diff"], &["apply"]] {
-        tree.rr_patch_in("../clone", arguments).refuses().says(&needs);
+    for (arguments, says) in [
+        (
+            &["revert"][..],
+            str![[r#"
+error: `[FOLDER]/clone` is patched, but its originals are not known
+  found: `pkg/clusterapi/internal/process/rr_patch.go` of rr-patch [VERSION]
+  the sources that were patched are not in the commit from HEAD on: 1 searched
+  this is a shallow clone, which lacks the older commits
+hint: `git fetch --unshallow`, or `git fetch --deepen=1` if only the commit before is needed
+nothing was written
+"#]],
+        ),
+        (
+            &["revert", "--force"],
+            str![[r#"
+error: `[FOLDER]/clone` is patched, but its originals are not known
+  found: `pkg/clusterapi/internal/process/rr_patch.go` of rr-patch [VERSION]
+  the sources that were patched are not in the commit from HEAD on: 1 searched
+  this is a shallow clone, which lacks the older commits
+hint: `git fetch --unshallow`, or `git fetch --deepen=1` if only the commit before is needed
+nothing was written
+"#]],
+        ),
+        (
+            &["diff"],
+            str![[r#"
+error: `[FOLDER]/clone` is patched, but its originals are not known
+  found: `pkg/clusterapi/internal/process/rr_patch.go` of rr-patch [VERSION]
+  the sources that were patched are not in the commit from HEAD on: 1 searched
+  this is a shallow clone, which lacks the older commits
+hint: `git fetch --unshallow`, or `git fetch --deepen=1` if only the commit before is needed
+nothing was written
+"#]],
+        ),
+        (
+            &["apply"],
+            str![[r#"
+error: `[FOLDER]/clone` is patched in another way, and its originals are not known
+  found: `pkg/clusterapi/internal/process/rr_patch.go` of rr-patch [VERSION]
+  the sources that were patched are not in the commit from HEAD on: 1 searched
+  this is a shallow clone, which lacks the older commits
+hint: `git fetch --unshallow`, or `git fetch --deepen=1` if only the commit before is needed
+nothing was written
+"#]],
+        ),
+    ] {
+        tree.rr_patch_in("../clone", arguments).refuses().says_exactly(says);
     }
     assert!(sources(&clone) == before && !clone.join(JOURNAL).exists());
     tree.rr_patch_in("../clone", &["status"]).exits(0).prints(&["`git fetch --unshallow`"]);
@@ -290,10 +337,25 @@ fn a_shallow_clone_that_is_partly_patched_is_not_built() {
     let run = tree.rr_patch_in("../clone", &["status"]).exits(4);
     assert!(run.stdout.starts_with("partly patched: "), "{}", run.stdout);
     run.prints(&[&format!("  rr-command       {SYSTEM}:")]);
-    tree.rr_patch_in("../clone", &["build"])
-        .refuses()
-        .says(&["is only partly patched", &format!("not patched: {SYSTEM}:")]);
-    tree.rr_patch_in("../clone", &[&["apply"], &OPTIONS[..]].concat()).refuses().says(&["is partly patched"]);
+    tree.rr_patch_in("../clone", &["build"]).refuses().says_exactly(str![[r#"
+error: `[FOLDER]/clone` is only partly patched
+  not patched: pkg/clusterapi/system.go:62, no-timeouts
+  not patched: pkg/clusterapi/system.go:79, graceful-cancel
+  not patched: pkg/clusterapi/system.go:171, graceful-cancel
+  not patched: pkg/clusterapi/system.go:184, no-timeouts
+  not patched: pkg/clusterapi/system.go:194, no-timeouts
+  not patched: pkg/clusterapi/system.go:298, rr-command
+hint: `rr-patch apply` patches it; `rr-patch build --unpatched` builds it as it is
+nothing was written
+"#]]);
+    tree.rr_patch_in("../clone", &[&["apply"], &OPTIONS[..]].concat()).refuses().says_exactly(str![[r#"
+error: `[FOLDER]/clone` is partly patched, and its originals are not known
+  found: `pkg/clusterapi/internal/process/rr_patch.go` of rr-patch [VERSION]
+  the sources that were patched are not in the commit from HEAD on: 1 searched
+  this is a shallow clone, which lacks the older commits
+hint: `git fetch --unshallow`, or `git fetch --deepen=1` if only the commit before is needed
+nothing was written
+"#]]);
 }
 
 #[test]
@@ -305,9 +367,27 @@ fn every_shape_is_known_by_its_sources_alone() {
         fs::remove_dir_all(tree.path(".rr-patch")).unwrap();
         let run = tree.rr_patch(&["status"]).exits(0);
         assert!(run.stdout.starts_with("patched: "), "{shape}: {}", run.stdout);
-        run.prints(&["no commit is checked out, so git does not have the originals\n"]);
-        tree.rr_patch(&["apply"]).exits(0).prints(&["is patched already, as its sources say; nothing to do\n"]);
-        tree.rr_patch(&["revert"]).refuses().says(&["is patched, but its originals are not known\n"]);
+        run.prints_exactly(str![[r#"
+patched: `[FOLDER]/installer`
+by:      rr-patch [VERSION]
+known:   by its sources
+options: the defaults
+records: rr record --wait --disable-avx-512 --bind-to-cpu=0 <controller>
+
+the originals are not known, so `rr-patch revert` is refused:
+  no commit is checked out, so git does not have the originals
+  revert it where it was patched, or in a git checkout that has the commit that was patched
+"#]]);
+        tree.rr_patch(&["apply"])
+            .exits(0)
+            .prints_exactly(str!["`[FOLDER]/installer` is patched already, as its sources say; nothing to do"]);
+        tree.rr_patch(&["revert"]).refuses().says_exactly(str![[r#"
+error: `[FOLDER]/installer` is patched, but its originals are not known
+  found: `pkg/clusterapi/internal/process/rr_patch.go` of rr-patch [VERSION]
+  no commit is checked out, so git does not have the originals
+hint: revert it where it was patched, or in a git checkout that has the commit that was patched
+nothing was written
+"#]]);
         let files = before.into_iter().filter(|(path, _)| !path.starts_with(".rr-patch"));
         assert!(tree.snapshot().into_iter().eq(files), "{shape}");
     }
@@ -323,12 +403,20 @@ fn edits_beside_known_changes_stay_and_edits_of_changed_lines_are_refused() {
     is_known(&tree, "../clone");
     fs::write(clone.join(PROCESS), edited.replace("ps.Cmd.Cancel = ps.terminate", "ps.Cmd.Cancel = nil")).unwrap();
     let before = sources(&clone);
-    tree.rr_patch_in("../clone", &["revert"]).refuses().says(&[
-        "do not give the current content of: ",
-        PROCESS,
-        "hint: `git diff ",
-    ]);
-    tree.rr_patch_in("../clone", &["build"]).refuses().says(&["is only partly patched", "graceful-cancel"]);
+    tree.rr_patch_in("../clone", &["revert"]).refuses().says_exactly(str![[r#"
+error: `[FOLDER]/clone` is patched, but its originals are not known
+  found: `pkg/clusterapi/internal/process/rr_patch.go` of rr-patch [VERSION]
+  the changes to the sources of [..] do not give the current content of: pkg/clusterapi/internal/process/process.go
+hint: `git diff [..] -- pkg/clusterapi/internal/process/process.go` shows the other edits: undo them
+hint: `rr-patch revert --force` restores the files of [..], and keeps files that differ as FILE.edited
+nothing was written
+"#]]);
+    tree.rr_patch_in("../clone", &["build"]).refuses().says_exactly(str![[r#"
+error: `[FOLDER]/clone` is only partly patched
+  not patched: pkg/clusterapi/internal/process/process.go:86, graceful-cancel
+hint: `rr-patch apply` patches it; `rr-patch build --unpatched` builds it as it is
+nothing was written
+"#]]);
     tree.rr_patch_in("../clone", &["status"]).exits(4).prints(&["partly patched: "]);
     assert!(sources(&clone) == before);
 
@@ -374,15 +462,54 @@ fn changes_of_another_version_are_reverted_where_they_are_the_same_and_refused_o
     assert_eq!(tree.git(&["status", "--porcelain"]), "");
 
     let tree = by_another_version(true);
-    let made = format!("it was made by rr-patch 9.1.0, and this is {}", env!("CARGO_PKG_VERSION"));
-    tree.rr_patch(&["status"]).exits(0).prints(&["patched: `", "by:      rr-patch 9.1.0\n", &made]);
-    for command in ["apply", "revert", "diff"] {
-        tree.refuses(&[command]).says(&[
-            "its originals are not known\n",
-            &made,
-            ADDED,
-            "hint: use rr-patch 9.1.0 to revert it",
-        ]);
+    tree.rr_patch(&["status"]).exits(0).prints_exactly(str![[r#"
+patched: `[FOLDER]/installer`
+by:      rr-patch 9.1.0
+known:   by its sources
+options: the defaults
+records: rr record --wait --disable-avx-512 --bind-to-cpu=0 <controller>
+
+the originals are not known, so `rr-patch revert` is refused:
+  the changes to the sources of [..] do not give the current content of: pkg/clusterapi/internal/process/rr_patch.go
+  it was made by rr-patch 9.1.0, and this is [VERSION]
+  use rr-patch 9.1.0 to revert it
+"#]]);
+    for (command, says) in [
+        (
+            "apply",
+            str![[r#"
+error: `[FOLDER]/installer` is patched in another way, and its originals are not known
+  found: `pkg/clusterapi/internal/process/rr_patch.go` of rr-patch 9.1.0
+  the changes to the sources of [..] do not give the current content of: pkg/clusterapi/internal/process/rr_patch.go
+  it was made by rr-patch 9.1.0, and this is [VERSION]
+hint: use rr-patch 9.1.0 to revert it
+nothing was written
+"#]],
+        ),
+        (
+            "revert",
+            str![[r#"
+error: `[FOLDER]/installer` is patched, but its originals are not known
+  found: `pkg/clusterapi/internal/process/rr_patch.go` of rr-patch 9.1.0
+  the changes to the sources of [..] do not give the current content of: pkg/clusterapi/internal/process/rr_patch.go
+  it was made by rr-patch 9.1.0, and this is [VERSION]
+hint: use rr-patch 9.1.0 to revert it
+nothing was written
+"#]],
+        ),
+        (
+            "diff",
+            str![[r#"
+error: `[FOLDER]/installer` is patched, but its originals are not known
+  found: `pkg/clusterapi/internal/process/rr_patch.go` of rr-patch 9.1.0
+  the changes to the sources of [..] do not give the current content of: pkg/clusterapi/internal/process/rr_patch.go
+  it was made by rr-patch 9.1.0, and this is [VERSION]
+hint: use rr-patch 9.1.0 to revert it
+nothing was written
+"#]],
+        ),
+    ] {
+        tree.refuses(&[command]).says_exactly(says);
     }
 }
 
@@ -392,9 +519,23 @@ fn options_of_a_newer_form_are_shown_as_they_are() {
     for path in [ADDED, ADDED_UNIX, ADDED_WINDOWS] {
         tree.edit(path, "\"format\":1,\"options\":{", "\"format\":2,\"options\":{\"speed\":7,");
     }
-    tree.rr_patch(&["status"]).exits(0).prints(&["options: {", "\"speed\":7", "does not support its options"]);
-    tree.refuses(&["revert"])
-        .says(&["does not support its options", "hint: use rr-patch 9.1.0, which made it, to revert it"]);
+    tree.rr_patch(&["status"]).exits(0).prints_exactly(str![[r#"
+patched: `[FOLDER]/installer`
+by:      rr-patch 9.1.0
+known:   by its sources
+options: {"avx512":"auto","bind_to_cpu":0,"controllers":["providers"],"rr":null,"rr_args":[],"signal":"group","speed":7}
+
+the originals are not known, so `rr-patch revert` is refused:
+  this rr-patch, [VERSION], does not support its options
+  use rr-patch 9.1.0, which made it, to revert it
+"#]]);
+    tree.refuses(&["revert"]).says_exactly(str![[r#"
+error: `[FOLDER]/installer` is patched, but its originals are not known
+  found: `pkg/clusterapi/internal/process/rr_patch.go` of rr-patch 9.1.0
+  this rr-patch, [VERSION], does not support its options
+hint: use rr-patch 9.1.0, which made it, to revert it
+nothing was written
+"#]]);
 }
 
 #[test]
@@ -416,8 +557,15 @@ fn changes_without_their_added_file_or_with_one_of_another_are_not_taken_for_kno
     let tree = Tree::new("installer");
     for text in ["package process\n", "// Code generated by stringer; DO NOT EDIT.\n\npackage process\n", ""] {
         tree.write(ADDED, text);
-        tree.rr_patch(&["status"]).exits(0).prints(&["is not patched: "]);
-        tree.refuses(&["apply"]).says(&["exists already, but rr-patch would add it\n"]);
+        tree.rr_patch(&["status"])
+            .exits(0)
+            .prints_exactly(str!["`[FOLDER]/installer` is not patched: `rr-patch apply` does it"]);
+        tree.refuses(&["apply"]).says_exactly(str![[r#"
+error: `pkg/clusterapi/internal/process/rr_patch.go` exists already, but rr-patch would add it
+  found: a file that rr-patch's journal does not know
+hint: if it is left over from an earlier patch, remove it: `rm pkg/clusterapi/internal/process/rr_patch.go`
+nothing was written
+"#]]);
     }
 }
 
@@ -429,7 +577,13 @@ fn added_files_that_were_left_over_are_patched_around_or_reverted() {
         fs::remove_dir_all(tree.path(STATE)).unwrap();
         tree.git(&["checkout", "--quiet", "--", "pkg/clusterapi"]);
         tree.rr_patch(&["status"]).exits(4).prints(&["partly patched: `", "rr-command       NOT whole "]);
-        tree.rr_patch(&["build"]).refuses().says(&["only partly patched", &format!("not patched: {SYSTEM}")]);
+        tree.rr_patch(&["build"]).refuses().says_exactly(str![[r#"
+error: `[FOLDER]/installer` is only partly patched
+  not patched: pkg/clusterapi/internal/process/process.go
+  not patched: pkg/clusterapi/system.go
+hint: `rr-patch apply` patches it; `rr-patch build --unpatched` builds it as it is
+nothing was written
+"#]]);
         tree.rr_patch(&[command]).exits(0);
         match command {
             "apply" => assert!(tree.snapshot() == patched),
@@ -463,14 +617,18 @@ fn one_branch_does_not_forget_the_originals_of_another() {
     tree.rr_patch(&["apply", "--signal", "rr"]).exits(0);
     tree.rr_patch(&["revert"]).exits(0);
     assert!(tree.snapshot() == others);
-    tree.rr_patch(&["status"]).exits(0).prints(&["is not patched: "]);
+    tree.rr_patch(&["status"])
+        .exits(0)
+        .prints_exactly(str!["`[FOLDER]/installer` is not patched: `rr-patch apply` does it"]);
     assert_eq!(kept(&tree), 1, "revert ends only its own");
 
     tree.git(&["checkout", "--quiet", "main"]);
     tree.git(&["stash", "pop", "--quiet"]);
     assert!(tree.snapshot() == patched);
     tree.rr_patch(&["status"]).exits(0).prints(&["options: --controllers all\n", "nothing was edited since\n"]);
-    tree.rr_patch(&["apply", "--controllers", "all"]).exits(0).prints(&["nothing to do\n"]);
+    tree.rr_patch(&["apply", "--controllers", "all"])
+        .exits(0)
+        .prints_exactly(str!["`[FOLDER]/installer` is patched already; nothing to do"]);
     tree.rr_patch(&["revert"]).exits(0);
     assert!(tree.snapshot() == mine && !tree.path(STATE).exists());
 }

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::harness::{ADDED, PROCESS, Run, SYSTEM, Tree, command, kill, write_program};
+use snapbox::str;
 
 /// What is passed to each real build of the fixture.
 const FIXED: [&str; 4] = ["--skip-envtest", "--link", "static", "--platform=aws"];
@@ -47,7 +48,9 @@ fn overlay_builds_what_apply_and_build_do_and_leaves_the_checkout_as_it_was() {
 
     let kept = Path::new(built["overlay"].as_str().unwrap());
     assert_eq!(kept, tree.path("bin/overlaid.rr-patch.sources"));
-    tree.rr_patch(&["status"]).exits(0).prints(&["is not patched"]);
+    tree.rr_patch(&["status"])
+        .exits(0)
+        .prints_exactly(str!["`[FOLDER]/installer` is not patched: `rr-patch apply` does it"]);
     let inspected = tree.rr_patch(&["inspect", "bin/overlaid", "--format", "json"]).exits(0).json();
     assert_eq!(inspected["recording"], true);
     let overlay = &inspected["provenance"]["overlay"];
@@ -112,9 +115,11 @@ fn overlay_keeps_the_flags_that_are_given_and_those_that_the_script_would_take()
     let script = "#!/bin/sh\necho \"flags: $GOFLAGS\"\nexit 1\n";
     let tree = Tree::new("installer");
     tree.write("hack/build.sh", script.replace("echo", ": ${GOFLAGS:=-mod=vendor}; echo"));
-    tree.rr_patch(&["build", "--overlay", "--link", "static"]).exits(1).prints(&["flags: -mod=vendor -overlay=/proc/"]);
+    tree.rr_patch(&["build", "--overlay", "--link", "static"])
+        .exits(1)
+        .prints_exactly(str!["flags: -mod=vendor -overlay=/proc/[..]/fd/3"]);
     let run = tree.rr_patch(&["build", "--overlay", "--link", "static", "--env", "GOFLAGS=-mod=mod -v"]).exits(1);
-    run.prints(&["flags: -mod=mod -v -overlay=/proc/"]);
+    run.prints_exactly(str!["flags: -mod=mod -v -overlay=/proc/[..]/fd/3"]);
 }
 
 #[test]
@@ -138,7 +143,8 @@ fn overlay_that_is_killed_or_fails_leaves_nothing_in_the_checkout_and_the_next_b
         child.wait().unwrap();
         assert_eq!(overlay.exists(), left, "{signal}");
         assert!(tree.snapshot() == before, "{signal}");
-        tree.rr_patch(&["status"]).prints(&["is not patched"]);
+        tree.rr_patch(&["status"])
+            .prints_exactly(str!["`[FOLDER]/installer` is not patched: `rr-patch apply` does it"]);
     }
     // What a killed rr-patch leaves running is ended first.
     let run = tree.rr_patch(&["build", "--overlay", "--link", "static"]).exits(3);
@@ -155,16 +161,36 @@ fn overlay_that_is_killed_or_fails_leaves_nothing_in_the_checkout_and_the_next_b
 #[test]
 fn overlay_refuses_a_patched_checkout_sources_that_do_not_fit_and_options_without_it() {
     let tree = Tree::patched("installer");
-    tree.refuses(&["build", "--overlay"]).says(&["is patched already", "hint: leave `--overlay` out"]);
+    tree.refuses(&["build", "--overlay"]).says_exactly(str![[r#"
+error: `[FOLDER]/installer` is patched already
+hint: leave `--overlay` out: `rr-patch build` builds what is there
+hint: `rr-patch revert` takes the changes back first
+nothing was written
+"#]]);
     tree.rr_patch(&["revert"]).exits(0);
     tree.edit(
         PROCESS,
         "if err := ps.Cmd.Process.Signal(syscall.SIGTERM)",
         "if err := ps.Cmd.Process.Signal(syscall.SIGHUP)",
     );
-    tree.refuses(&["build", "--overlay"]).says(&["group-signal"]);
+    tree.refuses(&["build", "--overlay"]).says_exactly(str![[r#"
+error: this shape of the installer's sources is not understood
+  `pkg/clusterapi/internal/process/process.go:172`
+    looked for: `PS.Cmd.Process.Signal(syscall.SIGTERM)` in `State.Stop`, once
+    found: in lines 172 to 198, nearest to it:
+    line 182: `if err := ps.Cmd.Process.Signal(syscall.SIGHUP); err != nil {`
+    line 191: `if err := ps.Cmd.Process.Signal(syscall.SIGKILL); err != nil {`
+  `pkg/clusterapi/internal/process/process.go:182`
+    looked for: no signal to the child alone left in `State.Stop`, as `group-signal` promises
+    found: `if err := ps.Cmd.Process.Signal(syscall.SIGHUP); err != nil {`
+hint: a newer release? see "A new installer release" in rr-patch's README for how to mend a rule
+nothing was written
+"#]]);
     let run = tree.rr_patch(&["build", "--controllers", "all"]).exits(2);
-    run.says(&["how to record is chosen by `rr-patch apply`, or with `--overlay`"]);
+    run.says_exactly(str![[r#"
+error: how to record is chosen by `rr-patch apply`, or with `--overlay`
+hint: leave it out, or add `--overlay`
+"#]]);
 }
 
 #[test]
@@ -180,12 +206,13 @@ fn overlay_refuses_the_release_of_go_that_does_not_find_added_files() {
     assert!(chmod.args(["+x"]).arg(programs.join("go")).status().unwrap().success());
     let path = format!("PATH={}:{path}", programs.display());
     let run = tree.refuses(&["build", "--overlay", "--link", "static", "--env", &path]);
-    run.says(&[
-        "of go1.24.0 does not find added files",
-        "golang/go issue 71783",
-        "fixed in 1.24.1",
-        "without `--overlay`",
-    ]);
+    run.says_exactly(str![[r#"
+error: `go build -overlay` of go1.24.0 does not find added files
+  expected: any other release (golang/go issue 71783, fixed in 1.24.1)
+hint: `GOTOOLCHAIN=go1.24.1` in the environment, or `--env GOTOOLCHAIN=go1.24.1`, builds with the next one
+hint: `rr-patch apply`, then `rr-patch build` without `--overlay` work with this one
+nothing was written
+"#]]);
 }
 
 #[test]
@@ -193,7 +220,11 @@ fn overlay_dry_run_writes_nothing() {
     let tree = Tree::new("installer");
     let before = (tree.snapshot(), tree.state());
     let run = tree.rr_patch(&["build", "--overlay", "--dry-run", "--link", "static"]).exits(0);
-    run.prints(&["would overlay ", " of the sources, and write none of them\n"]);
+    run.prints_exactly(str![[r#"
+would overlay 4 files of the sources, and write none of them
+would build cluster-api, cluster-api-provider-aws, cluster-api-provider-azure, cluster-api-provider-azureaso ([..]), and `[FOLDER]/installer/bin/openshift-install` with go1.[..]
+nothing was removed or built (--dry-run)
+"#]]);
     assert_eq!(tree.git(&["status", "--porcelain"]), "");
     let after = (tree.snapshot(), tree.state());
     assert!(before == after, "{:?} {:?}", after.0.keys(), after.1.keys());

@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use crate::harness::{ADDED, ADDED_UNIX, JOURNAL, PROCESS, PROCESS_UNIX, Run, STATE, SYSTEM, Tree};
+use snapbox::str;
 
 /// Edits of one's own that are far from any change: file, old, new.
 const ELSEWHERE: [(&str, &str, &str); 4] = [
@@ -73,10 +74,13 @@ fn revert_keeps_edits_elsewhere_in_the_patched_files() {
         tree.edit(file, old, new);
         expected.edit(file, old, new);
     }
-    tree.rr_patch(&["revert"]).exits(0).prints(&[
-        &format!("  merged   {PROCESS}; what was edited since is kept\n"),
-        &format!("  merged   {SYSTEM}; what was edited since is kept\n"),
-    ]);
+    tree.rr_patch(&["revert"]).exits(0).prints_exactly(str![[r#"
+reverted `[FOLDER]/installer`: 4 files
+  merged   pkg/clusterapi/internal/process/process.go; what was edited since is kept
+  merged   pkg/clusterapi/system.go; what was edited since is kept
+  removed  pkg/clusterapi/internal/process/rr_patch.go
+  removed  pkg/clusterapi/internal/process/rr_patch_unix.go
+"#]]);
     assert!(tree.snapshot() == expected.snapshot());
     assert!(!tree.path(STATE).exists());
 }
@@ -124,13 +128,21 @@ fn revert_refuses_a_file_edited_in_the_changed_lines_and_shows_them() {
     let tree = Tree::patched("installer");
     edit_changed_lines(&tree);
     tree.edit(SYSTEM, "\t\t\tprocess.AwaitAll(&c.supervisor)\n", "\t\t\tprocess.AwaitAll(&c.supervisor) // local\n");
-    let run = tree.refuses(&["revert"]).says(&[
-        "error: edits made since apply touch the lines that it changed\n",
-        &format!("  `{PROCESS}`\n    <<<<<<< edited since apply\n    \tps.Cmd.Cancel = ps.myOwn\n"),
-        "    \tps.Cmd.Cancel = ps.myOwn\n    =======\n    >>>>>>> original\n",
-        &format!("  `{SYSTEM}`\n    <<<<<<< edited since apply\n    \t\t\tprocess.AwaitAll(&c.supervisor) // local\n"),
-        "hint: undo those edits, or `rr-patch revert --force`, which keeps the edited version beside the original\n",
-    ]);
+    let run = tree.refuses(&["revert"]).says_exactly(str![[r#"
+error: edits made since apply touch the lines that it changed
+  `pkg/clusterapi/internal/process/process.go`
+    <<<<<<< edited since apply
+    	ps.Cmd.Cancel = ps.myOwn
+    =======
+    >>>>>>> original
+  `pkg/clusterapi/system.go`
+    <<<<<<< edited since apply
+    			process.AwaitAll(&c.supervisor) // local
+    =======
+    >>>>>>> original
+hint: undo those edits, or `rr-patch revert --force`, which keeps the edited version beside the original
+nothing was written
+"#]]);
     assert!(!run.stderr.contains("import ("), "only the lines in question: {}", run.stderr);
     assert!(tree.path(JOURNAL).exists());
 }
@@ -147,10 +159,13 @@ fn revert_force_keeps_the_edited_version_beside_the_original() {
     expected.edit(file, old, new);
 
     let run = tree.rr_patch(&["revert", "--force"]).exits(0);
-    run.prints(&[
-        &format!("  restored {PROCESS}; the edited version is {PROCESS}.edited\n"),
-        &format!("  merged   {SYSTEM}; what was edited since is kept\n"),
-    ]);
+    run.prints_exactly(str![[r#"
+reverted `[FOLDER]/installer`: 4 files
+  restored pkg/clusterapi/internal/process/process.go; the edited version is pkg/clusterapi/internal/process/process.go.edited
+  merged   pkg/clusterapi/system.go; what was edited since is kept
+  removed  pkg/clusterapi/internal/process/rr_patch.go
+  removed  pkg/clusterapi/internal/process/rr_patch_unix.go
+"#]]);
     assert_eq!(tree.read(&format!("{PROCESS}.edited")), edited);
     let mut found = tree.snapshot();
     let (_, mode) = found.remove(std::path::Path::new(&format!("{PROCESS}.edited"))).unwrap();
@@ -192,11 +207,22 @@ fn revert_refuses_to_remove_an_added_file_that_was_edited() {
     let before = tree.git(&["diff", "--name-only", "HEAD"]);
     tree.edit(ADDED, "waitNotice = 10 * time.Second", "waitNotice = time.Second");
     let edited = tree.read(ADDED);
-    tree.refuses(&["revert"]).says(&[&format!("  `{ADDED}`: a file that apply added was edited since\n")]);
+    tree.refuses(&["revert"]).says_exactly(str![[r#"
+error: edits made since apply touch the lines that it changed
+  `pkg/clusterapi/internal/process/rr_patch.go`: a file that apply added was edited since
+hint: undo those edits, or `rr-patch revert --force`, which keeps the edited version beside the original
+nothing was written
+"#]]);
     assert_eq!(tree.git(&["diff", "--name-only", "HEAD"]), before);
 
     let run = tree.rr_patch(&["revert", "--force"]).exits(0);
-    run.prints(&[&format!("  removed  {ADDED}; the edited version is {ADDED}.edited\n")]);
+    run.prints_exactly(str![[r#"
+reverted `[FOLDER]/installer`: 4 files
+  restored pkg/clusterapi/internal/process/process.go
+  restored pkg/clusterapi/system.go
+  removed  pkg/clusterapi/internal/process/rr_patch.go; the edited version is pkg/clusterapi/internal/process/rr_patch.go.edited
+  removed  pkg/clusterapi/internal/process/rr_patch_unix.go
+"#]]);
     assert_eq!(tree.read(&format!("{ADDED}.edited")), edited);
     assert_eq!(tree.git(&["status", "--porcelain"]), format!("?? {ADDED}.edited\n"));
 }
@@ -208,7 +234,11 @@ fn revert_does_not_miss_an_added_file_that_was_deleted() {
     tree.rr_patch(&["apply"]).exits(0);
     tree.remove(ADDED);
     tree.remove(ADDED_UNIX);
-    tree.rr_patch(&["revert"]).exits(0).prints(&[": 2 files\n"]);
+    tree.rr_patch(&["revert"]).exits(0).prints_exactly(str![[r#"
+reverted `[FOLDER]/installer`: 2 files
+  restored pkg/clusterapi/internal/process/process.go
+  restored pkg/clusterapi/system.go
+"#]]);
     assert!(tree.snapshot() == before);
 }
 
@@ -219,7 +249,12 @@ fn revert_refuses_when_an_original_file_was_deleted_and_force_brings_it_back() {
     let before = tree.snapshot();
     tree.rr_patch(&["apply"]).exits(0);
     tree.remove(SYSTEM);
-    tree.refuses(&["revert"]).says(&[&format!("  `{SYSTEM}` was deleted since\n")]);
+    tree.refuses(&["revert"]).says_exactly(str![[r#"
+error: edits made since apply touch the lines that it changed
+  `pkg/clusterapi/system.go` was deleted since
+hint: undo those edits, or `rr-patch revert --force`, which keeps the edited version beside the original
+nothing was written
+"#]]);
     tree.rr_patch(&["revert", "--force"]).exits(0);
     assert!(tree.snapshot() == before);
 }
@@ -229,7 +264,12 @@ fn revert_force_brings_back_files_whose_folder_was_deleted() {
     let tree = Tree::new("installer");
     tree.rr_patch(&["apply"]).exits(0);
     fs::remove_dir_all(tree.path("pkg/clusterapi/internal/process")).unwrap();
-    tree.refuses(&["revert"]).says(&[&format!("  `{PROCESS}` was deleted since\n")]);
+    tree.refuses(&["revert"]).says_exactly(str![[r#"
+error: edits made since apply touch the lines that it changed
+  `pkg/clusterapi/internal/process/process.go` was deleted since
+hint: undo those edits, or `rr-patch revert --force`, which keeps the edited version beside the original
+nothing was written
+"#]]);
     tree.rr_patch(&["revert", "--force"]).exits(0);
     assert_eq!(tree.git(&["status", "--porcelain", "--", PROCESS, SYSTEM, ADDED, ADDED_UNIX]), "");
 }
@@ -245,7 +285,7 @@ fn revert_keeps_modes_that_were_changed_since() {
     }
     tree.chmod(ADDED, 0o755);
     // A mode is no reason to patch again.
-    tree.rr_patch(&["apply"]).exits(0).prints(&["is patched already; nothing to do\n"]);
+    tree.rr_patch(&["apply"]).exits(0).prints_exactly(str!["`[FOLDER]/installer` is patched already; nothing to do"]);
     // Other options are, and the modes stay.
     tree.rr_patch(&["apply", "--signal", "rr"]).exits(0);
     assert_eq!((tree.mode(PROCESS), tree.mode(SYSTEM)), (0o777, 0o600));
@@ -331,7 +371,7 @@ fn revert_with_nothing_to_undo_clears_what_a_killed_apply_left() {
     fs::create_dir_all(tree.path(STATE).join("checkout")).unwrap();
     fs::write(tree.path(STATE).join("checkout/lock"), "").unwrap();
     fs::write(tree.path(STATE).join("checkout/.rr-patch-Ab12cD"), "half a jour").unwrap();
-    tree.rr_patch(&["revert"]).exits(0).prints(&["is not patched; nothing to do\n"]);
+    tree.rr_patch(&["revert"]).exits(0).prints_exactly(str!["`[FOLDER]/installer` is not patched; nothing to do"]);
     assert!(!tree.path(STATE).exists());
 }
 
@@ -354,7 +394,13 @@ fn a_killed_revert_of_edited_files_leaves_no_second_copy_of_the_edits() {
     edit_changed_lines(&tree);
     let edited = tree.read(PROCESS);
     tree.write(&format!("{PROCESS}.edited"), &edited);
-    tree.rr_patch(&["revert", "--force"]).exits(0).prints(&[&format!("the edited version is {PROCESS}.edited\n")]);
+    tree.rr_patch(&["revert", "--force"]).exits(0).prints_exactly(str![[r#"
+reverted `[FOLDER]/installer`: 4 files
+  restored pkg/clusterapi/internal/process/process.go; the edited version is pkg/clusterapi/internal/process/process.go.edited
+  restored pkg/clusterapi/system.go
+  removed  pkg/clusterapi/internal/process/rr_patch.go
+  removed  pkg/clusterapi/internal/process/rr_patch_unix.go
+"#]]);
     assert!(!tree.path(&format!("{PROCESS}.edited-2")).exists());
 
     let tree = Tree::patched("installer");
@@ -370,9 +416,13 @@ fn a_killed_revert_of_edited_files_leaves_no_second_copy_of_the_edits() {
 fn a_journal_is_believed_only_on_paths_and_modes_that_a_plan_can_have() {
     let file = |path: &str| format!("{{\"path\":\"{path}\",\"before\"");
     for (old, new, why) in [
-        (file(PROCESS), file("../../../../../../../../outside/process.go"), "it has the invalid path `"),
-        (file(SYSTEM), file(".git/hooks/post-commit"), "it has the invalid path `"),
-        ("\"mode\":420".into(), "\"mode\":2541".into(), "has the invalid modes 4755 and 644"),
+        (
+            file(PROCESS),
+            file("../../../../../../../../outside/process.go"),
+            "it has the invalid path `../../../../../../../../outside/process.go`",
+        ),
+        (file(SYSTEM), file(".git/hooks/post-commit"), "it has the invalid path `.git/hooks/post-commit`"),
+        ("\"mode\":420".into(), "\"mode\":2541".into(), "a file in it has the invalid modes 4755 and 644"),
     ] {
         let tree = Tree::patched("installer");
         let journal = tree.read(JOURNAL);
@@ -381,7 +431,12 @@ fn a_journal_is_believed_only_on_paths_and_modes_that_a_plan_can_have() {
         tree.write(JOURNAL, [header.as_bytes(), &journal[end..]].concat());
         let before = tree.snapshot();
         for command in ["revert", "apply", "status"] {
-            tree.rr_patch(&[command]).exits(3).says(&["is damaged: ", why]);
+            tree.rr_patch(&[command]).exits(3).says_exactly(format!(
+                "error: the journal `[FOLDER]/installer/{JOURNAL}` is damaged: {why}\n\
+                 hint: it holds the originals: keep a copy, \
+                 get the files back with `git checkout -- pkg/clusterapi`, then remove it\n\
+                 nothing was written"
+            ));
         }
         assert!(tree.snapshot() == before);
     }
@@ -398,7 +453,11 @@ fn revert_works_while_a_merge_is_in_progress() {
     tree.rr_patch(&["apply"]).exits(0);
     tree.git(&["merge", "--quiet", "--no-commit", "--no-ff", "side"]);
     assert!(tree.path(".git/MERGE_HEAD").exists());
-    tree.refuses(&["apply", "--controllers", "all"]).says(&["error: a merge is in progress"]);
+    tree.refuses(&["apply", "--controllers", "all"]).says_exactly(str![[r#"
+error: a merge is in progress in `[FOLDER]/installer`
+hint: finish it first: `git merge --continue` or `git merge --abort`
+nothing was written
+"#]]);
     tree.rr_patch(&["revert"]).exits(0);
     assert!(tree.snapshot() == before);
 }
@@ -410,7 +469,11 @@ fn revert_after_git_has_brought_back_the_originals_removes_what_was_added() {
         let before = tree.snapshot();
         tree.rr_patch(&["apply"]).exits(0);
         tree.git(gone);
-        tree.rr_patch(&["revert"]).exits(0).prints(&[": 2 files\n"]);
+        tree.rr_patch(&["revert"]).exits(0).prints_exactly(str![[r#"
+reverted `[FOLDER]/installer`: 2 files
+  removed  pkg/clusterapi/internal/process/rr_patch.go
+  removed  pkg/clusterapi/internal/process/rr_patch_unix.go
+"#]]);
         assert!(tree.snapshot() == before, "{gone:?}");
     }
 }
@@ -449,7 +512,10 @@ fn revert_takes_everything_back_when_a_file_cannot_be_replaced() {
     let patched = (tree.snapshot(), tree.state());
     for busy in [SYSTEM, ADDED_UNIX] {
         let Some(run) = tree.rr_patch_while_busy(busy, &["revert"]) else { return };
-        run.exits(1).says(&[&tree.path(busy).display().to_string(), "all changes were rolled back"]);
+        run.exits(1).says_exactly(format!(
+            "error: cannot [..] `[FOLDER]/installer/{busy}`: Device or resource busy (os error 16)\n  \
+             all changes were rolled back"
+        ));
         assert!(patched == (tree.snapshot(), tree.state()), "{busy}");
     }
     tree.rr_patch(&["revert"]).exits(0);
@@ -462,12 +528,21 @@ fn revert_refuses_a_link_or_a_folder_in_the_place_of_a_patched_file() {
     fs::rename(tree.path(SYSTEM), tree.beside("system.go")).unwrap();
     tree.link(SYSTEM, tree.beside("system.go"));
     for options in [&["revert"][..], &["revert", "--force"]] {
-        tree.refuses(options).says(&[&format!("error: `{SYSTEM}` is a symlink, where a file should be\n")]);
+        tree.refuses(options).says_exactly(str![[r#"
+error: `pkg/clusterapi/system.go` is a symlink, where a file should be
+  found: `pkg/clusterapi/system.go` -> `[FOLDER]/system.go`
+hint: replace the link by the file, or run rr-patch in the checkout that the link points to
+nothing was written
+"#]]);
     }
     tree.remove(SYSTEM);
     fs::create_dir(tree.path(SYSTEM)).unwrap();
     for options in [&["revert"][..], &["revert", "--force"]] {
-        tree.refuses(options).says(&[&format!("error: `{SYSTEM}` is not a regular file\n"), "found: a folder\n"]);
+        tree.refuses(options).says_exactly(str![[r#"
+error: `pkg/clusterapi/system.go` is not a regular file
+  found: a folder
+nothing was written
+"#]]);
     }
 }
 

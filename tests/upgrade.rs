@@ -17,6 +17,7 @@ use crate::end_to_end::patched;
 use crate::harness::{PROCESS, Run, SHAPES, STATE, SYSTEM, Snapshot, Tree, command, copy, fixtures, kill};
 use crate::watched::Watched;
 use crate::{debugger, recorder};
+use snapbox::str;
 
 const AWS: &str = "cluster-api-provider-aws";
 
@@ -64,7 +65,7 @@ impl Left {
         let names = |files: &Snapshot| files.keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&now), names(&self.before));
         assert!(now == self.before, "a file is not as it was");
-        self.run(&["status"]).prints(&["not patched"]);
+        self.run(&["status"]).prints_exactly(str!["`[FOLDER]/installer` is not patched: `rr-patch apply` does it"]);
     }
 }
 
@@ -215,7 +216,13 @@ fn status_knows_the_version_the_base_and_the_options_of_what_0_1_applied() {
 #[test]
 fn revert_keeps_edits_made_since_0_1_applied() {
     let left = Left::new("edited");
-    left.run(&["revert"]).exits(0).prints(&["what was edited since is kept"]);
+    left.run(&["revert"]).exits(0).prints_exactly(str![[r#"
+reverted `[FOLDER]/installer`: 4 files
+  restored pkg/clusterapi/internal/process/process.go
+  merged   pkg/clusterapi/system.go; what was edited since is kept
+  removed  pkg/clusterapi/internal/process/rr_patch.go
+  removed  pkg/clusterapi/internal/process/rr_patch_unix.go
+"#]]);
     let mut expected = left.before.clone();
     let system = &mut expected.get_mut(Path::new(SYSTEM)).unwrap().0;
     system.extend_from_slice(b"\n// Written after apply.\nfunc edited() {}\n");
@@ -226,7 +233,18 @@ fn revert_keeps_edits_made_since_0_1_applied() {
 fn revert_refuses_edits_of_what_0_1_changed_and_with_force_keeps_them_beside_the_original() {
     let left = Left::new("conflict");
     let edited = left.tree.read(PROCESS);
-    left.tree.refuses(&["revert"]).says(&["edits made since apply touch the lines", PROCESS]);
+    left.tree.refuses(&["revert"]).says_exactly(str![[r#"
+error: edits made since apply touch the lines that it changed
+  `pkg/clusterapi/internal/process/process.go`
+    <<<<<<< edited since apply
+    	timedOut := Never(2 * ps.StartTimeout)
+    	defer ps.logWhileWaiting("become healthy")()
+    =======
+    	timedOut := time.After(ps.StartTimeout)
+    >>>>>>> original
+hint: undo those edits, or `rr-patch revert --force`, which keeps the edited version beside the original
+nothing was written
+"#]]);
     left.run(&["revert", "--force"]).exits(0);
     let backup = format!("{PROCESS}.edited");
     assert!(left.tree.read(&backup) == edited);
@@ -287,7 +305,14 @@ fn build_inspect_and_record_know_an_installer_of_the_sources_that_0_1_patched() 
     record.env("PATH", format!("{}:{path}", recorder::folder().display()));
     record.args(["record", "--unchecked", "--trace-dir"]).arg(&traces);
     record.args(["--", "create", "cluster", "--dir"]).arg(&install);
-    Run::of(record.output().unwrap()).exits(0).prints(&["1 trace in `", "`, complete"]);
+    Run::of(record.output().unwrap()).exits(0).prints_exactly(str![[r#"
+controller                state     exit [..] trace
+cluster-api-provider-aws  complete  not known [..] cluster-api-provider-aws-0
+
+the installer ended with exit status 0 after [..] s
+1 trace in `[FOLDER]/traces`, complete
+next: `rr-patch replay [FOLDER]/traces/cluster-api-provider-aws-0`
+"#]]);
     assert_eq!(recorder::traces(&traces), [(format!("{AWS}-0"), recorder::Trace::Complete)]);
 }
 
