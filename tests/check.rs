@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::harness::{PROCESS, Run, SHAPES, SYSTEM, Tree, command, copy, fixtures, kill};
 use crate::watched::PATIENCE;
+use snapbox::str;
 
 /// A repository with a branch for each shape, one from before the supervisor, and one whose sources
 /// are not understood; `main` is checked out, and then edited.
@@ -64,15 +65,30 @@ fn check_all_tells_of_every_branch_and_plans_the_same_sources_once() {
 fn check_prints_a_table_and_what_was_not_understood() {
     let tree = repository();
     let run = tree.rr_patch(&["check", "--rev", "main", "--rev", "strange"]).exits(4);
-    run.prints(&[
-        "revision  date        shape  outcome\nmain      2026-01-01  P1+S6  ok\n",
-        "strange   2026-01-01         this shape of the installer's sources is not understood\n",
-        "\nstrange: this shape",
-        &format!("`{PROCESS}:"),
-        "looked for: `T := time.After(PS.StopTimeout)`",
-        "time.NewTimer(ps.StopTimeout).C",
-        "\n2 revisions, 2 sets of sources: 1 ok, 1 failed, 0 with nothing to patch\n",
-    ]);
+    run.prints_exactly(str![[r#"
+revision  date        shape  outcome
+main      2026-01-01  P1+S6  ok
+strange   2026-01-01         this shape of the installer's sources is not understood
+
+strange: this shape of the installer's sources is not understood
+  `pkg/clusterapi/internal/process/process.go:172`
+  looked for: `T := time.After(PS.StopTimeout)`, used only in `case <-T:` in `State.Stop`, once
+  found: in lines 172 to 198, nearest to it:
+  line 186: `timedOut := time.NewTimer(ps.StopTimeout).C`
+  line 194: `return fmt.Errorf("%s did not stop within %s", path.Base(ps.Path), ps.StopTimeout)`
+  `pkg/clusterapi/internal/process/process.go:186`
+  looked for: no timer and no SIGKILL left in `State.Stop`, as `no-timeouts` promises
+  found: `timedOut := time.NewTimer(ps.StopTimeout).C`
+  `pkg/clusterapi/internal/process/process.go:191`
+  looked for: no signal to the child alone left in `State.Stop`, as `group-signal` promises
+  found: `if err := ps.Cmd.Process.Signal(syscall.SIGKILL); err != nil {`
+  `pkg/clusterapi/internal/process/process.go:191`
+  looked for: no timer and no SIGKILL left in `State.Stop`, as `no-timeouts` promises
+  found: `if err := ps.Cmd.Process.Signal(syscall.SIGKILL); err != nil {`
+  hint: a newer release? see "A new installer release" in rr-patch's README for how to mend a rule
+
+2 revisions, 2 sets of sources: 1 ok, 1 failed, 0 with nothing to patch
+"#]]);
     tree.rr_patch(&["check", "--rev", "main"]).exits(0);
 }
 
@@ -111,7 +127,12 @@ fn check_and_diff_find_a_remote_branch_by_its_own_name() {
     let tree = repository();
     let (url, clone) = (format!("file://{}", tree.root().display()), tree.beside("clone"));
     tree.git(&["clone", "--quiet", "--branch=main", &url, clone.to_str().unwrap()]);
-    check_in(&clone, &["--rev", "s1"]).exits(0).prints(&["origin/s1", "P1+S1  ok"]);
+    check_in(&clone, &["--rev", "s1"]).exits(0).prints_exactly(str![[r#"
+revision   date        shape  outcome
+origin/s1  2026-01-01  P1+S1  ok
+
+1 revision, 1 set of sources: 1 ok, 0 failed, 0 with nothing to patch
+"#]]);
     let diff = |arguments: &[&str]| {
         let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
         Run::of(tool.current_dir(&clone).arg("diff").args(arguments).output().unwrap())
@@ -131,37 +152,92 @@ fn check_and_diff_find_a_remote_branch_by_its_own_name() {
     git(&["remote", "add", "fork", &url]);
     git(&["remote", "add", "other", &url]);
     fetch("fork", "s1");
-    check_in(&clone, &["--rev", "s1"]).exits(0).prints(&["origin/s1", "P1+S1  ok"]);
+    check_in(&clone, &["--rev", "s1"]).exits(0).prints_exactly(str![[r#"
+revision   date        shape  outcome
+origin/s1  2026-01-01  P1+S1  ok
+
+1 revision, 1 set of sources: 1 ok, 0 failed, 0 with nothing to patch
+"#]]);
     fetch("fork", "theirs");
-    check_in(&clone, &["--rev", "theirs"]).exits(0).prints(&["fork/theirs", "P1+S2  ok"]);
+    check_in(&clone, &["--rev", "theirs"]).exits(0).prints_exactly(str![[r#"
+revision     date        shape  outcome
+fork/theirs  2026-01-01  P1+S2  ok
+
+1 revision, 1 set of sources: 1 ok, 0 failed, 0 with nothing to patch
+"#]]);
     fetch("other", "theirs");
     let run = check_in(&clone, &["--rev", "theirs"]).refuses();
-    run.says(&["several remotes have a branch `theirs`", "found: fork/theirs", "found: other/theirs"]);
-    check_in(&clone, &["--rev", "same-as-mian"]).refuses().says(&["hint: did you mean `same-as-main`?"]);
+    run.says_exactly(str![[r#"
+error: several remotes have a branch `theirs`
+  found: fork/theirs
+  found: other/theirs
+hint: name one of them
+nothing was written
+"#]]);
+    check_in(&clone, &["--rev", "same-as-mian"]).refuses().says_exactly(str![[r#"
+error: `same-as-mian` is not a revision of `[FOLDER]/clone/.git/`: revspec 'same-as-mian' not found
+hint: did you mean `same-as-main`?
+hint: `git rev-parse` takes the same names; a shallow clone lacks the older commits
+nothing was written
+"#]]);
 }
 
 #[test]
 fn check_refuses_unknown_revisions_and_asks_which_was_meant() {
     let tree = repository();
     let run = tree.rr_patch(&["check", "--rev", "strnage"]).refuses();
-    run.says(&["`strnage` is not a revision of", "hint: did you mean `strange`?\n"]);
+    run.says_exactly(str![[r#"
+error: `strnage` is not a revision of `[FOLDER]/installer/.git/`: revspec 'strnage' not found
+hint: did you mean `strange`?
+hint: `git rev-parse` takes the same names; a shallow clone lacks the older commits
+nothing was written
+"#]]);
     let run = tree.rr_patch(&["check", "--rev", "nowhere"]).refuses();
     assert!(!run.stderr.contains("did you mean"), "{}", run.stderr);
-    tree.rr_patch(&["check", "--rev", "nowhere"])
-        .refuses()
-        .says(&["`nowhere` is not a revision of", "hint: `git rev-parse`"]);
-    tree.rr_patch(&["check", "--refs", "nothing-like-it"]).refuses().says(&["no revision was found"]);
+    tree.rr_patch(&["check", "--rev", "nowhere"]).refuses().says_exactly(str![[r#"
+error: `nowhere` is not a revision of `[FOLDER]/installer/.git/`: revspec 'nowhere' not found
+hint: `git rev-parse` takes the same names; a shallow clone lacks the older commits
+nothing was written
+"#]]);
+    tree.rr_patch(&["check", "--refs", "nothing-like-it"]).refuses().says_exactly(str![[r#"
+error: no revision was found
+hint: `git for-each-ref` lists the names
+nothing was written
+"#]]);
     let folder = tempfile::tempdir().unwrap();
-    check_in(folder.path(), &["--all"]).refuses().says(&["is not in a git repository"]);
+    check_in(folder.path(), &["--all"]).refuses().says_exactly(str![[r#"
+error: `.` is not in a git repository
+hint: revisions are read from a git repository: name a folder in one
+nothing was written
+"#]]);
 }
 
 #[test]
 fn check_takes_the_options_of_apply() {
     let tree = repository();
     let run = tree.rr_patch(&["check", "--rev", "main", "--controllers", "vsphere"]).exits(4);
-    run.prints(&["this installer has no controller `vsphere`", "aws, azure, azureaso"]);
+    run.prints_exactly(str![[r#"
+revision  date        shape  outcome
+main      2026-01-01         this installer has no controller `vsphere`
+
+main: this installer has no controller `vsphere`
+  found in pkg/clusterapi/providers.go: aws, azure, azureaso, and the core controller `cluster-api`
+  hint: name some of those, or `providers`, or `all`
+
+1 revision, 1 set of sources: 0 ok, 1 failed, 0 with nothing to patch
+"#]]);
     let run = tree.rr_patch(&["check", "--rev", "main", "--controllers", "azrue"]).exits(4);
-    run.prints(&["this installer has no controller `azrue`", "hint: did you mean `azure`?"]);
+    run.prints_exactly(str![[r#"
+revision  date        shape  outcome
+main      2026-01-01         this installer has no controller `azrue`
+
+main: this installer has no controller `azrue`
+  found in pkg/clusterapi/providers.go: aws, azure, azureaso, and the core controller `cluster-api`
+  hint: did you mean `azure`?
+  hint: name some of those, or `providers`, or `all`
+
+1 revision, 1 set of sources: 0 ok, 1 failed, 0 with nothing to patch
+"#]]);
 }
 
 #[test]
@@ -171,7 +247,12 @@ fn check_reads_bare_and_shallow_repositories() {
     for (name, options) in [("bare", &["--bare"][..]), ("shallow", &["--depth=1", "--no-checkout"])] {
         let clone = tree.beside(name);
         tree.git(&[&["clone", "--quiet"], options, &["--branch=main", &url, clone.to_str().unwrap()]].concat());
-        check_in(&clone, &["--rev", "HEAD"]).exits(0).prints(&["P1+S6  ok"]);
+        check_in(&clone, &["--rev", "HEAD"]).exits(0).prints_exactly(str![[r#"
+revision  date        shape  outcome
+HEAD      2026-01-01  P1+S6  ok
+
+1 revision, 1 set of sources: 1 ok, 0 failed, 0 with nothing to patch
+"#]]);
     }
 }
 
@@ -182,10 +263,15 @@ fn check_names_the_blob_that_a_partial_clone_lacks() {
     let (url, clone) = (format!("file://{}", tree.root().display()), tree.beside("partial"));
     tree.git(&["clone", "--quiet", "--filter=blob:none", "--no-checkout", &url, clone.to_str().unwrap()]);
     let run = check_in(&clone, &["--rev", "HEAD"]).exits(4);
-    run.prints(&[
-        &format!("`{PROCESS}` of `HEAD` is not in this repository"),
-        "\n  hint: a partial clone leaves blobs out",
-    ]);
+    run.prints_exactly(str![[r#"
+revision  date        shape  outcome
+HEAD      2026-01-01         `pkg/clusterapi/internal/process/process.go` of `HEAD` is not in this repository: object not found - no match for id ([..])
+
+HEAD: `pkg/clusterapi/internal/process/process.go` of `HEAD` is not in this repository: object not found - no match for id ([..])
+  hint: a partial clone leaves blobs out: `git rev-parse HEAD:pkg/clusterapi/internal/process/process.go` names this one, and `git show` fetches it
+
+1 revision, 1 set of sources: 0 ok, 1 failed, 0 with nothing to patch
+"#]]);
 }
 
 #[test]
@@ -196,12 +282,16 @@ fn check_looks_at_all_others_where_one_revision_cannot_be_read() {
     std::os::unix::fs::symlink("/etc/passwd", tree.path(SYSTEM)).unwrap();
     tree.commit("a link");
     let run = tree.rr_patch(&["check", "--rev", "linked", "--rev", "main", "--rev", "p2"]).exits(4);
-    run.prints(&[
-        &format!("linked    2026-01-01         `{SYSTEM}` is not a regular file in `linked`\n"),
-        "main      2026-01-01  P1+S6  ok\n",
-        "p2        2026-01-01  P2+S6  ok\n",
-        "\n3 revisions, 3 sets of sources: 2 ok, 1 failed, 0 with nothing to patch\n",
-    ]);
+    run.prints_exactly(str![[r#"
+revision  date        shape  outcome
+linked    2026-01-01         `pkg/clusterapi/system.go` is not a regular file in `linked`
+main      2026-01-01  P1+S6  ok
+p2        2026-01-01  P2+S6  ok
+
+linked: `pkg/clusterapi/system.go` is not a regular file in `linked`
+
+3 revisions, 3 sets of sources: 2 ok, 1 failed, 0 with nothing to patch
+"#]]);
 }
 
 #[test]
@@ -209,7 +299,11 @@ fn check_says_in_words_that_a_sha256_repository_is_not_read() {
     let tree = Tree::bare("installer");
     tree.git(&["init", "--quiet", "--object-format=sha256"]);
     tree.commit("all");
-    tree.rr_patch(&["check", "--rev", "HEAD"]).refuses().says(&["supports only SHA-1 repositories"]);
+    tree.rr_patch(&["check", "--rev", "HEAD"]).refuses().says_exactly(str![[r#"
+error: the git repository of `[FOLDER]/installer` cannot be read: unknown object format 'sha256'
+hint: rr-patch's git library supports only SHA-1 repositories; rr-patch also works in a copy without `.git`
+nothing was written
+"#]]);
 }
 
 #[test]
@@ -225,7 +319,12 @@ fn diff_rev_prints_what_diff_does_with_that_revision_checked_out() {
         tree.git(&["checkout", "--quiet", "main"]);
     }
     tree.rr_patch(&["diff", "--rev", "strange"]).refuses().says(&["is not understood"]);
-    tree.rr_patch(&["diff", "--rev", "old"]).refuses().says(&[&format!("`{PROCESS}` is missing")]);
+    tree.rr_patch(&["diff", "--rev", "old"]).refuses().says_exactly(str![[r#"
+error: `pkg/clusterapi/internal/process/process.go` is missing
+  expected: the sources of the Cluster API supervisor, which the installer has had since 2023-11
+hint: if it was deleted: `git checkout -- pkg/clusterapi/internal/process/process.go`
+nothing was written
+"#]]);
     assert!(tree.text(SYSTEM).contains("time.After"), "nothing was applied");
 }
 
@@ -233,14 +332,27 @@ fn diff_rev_prints_what_diff_does_with_that_revision_checked_out() {
 fn check_mode_patch_names_the_hunks_that_do_not_fit() {
     let tree = repository();
     let run = tree.rr_patch(&["check", "--mode", "patch", "--rev", "p2", "--rev", "main"]).exits(4);
-    run.prints(&[
-        "p2        2026-01-01  -      ok\n",
-        "main      2026-01-01         `rr-debugging.patch` does not fit ",
-        &format!("\n  `{PROCESS}`: `@@ -"),
-        " of the patch): expected:\n  | ",
-        "\n  nearest: line ",
-        "\n2 revisions, 2 sets of sources: 1 ok, 1 failed, 0 with nothing to patch\n",
-    ]);
+    run.prints_exactly(str![[r#"
+revision  date        shape  outcome
+p2        2026-01-01  -      ok
+main      2026-01-01         `rr-debugging.patch` does not fit these sources
+
+main: `rr-debugging.patch` does not fit these sources
+  `pkg/clusterapi/internal/process/process.go`: `@@ -91,3 +94,4 @@` (line 14 of the patch): expected:
+  | 	ready := make(chan bool)
+  | 	timedOut := time.After(ps.StartTimeout)
+  | 
+  nearest: line 94, where 2 of them match; line 96 is `pollerStopCh := make(stopChannel)`
+  `pkg/clusterapi/system.go`: `@@ -304,3 +310,7 @@` (line 65 of the patch): expected:
+  | 		StopTimeout:  10 * time.Second,
+  | 	}
+  | 
+  nearest: line 304, where 1 of them match; line 304 is `StopTimeout:  2 * time.Second,`
+  `pkg/clusterapi/internal/process/process_unix.go` does not exist, but line 73 of the patch changes it
+  hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+
+2 revisions, 2 sets of sources: 1 ok, 1 failed, 0 with nothing to patch
+"#]]);
     tree.rr_patch(&["check", "--mode", "patch", "--rev", "p2"]).exits(0);
     let report = tree.rr_patch(&["check", "--mode", "patch", "--all", "--format", "json"]).exits(4).json();
     for branch in SHAPES {
@@ -276,9 +388,25 @@ fn check_patch_answers_for_any_patch_and_looks_only_at_its_files() {
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/patches/rr-debugging.patch");
     write("--- a/pkg/clusterapi/internal/process/rr_patch.go\n+++ /dev/null\n@@ -1 +0,0 @@\n-not its line\n");
     let run = tree.rr_patch(&[&["check", "--rev", "p2", "--patch", shipped], &patch[..]].concat()).exits(4);
-    run.prints(&["`the.patch` does not fit ", "  | not its line\n"]);
+    run.prints_exactly(str![[r#"
+revision  date        shape  outcome
+p2        2026-01-01         `the.patch` does not fit these sources
+
+p2: `the.patch` does not fit these sources
+  `pkg/clusterapi/internal/process/rr_patch.go`: `@@ -1 +0,0 @@` (line 3 of the patch): expected:
+  | not its line
+  found: none of these in its 366 lines
+  hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+
+1 revision, 1 set of sources: 0 ok, 1 failed, 0 with nothing to patch
+"#]]);
     write("no patch\n");
-    tree.rr_patch(&[&["check", "--rev", "p2"], &patch[..]].concat()).refuses().says(&["`the.patch` is not a patch"]);
+    tree.rr_patch(&[&["check", "--rev", "p2"], &patch[..]].concat()).refuses().says_exactly(str![[r#"
+error: `the.patch` is not a patch: it changes nothing
+  expected: `--- FILE`, `+++ FILE` and hunks that begin with `@@ -`
+hint: `git diff` and `diff -u` write such patches
+nothing was written
+"#]]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::harness::{PROCESS, Run, Tree, command};
+use snapbox::str;
 
 /// A name that git takes, and that runs a command where a script expands it.
 pub const HOSTILE: &str = "x$(touch${IFS}pwned);y";
@@ -60,8 +61,11 @@ fn matrix_has_a_row_for_each_branch_and_platform_that_fits_and_says_why_others_d
 
     // None at all is found; a glob that matches nothing is refused.
     tree.rr_patch(&["ci", "matrix", "--refs", "refs/heads/broken"]).exits(4);
-    tree.refuses(&["ci", "matrix", "--refs", "refs/heads/nothing"])
-        .says(&["no reference matches `refs/heads/nothing`"]);
+    tree.refuses(&["ci", "matrix", "--refs", "refs/heads/nothing"]).says_exactly(str![[r#"
+error: no reference matches `refs/heads/nothing`
+hint: `git for-each-ref` lists the names; a glob like `refs/heads/release-*` is matched whole
+nothing was written
+"#]]);
 }
 
 #[test]
@@ -114,7 +118,12 @@ fn matrix_skips_what_was_built_until_the_commit_or_the_options_change() {
     tree.commit("a new commit");
     assert_eq!(names(&matrix(&tree, &since)["rows"], "ref").len(), 1);
     fs::write(file, "{}").unwrap();
-    tree.refuses(&[&["ci", "matrix"], &since[..]].concat()).says(&["is no matrix", "found: schema none"]);
+    tree.refuses(&[&["ci", "matrix"], &since[..]].concat()).says_exactly(str![[r#"
+error: `[FOLDER]/built.json` is no matrix
+  found: schema none
+hint: `rr-patch ci matrix --format json` prints one
+nothing was written
+"#]]);
 }
 
 #[test]
@@ -133,7 +142,10 @@ fn matrix_for_github_writes_outputs_and_summary_and_prints_annotations() {
     let summary = fs::read_to_string(summary).unwrap();
     assert!(summary.contains("| main | aws | ") && summary.contains("### Not built"), "{summary}");
     assert!(summary.contains("x&#36;&#40;touch&#36;&#123;IFS&#125;pwned&#41;&#59;y"), "{summary}");
-    tree.rr_patch(&["status", "--format", "github"]).exits(2).says(&["is for `rr-patch ci matrix`"]);
+    tree.rr_patch(&["status", "--format", "github"]).exits(2).says_exactly(str![[r#"
+error: `--format github` is for `rr-patch ci matrix`
+hint: `--format json` gives every result as a document
+"#]]);
 }
 
 #[test]
@@ -157,7 +169,11 @@ fn build_of_a_row_fetches_its_commit_and_collects_what_came_out() {
     let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
     tool.current_dir(place.path()).args(["ci", "build", "--matrix", "matrix.json", "--id", "0"]);
     let run = Run::of(tool.env("RR_PATCH_REMOTE", tree.root()).output().unwrap()).refuses();
-    run.says(&["`installer` is there already"]);
+    run.says_exactly(str![[r#"
+error: `installer` is there already
+hint: `--work DIR` takes a folder that is not there yet; `--checkout DIR` builds one that is
+nothing was written
+"#]]);
 }
 
 /// Asserts that a folder of artefacts has all that it should, and that the sums fit.
@@ -187,10 +203,20 @@ pub fn is_complete(folder: &Path, reference: &str) {
 fn pipelines_need_a_remote_and_a_tool_and_take_nothing_that_is_expanded() {
     let tree = Tree::bare("installer");
     let run = tree.rr_patch(&["ci", "github"]).exits(2);
-    run.says(&["nothing says where the installer's branches are", "`--remote URL` says it"]);
-    tree.rr_patch(&["ci", "tekton", "--remote", "/x/y"]).exits(2).says(&["where a pipeline gets rr-patch from"]);
+    run.says_exactly(str![[r#"
+error: nothing says where the installer's branches are
+hint: `--remote URL` says it
+"#]]);
+    tree.rr_patch(&["ci", "tekton", "--remote", "/x/y"]).exits(2).says_exactly(str![[r#"
+error: nothing says where a pipeline gets rr-patch from
+hint: `--tool URL` says it
+"#]]);
     let run = tree.rr_patch(&["ci", "gitlab", "--remote", "/x/$(id)", "--tool", "/t"]).exits(2);
-    run.says(&["a pipeline cannot hold `/x/$(id)`"]);
+    run.says_exactly(str![[r#"
+error: a pipeline cannot hold `/x/$(id)`
+  expected: a value without `$` and without line ends, which engines expand
+hint: a glob like `*` matches the name of a branch that has such a character
+"#]]);
 }
 
 /// The lines of a pipeline's scripts: what is in a block scalar after `run:`, `script:` or `commands:`.

@@ -8,6 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::harness::{Run, Tree, command, schema_path};
+use snapbox::str;
 
 fn rr_patch(arguments: &[&str]) -> Run {
     Run::of(command(env!("CARGO_BIN_EXE_rr-patch")).args(arguments).output().unwrap())
@@ -78,7 +79,11 @@ fn manual_pages_have_every_option_of_the_help() {
     let help =
         fs::read_dir(folder.path()).unwrap().any(|page| page.unwrap().path().to_str().unwrap().contains("-help"));
     assert!(!help, "a page of a command `help` says what others say");
-    rr_patch(&["man", "aply"]).exits(2).says(&["rr-patch has no command `aply`", "did you mean `apply`?"]);
+    rr_patch(&["man", "aply"]).exits(2).says_exactly(str![[r#"
+error: rr-patch has no command `aply`
+hint: did you mean `apply`?
+hint: it has: apply, [..]
+"#]]);
 }
 
 /// `RR_PATCH_BLESS=1 cargo test the_schemas` writes them.
@@ -102,5 +107,9 @@ fn the_schemas_are_those_of_the_types() {
 
 #[test]
 fn a_schema_that_is_not_there_is_asked_for_by_a_name_like_it() {
-    rr_patch(&["schema", "rr-patch/chek/1"]).exits(2).says(&["did you mean `rr-patch/check/1`?"]);
+    rr_patch(&["schema", "rr-patch/chek/1"]).exits(2).says_exactly(str![[r#"
+error: no document is called `rr-patch/chek/1`
+hint: did you mean `rr-patch/check/1`?
+hint: `rr-patch schema` lists their names
+"#]]);
 }

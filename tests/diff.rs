@@ -7,6 +7,7 @@ use crate::harness::{
     ADDED, ADDED_UNIX, PROCESS, PROCESS_UNIX, Run, SHAPES, STATE, SYSTEM, Tree, copy, fixtures, skip,
 };
 use crate::shapes::VARIATIONS;
+use snapbox::str;
 
 /// Lets git apply a patch in the tree.
 #[track_caller]
@@ -159,8 +160,73 @@ fn diff_context_gives_the_hunks_that_git_diff_gives() {
 #[test]
 fn diff_context_refuses_what_is_no_number_of_lines() {
     let tree = Tree::new("installer");
-    for bad in ["0", "-1", "1001", "99999999999999999999", "", "few", "Least", "3.5"] {
-        tree.rr_patch(&["diff", &format!("--context={bad}")]).exits(2).says(&["expected a number from 1"]);
+    for (bad, says) in [
+        (
+            "0",
+            str![[r#"
+error: invalid value '0' for '--context <N>': expected a number from 1, or `least`
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            "-1",
+            str![[r#"
+error: invalid value '-1' for '--context <N>': expected a number from 1, or `least`
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            "1001",
+            str![[r#"
+error: invalid value '1001' for '--context <N>': expected a number from 1, or `least`
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            "99999999999999999999",
+            str![[r#"
+error: invalid value '99999999999999999999' for '--context <N>': expected a number from 1, or `least`
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            "",
+            str![[r#"
+error: invalid value '' for '--context <N>': expected a number from 1, or `least`
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            "few",
+            str![[r#"
+error: invalid value 'few' for '--context <N>': expected a number from 1, or `least`
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            "Least",
+            str![[r#"
+error: invalid value 'Least' for '--context <N>': expected a number from 1, or `least`
+
+For more information, try '--help'.
+"#]],
+        ),
+        (
+            "3.5",
+            str![[r#"
+error: invalid value '3.5' for '--context <N>': expected a number from 1, or `least`
+
+For more information, try '--help'.
+"#]],
+        ),
+    ] {
+        tree.rr_patch(&["diff", &format!("--context={bad}")]).exits(2).says_exactly(says);
     }
 }
 
@@ -307,9 +373,21 @@ fn diff_format_json_holds_the_patch_and_says_whether_it_is_applied() {
 #[test]
 fn diff_refuses_what_apply_refuses() {
     let tree = Tree::new("installer");
-    tree.refuses(&["diff", "--controllers", "gcp"]).says(&["error: this installer has no controller `gcp`\n"]);
+    tree.refuses(&["diff", "--controllers", "gcp"]).says_exactly(str![[r#"
+error: this installer has no controller `gcp`
+  found in pkg/clusterapi/providers.go: aws, azure, azureaso, and the core controller `cluster-api`
+hint: name some of those, or `providers`, or `all`
+nothing was written
+"#]]);
     tree.edit(SYSTEM, "func (c *system) runController(", "func (c *system) startController(");
-    tree.refuses(&["diff"]).says(&["error: this shape of the installer's sources is not understood\n"]);
+    tree.refuses(&["diff"]).says_exactly(str![[r#"
+error: this shape of the installer's sources is not understood
+  `pkg/clusterapi/system.go:1`
+    looked for: a parameter `CT *controller` and `PR := &process.State{…}` in `System.runController`, once
+    found: no function `System.runController`
+hint: a newer release? see "A new installer release" in rr-patch's README for how to mend a rule
+nothing was written
+"#]]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use rr_patch::patch::rules::{CHANGES, Rules, chaos};
 use serde_json::Value;
 
 use crate::harness::{ADDED, JOURNAL, PROCESS, Run, SHAPES, SYSTEM, Tree, command, copy, skip};
+use snapbox::str;
 
 fn home() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -151,9 +152,11 @@ fn ast_grep_has_one_version_wherever_it_is_named() {
 
 /// The built-in rules in a folder of the tree.
 fn exported(tree: &Tree) -> &'static str {
-    tree.rr_patch(&["rules", "export", "../ours"])
-        .exits(0)
-        .prints(&["wrote ", "next: `rr-patch rules test ../ours`\n"]);
+    tree.rr_patch(&["rules", "export", "../ours"]).exits(0).prints_exactly(str![[r#"
+wrote [..] files into `../ours`
+next: `rr-patch rules test ../ours`
+next: `rr-patch apply --rules ../ours`
+"#]]);
     "../ours"
 }
 
@@ -181,18 +184,37 @@ fn the_digest_of_a_folder_of_rules_stands_where_the_options_do() {
     assert!(tree.text(ADDED).lines().nth(1).unwrap().contains(&format!("\"rules\":\"{digest}\"")));
     assert!(String::from_utf8_lossy(&tree.read(JOURNAL)).contains(&digest));
     tree.rr_patch(&["status"]).exits(0).prints(&[&format!("options: --rules {digest}\n")]);
-    tree.rr_patch(&["apply", "--rules", folder]).exits(0).prints(&["nothing to do"]);
+    tree.rr_patch(&["apply", "--rules", folder])
+        .exits(0)
+        .prints_exactly(str!["`[FOLDER]/installer` is patched already; nothing to do"]);
 
     // Without the journal the folder has to be named: the sources say which one it was.
     fs::remove_dir_all(tree.path(crate::harness::STATE)).unwrap();
-    tree.rr_patch(&["status"]).exits(0).prints(&[
-        &format!("it was made by rules of a folder, {digest}"),
-        "name that folder: `rr-patch status --rules DIR`",
-    ]);
+    tree.rr_patch(&["status"]).exits(0).prints_exactly(format!(
+        "patched: `[FOLDER]/installer`\n\
+         by:      rr-patch [VERSION]\n\
+         known:   by its sources\n\
+         options: --rules {digest}\n\
+         records: rr record --wait --disable-avx-512 --bind-to-cpu=0 <controller>\n\
+         \n\
+         the originals are not known, so `rr-patch revert` is refused:\n  \
+         it was made by rules of a folder, {digest}\n  \
+         name that folder: `rr-patch status --rules DIR`"
+    ));
     tree.rr_patch(&["status", "--rules", folder]).exits(0).prints(&["known:   by its sources; `"]);
     let file = tree.beside("ours/rules/exit-log.yml");
     fs::write(&file, format!("{}# another\n", fs::read_to_string(&file).unwrap())).unwrap();
-    tree.rr_patch(&["status", "--rules", folder]).exits(0).prints(&["it was made by rules of a folder"]);
+    tree.rr_patch(&["status", "--rules", folder]).exits(0).prints_exactly(str![[r#"
+patched: `[FOLDER]/installer`
+by:      rr-patch [VERSION]
+known:   by its sources
+options: --rules sha256:[..]
+records: rr record --wait --disable-avx-512 --bind-to-cpu=0 <controller>
+
+the originals are not known, so `rr-patch revert` is refused:
+  it was made by rules of a folder, sha256:[..]
+  name that folder: `rr-patch status --rules DIR`
+"#]]);
 }
 
 #[test]
@@ -220,25 +242,64 @@ fn check_and_diff_take_a_folder_of_rules() {
     };
     assert_eq!(without_header(&plain), without_header(&with));
     assert!(with.contains("\"rules\":\"sha256:"));
-    tree.rr_patch(&["check", "--rules", folder]).exits(0).prints(&["P1+S6"]);
+    tree.rr_patch(&["check", "--rules", folder]).exits(0).prints_exactly(str![[r#"
+revision  date        shape  outcome
+HEAD      2026-01-01  P1+S6  ok
+
+1 revision, 1 set of sources: 1 ok, 0 failed, 0 with nothing to patch
+"#]]);
     let file = tree.beside("ours/rules/rr-command.yml");
     fs::write(&file, fs::read_to_string(&file).unwrap().replace("&process.State", "&process.Other")).unwrap();
-    tree.rr_patch(&["check", "--rules", folder]).exits(4).prints(&["PR := &process.Other"]);
+    tree.rr_patch(&["check", "--rules", folder]).exits(4).prints_exactly(str![[r#"
+revision  date        shape  outcome
+HEAD      2026-01-01         this shape of the installer's sources is not understood
+
+HEAD: this shape of the installer's sources is not understood
+  `pkg/clusterapi/system.go:260`
+  looked for: a parameter `CT *controller` and `PR := &process.Other{…}` in `system.runController`, once
+  found: in lines 260 to 323, nearest to it:
+  line 298: `pr := &process.State{`
+  hint: a newer release? see "A new installer release" in rr-patch's README for how to mend a rule
+
+1 revision, 1 set of sources: 0 ok, 1 failed, 0 with nothing to patch
+"#]]);
     tree.rr_patch(&["check"]).exits(0);
-    tree.rr_patch(&["apply", "--mode", "patch", "--rules", folder])
-        .exits(2)
-        .says(&["`--rules` is for the structural changes"]);
+    tree.rr_patch(&["apply", "--mode", "patch", "--rules", folder]).exits(2).says_exactly(str![[r#"
+error: `--rules` is for the structural changes, and not for a patch
+hint: leave `--rules` out, or the patch
+"#]]);
 }
 
 #[test]
 fn a_folder_without_rules_is_refused_and_none_is_written_over() {
     let tree = Tree::new("installer");
     fs::create_dir_all(tree.beside("empty/rules")).unwrap();
-    for folder in ["../empty", "../none"] {
-        tree.refuses(&["apply", "--rules", folder])
-            .says(&["there are no rules in `", "`rr-patch rules export DIR` writes"]);
+    for (folder, says) in [
+        (
+            "../empty",
+            str![[r#"
+error: there are no rules in `../empty/rules`
+hint: `rr-patch rules export DIR` writes those that rr-patch carries
+nothing was written
+"#]],
+        ),
+        (
+            "../none",
+            str![[r#"
+error: there are no rules in `../none`: No such file or directory (os error 2)
+  expected: files like `../none/rules/no-timeouts.yml`
+hint: `rr-patch rules export DIR` writes those that rr-patch carries
+nothing was written
+"#]],
+        ),
+    ] {
+        tree.refuses(&["apply", "--rules", folder]).says_exactly(says);
     }
-    tree.refuses(&["rules", "export", "../empty"]).says(&["is not empty\n"]);
+    tree.refuses(&["rules", "export", "../empty"]).says_exactly(str![[r#"
+error: `../empty` is not empty
+hint: name a folder that is not there yet: nothing is written over
+nothing was written
+"#]]);
 }
 
 /// One rule in a folder of its own.
@@ -328,7 +389,10 @@ fn rules_test_says_which_snippet_a_rule_fails() {
         "WRONG  supervised: 0 snippets\n",
     ]);
     edit("exit-test.yml", "valid:", "vaild:");
-    tree.refuses(&["rules", "test", folder]).says(&["exit-test.yml:2", "holds no snippets: "]);
+    tree.refuses(&["rules", "test", folder]).says_exactly(str![[r#"
+error: `../ours/tests/exit-test.yml:2:1` holds no snippets: unknown field `vaild`, expected one of id, valid, invalid at line 2, column 1
+nothing was written
+"#]]);
 }
 
 /// The fixture as a release that renames a variable, moves `Start` into another file and adds a goroutine there.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{ADDED, ADDED_UNIX, PROCESS, STATE, SYSTEM, Tree};
+use snapbox::str;
 
 /// The sites of a report: change, path, line.
 fn sites(report: &Value) -> Vec<(String, String, Option<u64>)> {
@@ -44,13 +45,42 @@ fn status_says_which_changes_are_in_place_and_where() {
     let applied = tree.rr_patch(&["apply", "--format", "json"]).exits(0).json();
     let before = (tree.snapshot(), tree.state(), tree.times());
     let run = tree.rr_patch(&["status"]).exits(0);
-    run.prints(&[
-        &format!("patched: `{}`, shape P1+S6\n", tree.root().display()),
-        &format!("by:      rr-patch {} on {}\n", env!("CARGO_PKG_VERSION"), &tree.git(&["rev-parse", "HEAD"])[..12]),
-        "options: the defaults\n",
-        "records: rr record --wait --disable-avx-512 --bind-to-cpu=0 <controller>\n",
-        "\nnothing was edited since\n",
-    ]);
+    let head = &tree.git(&["rev-parse", "HEAD"])[..12];
+    run.prints(&[&format!("by:      rr-patch {} on {head}\n", env!("CARGO_PKG_VERSION"))]).prints_exactly(str![[r#"
+patched: `[FOLDER]/installer`, shape P1+S6
+by:      rr-patch [VERSION] on [..]
+options: the defaults
+records: rr record --wait --disable-avx-512 --bind-to-cpu=0 <controller>
+
+  group-signal     in place      SIGTERM goes to the process group, once
+                                 pkg/clusterapi/internal/process/process.go:187
+                                 pkg/clusterapi/internal/process/rr_patch_unix.go:29
+  graceful-cancel  in place      cancelling sends that SIGTERM, never SIGKILL
+                                 pkg/clusterapi/internal/process/process.go:88
+                                 pkg/clusterapi/system.go:82
+                                 pkg/clusterapi/system.go:174
+  no-timeouts      in place      no timer ends a process or the wait for one
+                                 pkg/clusterapi/internal/process/process.go:98
+                                 pkg/clusterapi/internal/process/process.go:99
+                                 pkg/clusterapi/internal/process/process.go:191
+                                 pkg/clusterapi/internal/process/process.go:192
+                                 pkg/clusterapi/system.go:64
+                                 pkg/clusterapi/system.go:188
+                                 pkg/clusterapi/system.go:196
+  exit-log         in place      every exit is logged once, with code or signal
+                                 pkg/clusterapi/internal/process/process.go:117
+                                 pkg/clusterapi/internal/process/process.go:181
+                                 pkg/clusterapi/internal/process/rr_patch.go:365
+  rr-command       in place      the chosen controllers run under the recorder
+                                 pkg/clusterapi/internal/process/process.go:34
+                                 pkg/clusterapi/internal/process/process.go:108
+                                 pkg/clusterapi/system.go:312
+                                 pkg/clusterapi/internal/process/rr_patch.go:168
+  whole-trace      in place      the trace keeps its own copy of the program
+                                 pkg/clusterapi/internal/process/rr_patch.go:136
+
+nothing was edited since
+"#]]);
     let report = json_of(&tree);
     assert_eq!(report["patched"], true);
     assert_eq!(sites(&report), sites(&applied), "where apply said that they are");
@@ -72,12 +102,41 @@ fn status_says_with_which_options() {
     let more = ["--avx512", "keep", "--signal", "rr"];
     tree.rr_patch(&[&["apply"], &options[..], &more].concat()).exits(0);
     let run = tree.rr_patch(&["status"]).exits(0);
-    run.prints(&[
-        &format!("by:      rr-patch {}\n", env!("CARGO_PKG_VERSION")),
-        "options: --controllers aws,cluster-api --rr /opt/rr/bin/rr --rr-arg=--chaos --bind-to-cpu none \
-         --avx512 keep --signal rr\n",
-        "records: /opt/rr/bin/rr record --wait --chaos <controller>\n",
-    ]);
+    run.prints_exactly(str![[r#"
+patched: `[FOLDER]/installer`, shape P1+S6
+by:      rr-patch [VERSION]
+options: --controllers aws,cluster-api --rr /opt/rr/bin/rr --rr-arg=--chaos --bind-to-cpu none --avx512 keep --signal rr
+records: /opt/rr/bin/rr record --wait --chaos <controller>
+
+  group-signal     in place      SIGTERM goes to the process group, once
+                                 pkg/clusterapi/internal/process/process.go:187
+                                 pkg/clusterapi/internal/process/rr_patch_unix.go:29
+  graceful-cancel  in place      cancelling sends that SIGTERM, never SIGKILL
+                                 pkg/clusterapi/internal/process/process.go:88
+                                 pkg/clusterapi/system.go:82
+                                 pkg/clusterapi/system.go:174
+  no-timeouts      in place      no timer ends a process or the wait for one
+                                 pkg/clusterapi/internal/process/process.go:98
+                                 pkg/clusterapi/internal/process/process.go:99
+                                 pkg/clusterapi/internal/process/process.go:191
+                                 pkg/clusterapi/internal/process/process.go:192
+                                 pkg/clusterapi/system.go:64
+                                 pkg/clusterapi/system.go:188
+                                 pkg/clusterapi/system.go:196
+  exit-log         in place      every exit is logged once, with code or signal
+                                 pkg/clusterapi/internal/process/process.go:117
+                                 pkg/clusterapi/internal/process/process.go:181
+                                 pkg/clusterapi/internal/process/rr_patch.go:365
+  rr-command       in place      the chosen controllers run under the recorder
+                                 pkg/clusterapi/internal/process/process.go:34
+                                 pkg/clusterapi/internal/process/process.go:108
+                                 pkg/clusterapi/system.go:312
+                                 pkg/clusterapi/internal/process/rr_patch.go:168
+  whole-trace      in place      the trace keeps its own copy of the program
+                                 pkg/clusterapi/internal/process/rr_patch.go:136
+
+nothing was edited since
+"#]]);
     let report = json_of(&tree);
     let expected = json!({
         "controllers": ["aws", "cluster-api"], "rr": "/opt/rr/bin/rr", "rr_args": ["--chaos"], "bind_to_cpu": null,
@@ -118,24 +177,85 @@ fn status_gives_the_lines_as_they_are_after_edits_elsewhere() {
     for change in report["changes"].as_array().unwrap() {
         assert_eq!(change["in_place"], true, "{change}");
     }
-    tree.rr_patch(&["status"]).exits(0).prints(&[
-        "\nsince then:\n",
-        &format!("  {PROCESS} was edited since apply: `rr-patch revert` keeps such edits\n"),
-        &format!("  {SYSTEM} was edited since apply"),
-    ]);
+    tree.rr_patch(&["status"]).exits(0).prints_exactly(str![[r#"
+patched: `[FOLDER]/installer`, shape P1+S6
+by:      rr-patch [VERSION] on [..]
+options: the defaults
+records: rr record --wait --disable-avx-512 --bind-to-cpu=0 <controller>
+
+  group-signal     in place      SIGTERM goes to the process group, once
+                                 pkg/clusterapi/internal/process/process.go:191
+                                 pkg/clusterapi/internal/process/rr_patch_unix.go:29
+  graceful-cancel  in place      cancelling sends that SIGTERM, never SIGKILL
+                                 pkg/clusterapi/internal/process/process.go:92
+                                 pkg/clusterapi/system.go:81
+                                 pkg/clusterapi/system.go:173
+  no-timeouts      in place      no timer ends a process or the wait for one
+                                 pkg/clusterapi/internal/process/process.go:102
+                                 pkg/clusterapi/internal/process/process.go:103
+                                 pkg/clusterapi/internal/process/process.go:195
+                                 pkg/clusterapi/internal/process/process.go:196
+                                 pkg/clusterapi/system.go:64
+                                 pkg/clusterapi/system.go:187
+                                 pkg/clusterapi/system.go:195
+  exit-log         in place      every exit is logged once, with code or signal
+                                 pkg/clusterapi/internal/process/process.go:121
+                                 pkg/clusterapi/internal/process/process.go:185
+                                 pkg/clusterapi/internal/process/rr_patch.go:365
+  rr-command       in place      the chosen controllers run under the recorder
+                                 pkg/clusterapi/internal/process/process.go:38
+                                 pkg/clusterapi/internal/process/process.go:112
+                                 pkg/clusterapi/system.go:312
+                                 pkg/clusterapi/internal/process/rr_patch.go:168
+  whole-trace      in place      the trace keeps its own copy of the program
+                                 pkg/clusterapi/internal/process/rr_patch.go:136
+
+since then:
+  pkg/clusterapi/internal/process/process.go was edited since apply: `rr-patch revert` keeps such edits
+  pkg/clusterapi/system.go was edited since apply: `rr-patch revert` keeps such edits
+"#]]);
 }
 
 #[test]
 fn status_says_which_changed_line_was_edited_or_is_gone() {
     let tree = Tree::patched("installer");
-    let line = 1 + tree.text(PROCESS).lines().position(|line| line.contains(".Cmd.Cancel = ")).unwrap();
     tree.edit(PROCESS, "ps.Cmd.Cancel = ps.terminate", "ps.Cmd.Cancel = nil");
-    tree.rr_patch(&["status"]).exits(4).prints(&[
-        &format!("partly patched: `{}`, shape P1+S6\n", tree.root().display()),
-        "  graceful-cancel  NOT whole     cancelling sends that SIGTERM",
-        &format!("{PROCESS}:{line} is gone or edited\n"),
-        "  no-timeouts      in place      ",
-    ]);
+    tree.rr_patch(&["status"]).exits(4).prints_exactly(str![[r#"
+partly patched: `[FOLDER]/installer`, shape P1+S6
+by:      rr-patch [VERSION] on [..]
+options: the defaults
+records: rr record --wait --disable-avx-512 --bind-to-cpu=0 <controller>
+
+  group-signal     in place      SIGTERM goes to the process group, once
+                                 pkg/clusterapi/internal/process/process.go:187
+                                 pkg/clusterapi/internal/process/rr_patch_unix.go:29
+  graceful-cancel  NOT whole     cancelling sends that SIGTERM, never SIGKILL
+                                 pkg/clusterapi/internal/process/process.go:88 is gone or edited
+                                 pkg/clusterapi/system.go:82
+                                 pkg/clusterapi/system.go:174
+  no-timeouts      in place      no timer ends a process or the wait for one
+                                 pkg/clusterapi/internal/process/process.go:98
+                                 pkg/clusterapi/internal/process/process.go:99
+                                 pkg/clusterapi/internal/process/process.go:191
+                                 pkg/clusterapi/internal/process/process.go:192
+                                 pkg/clusterapi/system.go:64
+                                 pkg/clusterapi/system.go:188
+                                 pkg/clusterapi/system.go:196
+  exit-log         in place      every exit is logged once, with code or signal
+                                 pkg/clusterapi/internal/process/process.go:117
+                                 pkg/clusterapi/internal/process/process.go:181
+                                 pkg/clusterapi/internal/process/rr_patch.go:365
+  rr-command       in place      the chosen controllers run under the recorder
+                                 pkg/clusterapi/internal/process/process.go:34
+                                 pkg/clusterapi/internal/process/process.go:108
+                                 pkg/clusterapi/system.go:312
+                                 pkg/clusterapi/internal/process/rr_patch.go:168
+  whole-trace      in place      the trace keeps its own copy of the program
+                                 pkg/clusterapi/internal/process/rr_patch.go:136
+
+since then:
+  pkg/clusterapi/internal/process/process.go was edited since apply: `rr-patch revert` keeps such edits
+"#]]);
     let report = json_of(&tree);
     assert_eq!((&report["state"], &report["patched"]), (&json!("partly patched"), &json!(false)));
     let cancel = &report["changes"][1];
@@ -145,7 +265,43 @@ fn status_says_which_changed_line_was_edited_or_is_gone() {
 
     // The only place of a change: nothing of it is left.
     tree.edit(ADDED, "\tps.Env = append(ps.Env, \"RR_COPY_ALL_FILES=1\")\n", "");
-    tree.rr_patch(&["status"]).exits(4).prints(&["  whole-trace      NOT in place  ", &format!("{ADDED}:")]);
+    tree.rr_patch(&["status"]).exits(4).prints_exactly(str![[r#"
+partly patched: `[FOLDER]/installer`, shape P1+S6
+by:      rr-patch [VERSION] on [..]
+options: the defaults
+records: rr record --wait --disable-avx-512 --bind-to-cpu=0 <controller>
+
+  group-signal     in place      SIGTERM goes to the process group, once
+                                 pkg/clusterapi/internal/process/process.go:187
+                                 pkg/clusterapi/internal/process/rr_patch_unix.go:29
+  graceful-cancel  NOT whole     cancelling sends that SIGTERM, never SIGKILL
+                                 pkg/clusterapi/internal/process/process.go:88 is gone or edited
+                                 pkg/clusterapi/system.go:82
+                                 pkg/clusterapi/system.go:174
+  no-timeouts      in place      no timer ends a process or the wait for one
+                                 pkg/clusterapi/internal/process/process.go:98
+                                 pkg/clusterapi/internal/process/process.go:99
+                                 pkg/clusterapi/internal/process/process.go:191
+                                 pkg/clusterapi/internal/process/process.go:192
+                                 pkg/clusterapi/system.go:64
+                                 pkg/clusterapi/system.go:188
+                                 pkg/clusterapi/system.go:196
+  exit-log         in place      every exit is logged once, with code or signal
+                                 pkg/clusterapi/internal/process/process.go:117
+                                 pkg/clusterapi/internal/process/process.go:181
+                                 pkg/clusterapi/internal/process/rr_patch.go:364
+  rr-command       in place      the chosen controllers run under the recorder
+                                 pkg/clusterapi/internal/process/process.go:34
+                                 pkg/clusterapi/internal/process/process.go:108
+                                 pkg/clusterapi/system.go:312
+                                 pkg/clusterapi/internal/process/rr_patch.go:167
+  whole-trace      NOT in place  the trace keeps its own copy of the program
+                                 pkg/clusterapi/internal/process/rr_patch.go:136 is gone or edited
+
+since then:
+  pkg/clusterapi/internal/process/process.go was edited since apply: `rr-patch revert` keeps such edits
+  pkg/clusterapi/internal/process/rr_patch.go was edited since apply: `rr-patch revert` keeps such edits
+"#]]);
 }
 
 #[test]
@@ -154,12 +310,44 @@ fn status_notes_files_that_have_their_original_bytes_again_or_are_gone() {
     tree.git(&["checkout", "--quiet", "--", SYSTEM]);
     tree.remove(ADDED_UNIX);
     tree.remove(PROCESS);
-    tree.rr_patch(&["status"]).exits(4).prints(&[
-        &format!("  {SYSTEM} has its original bytes: `rr-patch apply` patches it again\n"),
-        &format!("  {ADDED_UNIX} was removed since: `rr-patch apply` adds it again\n"),
-        &format!("  {PROCESS} was deleted since apply\n"),
-        "  rr-command       NOT whole     ",
-    ]);
+    tree.rr_patch(&["status"]).exits(4).prints_exactly(str![[r#"
+partly patched: `[FOLDER]/installer`, shape P1+S6
+by:      rr-patch [VERSION] on [..]
+options: the defaults
+records: rr record --wait --disable-avx-512 --bind-to-cpu=0 <controller>
+
+  group-signal     NOT in place  SIGTERM goes to the process group, once
+                                 pkg/clusterapi/internal/process/process.go:187 is gone or edited
+                                 pkg/clusterapi/internal/process/rr_patch_unix.go:29 is gone or edited
+  graceful-cancel  NOT in place  cancelling sends that SIGTERM, never SIGKILL
+                                 pkg/clusterapi/internal/process/process.go:88 is gone or edited
+                                 pkg/clusterapi/system.go:82 is gone or edited
+                                 pkg/clusterapi/system.go:174 is gone or edited
+  no-timeouts      NOT in place  no timer ends a process or the wait for one
+                                 pkg/clusterapi/internal/process/process.go:98 is gone or edited
+                                 pkg/clusterapi/internal/process/process.go:99 is gone or edited
+                                 pkg/clusterapi/internal/process/process.go:191 is gone or edited
+                                 pkg/clusterapi/internal/process/process.go:192 is gone or edited
+                                 pkg/clusterapi/system.go:64 is gone or edited
+                                 pkg/clusterapi/system.go:188 is gone or edited
+                                 pkg/clusterapi/system.go:196 is gone or edited
+  exit-log         NOT whole     every exit is logged once, with code or signal
+                                 pkg/clusterapi/internal/process/process.go:117 is gone or edited
+                                 pkg/clusterapi/internal/process/process.go:181 is gone or edited
+                                 pkg/clusterapi/internal/process/rr_patch.go:365
+  rr-command       NOT whole     the chosen controllers run under the recorder
+                                 pkg/clusterapi/internal/process/process.go:34 is gone or edited
+                                 pkg/clusterapi/internal/process/process.go:108 is gone or edited
+                                 pkg/clusterapi/system.go:312 is gone or edited
+                                 pkg/clusterapi/internal/process/rr_patch.go:168
+  whole-trace      in place      the trace keeps its own copy of the program
+                                 pkg/clusterapi/internal/process/rr_patch.go:136
+
+since then:
+  pkg/clusterapi/internal/process/process.go was deleted since apply
+  pkg/clusterapi/system.go has its original bytes: `rr-patch apply` patches it again
+  pkg/clusterapi/internal/process/rr_patch_unix.go was removed since: `rr-patch apply` adds it again
+"#]]);
     let report = json_of(&tree);
     assert_eq!(report["patched"], false);
     let file = |path: &str, state: &str, added: bool| json!({"path": path, "state": state, "added": added});
