@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::end_to_end::installer;
 use crate::harness::{PROCESS, Run, Tree, cache_with_go, command, kill, skip, write_program};
 use crate::watched::processes_with;
+use snapbox::str;
 
 /// A patched tree with a build script of its own, and no Makefile for controllers.
 fn scripted(script: &str) -> Tree {
@@ -47,14 +48,22 @@ fn build_env_overrides_the_environment_and_the_defaults() {
     let tree = tree(r#"echo "$MODE|$TAGS|$OUTPUT""#);
     let run = tree.rr_patch(&["build", "--env", "TAGS=", "--env", "OUTPUT=out/x"]).exits(0);
     run.prints(&["dev||out/x\n", "/out/x` in "]);
-    tree.rr_patch(&["build", "--env", "nothing"]).exits(2).says(&["expected NAME=VALUE"]);
+    tree.rr_patch(&["build", "--env", "nothing"]).exits(2).says_exactly(str![[r#"
+error: invalid value 'nothing' for '--env <K=V>': expected NAME=VALUE
+
+For more information, try '--help'.
+"#]]);
 }
 
 #[test]
 fn build_refuses_an_unpatched_checkout_unless_told() {
     let tree = tree("echo built");
     tree.rr_patch(&["revert"]).exits(0);
-    tree.rr_patch(&["build"]).refuses().says(&["is not patched", "hint: `rr-patch apply`", "--unpatched"]);
+    tree.rr_patch(&["build"]).refuses().says_exactly(str![[r#"
+error: `[FOLDER]/installer` is not patched: its installer would record nothing
+hint: `rr-patch apply` patches it; `rr-patch build --unpatched` builds it as it is
+nothing was written
+"#]]);
     tree.rr_patch(&["build", "--unpatched"]).exits(0).prints(&["built\n"]);
 }
 
@@ -62,7 +71,12 @@ fn build_refuses_an_unpatched_checkout_unless_told() {
 fn build_refuses_a_checkout_that_is_only_partly_patched() {
     let tree = tree("echo built");
     tree.git(&["checkout", "--", PROCESS]);
-    tree.rr_patch(&["build"]).refuses().says(&["only partly patched", &format!("not patched: {PROCESS}")]);
+    tree.rr_patch(&["build"]).refuses().says_exactly(str![[r#"
+error: `[FOLDER]/installer` is only partly patched
+  not patched: pkg/clusterapi/internal/process/process.go
+hint: `rr-patch apply` patches it; `rr-patch build --unpatched` builds it as it is
+nothing was written
+"#]]);
 }
 
 #[test]
@@ -76,22 +90,60 @@ fn build_takes_a_patched_checkout_with_edits_elsewhere() {
 fn build_refuses_a_checkout_without_the_script_and_names_one_that_is_not_executable() {
     let tree = tree("echo built");
     tree.chmod("hack/build.sh", 0o644);
-    tree.refuses(&["build"]).says(&["`hack/build.sh` is not executable", "chmod +x"]);
+    tree.refuses(&["build"]).says_exactly(str![[r#"
+error: `hack/build.sh` is not executable
+hint: make it so: `chmod +x [FOLDER]/installer/hack/build.sh`
+nothing was written
+"#]]);
     tree.remove("hack/build.sh");
-    tree.rr_patch(&["build"]).refuses().says(&["`hack/build.sh` is missing"]);
+    tree.rr_patch(&["build"]).refuses().says_exactly(str![[r#"
+error: `hack/build.sh` is missing
+  expected: the installer's build script in `[FOLDER]/installer`
+hint: `git checkout -- hack` brings it back
+nothing was written
+"#]]);
 }
 
 #[test]
 fn build_names_the_step_that_failed_with_its_last_lines_the_status_and_the_log() {
     let script = "set -x\necho first\necho compiling aws >&2\nsh -c 'echo broken; exit 7'";
     let run = scripted(script).rr_patch(&["build"]).exits(1);
-    let run = run.says(&[
-        "error: the build failed with exit status 7 after ",
-        "in step: sh -c echo broken; exit 7",
-        "last lines:",
-    ]);
+    let run = run.says_exactly(str![[r#"
+note: controllers are linked statically, and recording them takes many times as long: the checkout has no cluster-api/Makefile
+error: the build failed with exit status 7 after [..] s
+  in step: sh -c echo broken; exit 7
+  last lines:
+    + echo first
+    first
+    + echo compiling aws
+    compiling aws
+    + sh -c echo broken; exit 7
+    broken
+  log: [FOLDER]/installer/.git/rr-patch/checkout/build.log
+hint: mend what the last lines name, then run `rr-patch build` again
+"#]]);
     let run =
-        run.says(&["    compiling aws\n", "    broken\n", "log: ", "hint: "]).prints(&["first\n", "compiling aws\n"]);
+        run.says_exactly(str![[r#"
+note: controllers are linked statically, and recording them takes many times as long: the checkout has no cluster-api/Makefile
+error: the build failed with exit status 7 after [..] s
+  in step: sh -c echo broken; exit 7
+  last lines:
+    + echo first
+    first
+    + echo compiling aws
+    compiling aws
+    + sh -c echo broken; exit 7
+    broken
+  log: [FOLDER]/installer/.git/rr-patch/checkout/build.log
+hint: mend what the last lines name, then run `rr-patch build` again
+"#]]).prints_exactly(str![[r#"
++ echo first
+first
++ echo compiling aws
+compiling aws
++ sh -c echo broken; exit 7
+broken
+"#]]);
     let log = run.stderr.lines().find_map(|line| line.trim().strip_prefix("log: ")).unwrap();
     assert!(log.ends_with("/.git/rr-patch/checkout/build.log"), "{log}");
 }
@@ -121,7 +173,10 @@ fn build_shows_a_line_before_the_next_one_is_there() {
 
 #[test]
 fn build_format_json_prints_one_document_and_the_build_on_stderr() {
-    let run = tree("echo hello").rr_patch(&["build", "--format", "json"]).exits(0).says(&["hello\n"]);
+    let run = tree("echo hello").rr_patch(&["build", "--format", "json"]).exits(0).says_exactly(str![[r#"
+note: controllers are linked statically, and recording them takes many times as long: the checkout has no cluster-api/Makefile
+hello
+"#]]);
     let document = run.json();
     assert_eq!(document["schema"], "rr-patch/build/1");
     assert_eq!(document["patched"], true);
@@ -286,7 +341,16 @@ fn build_tells_how_much_room_a_cold_build_needs_in_go_s_work_folder_too() {
 #[test]
 fn build_that_ran_out_of_room_says_how_to_make_some() {
     let run = scripted("echo 'compile: writing output: no space left on device'; exit 1").rr_patch(&["build"]).exits(1);
-    run.says(&["hint: make room, ", "`--env GOTMPDIR=DIR` puts Go's work folder elsewhere", "hint: mend what "]);
+    run.says_exactly(str![[r#"
+note: controllers are linked statically, and recording them takes many times as long: the checkout has no cluster-api/Makefile
+error: the build failed with exit status 1 after [..] s
+  in step: ./hack/build.sh
+  last lines:
+    compile: writing output: no space left on device
+  log: [FOLDER]/installer/.git/rr-patch/checkout/build.log
+hint: make room, for example with `go clean -cache`; `--platform` builds fewer controllers; `--env GOTMPDIR=DIR` puts Go's work folder elsewhere
+hint: mend what the last lines name, then run `rr-patch build` again
+"#]]);
 }
 
 #[test]
@@ -310,7 +374,10 @@ fn build_needs_curl_only_where_envtest_is_fetched() {
 #[test]
 fn build_takes_no_mode_that_cannot_be_debugged() {
     let run = tree("echo built").rr_patch(&["build", "--env", "MODE=release"]).exits(2);
-    run.says(&["`MODE=release` makes an installer that cannot be debugged", "hint: leave MODE out"]);
+    run.says_exactly(str![[r#"
+error: `MODE=release` makes an installer that cannot be debugged
+hint: leave MODE out: rr-patch sets MODE=dev; for another mode run hack/build.sh itself
+"#]]);
 }
 
 #[test]
@@ -328,8 +395,20 @@ fn build_hands_its_options_on_as_the_variables_of_build_sh_and_make() {
 #[test]
 fn build_refuses_a_platform_that_is_not_known_and_lists_those_that_are() {
     let run = tree("echo built").refuses(&["build", "--platform", "aws,vsphere", "--platform", "nutanix"]);
-    let run = run.says(&["no such platform in this checkout: `vsphere`, `nutanix`"]);
-    run.says(&["known: aws (built from aws)\n", "known: azure (built from azure, azureaso)\n"]);
+    let run = run.says_exactly(str![[r#"
+error: no such platform in this checkout: `vsphere`, `nutanix`
+  known: aws (built from aws)
+  known: azure (built from azure, azureaso)
+hint: platforms that Cluster API does not install, like baremetal or none, need no provider
+nothing was written
+"#]]);
+    run.says_exactly(str![[r#"
+error: no such platform in this checkout: `vsphere`, `nutanix`
+  known: aws (built from aws)
+  known: azure (built from azure, azureaso)
+hint: platforms that Cluster API does not install, like baremetal or none, need no provider
+nothing was written
+"#]]);
 }
 
 #[test]
@@ -338,7 +417,10 @@ fn build_dry_run_says_what_it_would_do_and_does_nothing() {
     tree.write("cluster-api/bin/.keep", "");
     let before = tree.snapshot();
     let run = tree.rr_patch(&["build", "--dry-run", "--platform", "aws", "--link", "static"]).exits(0);
-    run.prints(&["would build cluster-api, cluster-api-provider-aws (statically linked, ", "(--dry-run)\n"]);
+    run.prints_exactly(str![[r#"
+would build cluster-api, cluster-api-provider-aws (statically linked, [..]), and `[FOLDER]/installer/bin/openshift-install` with go1.[..]
+nothing was removed or built (--dry-run)
+"#]]);
     assert!(before == tree.snapshot(), "something was written");
 }
 
@@ -381,17 +463,29 @@ fn build_is_refused_while_the_processes_of_a_killed_one_still_run() {
     let ended = std::process::Command::new("sh").args(["-c", &format!("kill -s KILL -- -{group}")]).status().unwrap();
     assert!(ended.success());
     tree.write("hack/build.sh", "#!/bin/sh\necho again\n");
-    tree.rr_patch(&["build"]).exits(1).prints(&["again\n"]).says(&["there is no installer at"]);
+    tree.rr_patch(&["build"]).exits(1).prints_exactly(str!["again"]).says_exactly(str![[r#"
+note: controllers are linked statically, and recording them takes many times as long: the checkout has no cluster-api/Makefile
+error: hack/build.sh went through, and yet there is no installer at `[FOLDER]/installer/bin/openshift-install`
+hint: `--output FILE` says where it goes; what the build printed says where it went
+"#]]);
 }
 
 #[test]
 fn build_fails_where_the_script_leaves_no_installer_or_an_old_one() {
     let tree = scripted("echo built");
-    tree.rr_patch(&["build"]).exits(1).says(&["went through, and yet there is no installer at", "hint: `--output"]);
+    tree.rr_patch(&["build"]).exits(1).says_exactly(str![[r#"
+note: controllers are linked statically, and recording them takes many times as long: the checkout has no cluster-api/Makefile
+error: hack/build.sh went through, and yet there is no installer at `[FOLDER]/installer/bin/openshift-install`
+hint: `--output FILE` says where it goes; what the build printed says where it went
+"#]]);
     fs::create_dir_all(tree.path("bin")).unwrap();
     fs::copy(installer(true), tree.path("bin/openshift-install")).unwrap();
     std::thread::sleep(Duration::from_millis(50));
-    tree.rr_patch(&["build"]).exits(1).says(&["is from an earlier build", "hint: `rm "]);
+    tree.rr_patch(&["build"]).exits(1).says_exactly(str![[r#"
+note: controllers are linked statically, and recording them takes many times as long: the checkout has no cluster-api/Makefile
+error: hack/build.sh went through, and yet `[FOLDER]/installer/bin/openshift-install` is from an earlier build
+hint: `rm [FOLDER]/installer/bin/openshift-install`, then build again
+"#]]);
 }
 
 #[test]
@@ -399,8 +493,18 @@ fn build_fails_where_the_installer_does_not_carry_the_patch() {
     let tree = scripted(&format!("mkdir -p bin; cp '{}' bin/openshift-install", installer(false).display()));
     let run = tree.rr_patch(&["build"]).exits(1);
     let run = run
-        .says(&["was built, and is not fit for debugging", "openshift-install: it does not carry rr-patch's change"]);
-    run.says(&["hint: `rr-patch apply`"]);
+        .says_exactly(str![[r#"
+note: controllers are linked statically, and recording them takes many times as long: the checkout has no cluster-api/Makefile
+error: `[FOLDER]/installer/bin/openshift-install` was built, and is not fit for debugging
+  openshift-install: it does not carry rr-patch's change: it starts its controllers without a recorder
+hint: `rr-patch apply` patches a checkout, `rr-patch build` builds it
+"#]]);
+    run.says_exactly(str![[r#"
+note: controllers are linked statically, and recording them takes many times as long: the checkout has no cluster-api/Makefile
+error: `[FOLDER]/installer/bin/openshift-install` was built, and is not fit for debugging
+  openshift-install: it does not carry rr-patch's change: it starts its controllers without a recorder
+hint: `rr-patch apply` patches a checkout, `rr-patch build` builds it
+"#]]);
     tree.rr_patch(&["build", "--unpatched"]).exits(0);
 }
 
@@ -437,7 +541,14 @@ fn build_leaves_no_timings_page_of_an_earlier_build_beside_the_installer() {
 fn build_asks_which_platform_was_meant() {
     let tree = Tree::patched("installer");
     let run = tree.rr_patch(&["build", "--platform", "awz"]).refuses();
-    run.says(&["no such platform in this checkout: `awz`", "hint: did you mean `aws`?\n"]);
+    run.says_exactly(str![[r#"
+error: no such platform in this checkout: `awz`
+  known: aws (built from aws)
+  known: azure (built from azure, azureaso)
+hint: did you mean `aws`?
+hint: platforms that Cluster API does not install, like baremetal or none, need no provider
+nothing was written
+"#]]);
 }
 
 #[test]

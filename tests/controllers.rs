@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::harness::{Run, Tree, command, copy, kill};
+use snapbox::str;
 
 const BIN: &str = "cluster-api/bin";
 const ALL: [&str; 4] =
@@ -171,7 +172,12 @@ fn a_build_links_controllers_dynamically_where_there_is_a_c_compiler_and_says_wh
     let tree = built();
     let run = tree.rr_patch(&["build", "--skip-envtest", "--link", "dynamic"]).exits(0);
     let run =
-        run.says(&["cluster-api-provider-aws: it is linked statically: recording it would take many times as long"]);
+        run.says_exactly(str![[r#"
+removed: cluster-api/bin/linux_[..]/cluster-api: it is linked statically: recording it would take many times as long
+removed: cluster-api/bin/linux_[..]/cluster-api-provider-aws: it is linked statically: recording it would take many times as long
+removed: cluster-api/bin/linux_[..]/cluster-api-provider-azure: it is linked statically: recording it would take many times as long
+removed: cluster-api/bin/linux_[..]/cluster-api-provider-azureaso: it is linked statically: recording it would take many times as long
+"#]]);
     assert_eq!(embedded(&tree), all(DYNAMIC));
     // build.sh, which exports CGO_ENABLED=0, found them made.
     let (_, script) = run.stdout.split_once("+ make -C cluster-api all\n").unwrap();
@@ -188,7 +194,14 @@ fn a_build_links_controllers_dynamically_where_there_is_a_c_compiler_and_says_wh
     assert_eq!(json["programs"].as_array().unwrap().len(), 5);
 
     let run = tree.rr_patch(&["build", "--skip-envtest", "--env", "CGO_ENABLED=0"]).exits(0);
-    run.says(&["recording them takes many times as long: CGO_ENABLED=0 is set\n", "it was built with cgo"]);
+    run.says_exactly(str![[r#"
+note: controllers are linked statically, and recording them takes many times as long: CGO_ENABLED=0 is set
+removed: cluster-api/bin/linux_[..]/cluster-api: it was built with cgo, and is asked for without
+removed: cluster-api/bin/linux_[..]/cluster-api-provider-aws: it was built with cgo, and is asked for without
+removed: cluster-api/bin/linux_[..]/cluster-api-provider-azure: it was built with cgo, and is asked for without
+removed: cluster-api/bin/linux_[..]/cluster-api-provider-azureaso: it was built with cgo, and is asked for without
+removed: pkg/clusterapi/mirror/cluster-api.zip: `zip` adds to it, and what is no longer built would stay
+"#]]);
     assert_eq!(embedded(&tree), all(DEBUGGABLE));
 }
 
@@ -210,7 +223,7 @@ fn a_build_writes_where_the_installer_comes_from_and_inspect_reads_it() {
 fn a_build_without_a_c_compiler_says_that_recording_will_be_slow() {
     let tree = Tree::patched("installer");
     let run = tree.rr_patch(&["build", "--skip-envtest", "--env", "CC=no-such-compiler"]).exits(0);
-    run.says(&["note: controllers are linked statically, and recording them takes many times as long: ", "gcc"]);
+    run.says_exactly(str!["note: controllers are linked statically, and recording them takes many times as long: `no-such-compiler` is not there; [..]gcc[..]"]);
     assert_eq!(embedded(&tree), all(DEBUGGABLE));
 }
 
@@ -406,8 +419,28 @@ fn build_clean_removes_what_is_generated_and_nothing_else() {
     fs::write(bin(&tree, "etcd"), "downloaded").unwrap();
     tree.write("bin/notes.txt", "the user's own");
     let run = tree.rr_patch(&[&STATIC[..], &["--clean", "--dry-run"]].concat()).exits(0);
-    let run = run.prints(&["would remove bin/openshift-install: --clean\n", "cluster-api-provider-aws: --clean\n"]);
-    run.prints(&["would remove pkg/clusterapi/mirror/cluster-api.zip: --clean\n"]);
+    let run = run.prints_exactly(str![[r#"
+would remove pkg/clusterapi/mirror/cluster-api.zip: --clean
+would remove cluster-api/bin/linux_[..]/cluster-api: --clean
+would remove cluster-api/bin/linux_[..]/cluster-api-provider-aws: --clean
+would remove cluster-api/bin/linux_[..]/cluster-api-provider-azure: --clean
+would remove cluster-api/bin/linux_[..]/cluster-api-provider-azureaso: --clean
+would remove bin/openshift-install: --clean
+would remove bin/openshift-install.rr-patch.json: --clean
+would build cluster-api, cluster-api-provider-aws, cluster-api-provider-azure, cluster-api-provider-azureaso ([..]), and `[FOLDER]/installer/bin/openshift-install` with go1.[..]
+nothing was removed or built (--dry-run)
+"#]]);
+    run.prints_exactly(str![[r#"
+would remove pkg/clusterapi/mirror/cluster-api.zip: --clean
+would remove cluster-api/bin/linux_[..]/cluster-api: --clean
+would remove cluster-api/bin/linux_[..]/cluster-api-provider-aws: --clean
+would remove cluster-api/bin/linux_[..]/cluster-api-provider-azure: --clean
+would remove cluster-api/bin/linux_[..]/cluster-api-provider-azureaso: --clean
+would remove bin/openshift-install: --clean
+would remove bin/openshift-install.rr-patch.json: --clean
+would build cluster-api, cluster-api-provider-aws, cluster-api-provider-azure, cluster-api-provider-azureaso ([..]), and `[FOLDER]/installer/bin/openshift-install` with go1.[..]
+nothing was removed or built (--dry-run)
+"#]]);
     assert_eq!(embedded(&tree), all(DEBUGGABLE), "--dry-run removes nothing");
     let run = build(&tree, &["--clean"]);
     assert_eq!(run.stderr.matches(": --clean\n").count(), 7, "{}", run.stderr);
@@ -422,8 +455,16 @@ fn build_clean_removes_what_is_generated_and_nothing_else() {
 fn build_fails_with_the_reason_where_the_linker_was_told_to_strip() {
     let tree = Tree::patched("installer");
     let run = tree.rr_patch(&[&STATIC[..], &["--env", "LDFLAGS=-s -w"]].concat()).exits(1);
-    let run = run.says(&["was built, and is not fit for debugging", "openshift-install: it has no debug information"]);
-    run.says(&["hint: leave `-s` and `-w` out of LDFLAGS"]);
+    let run = run.says_exactly(str![[r#"
+error: `[FOLDER]/installer/bin/openshift-install` was built, and is not fit for debugging
+  openshift-install: it has no debug information: it was linked with `-s -w`, as a release is
+hint: leave `-s` and `-w` out of LDFLAGS and GOFLAGS, then build again
+"#]]);
+    run.says_exactly(str![[r#"
+error: `[FOLDER]/installer/bin/openshift-install` was built, and is not fit for debugging
+  openshift-install: it has no debug information: it was linked with `-s -w`, as a release is
+hint: leave `-s` and `-w` out of LDFLAGS and GOFLAGS, then build again
+"#]]);
 }
 
 /// A tree whose scripts are as those of early 2024: controllers only on request, Terraform first, and no
@@ -457,8 +498,14 @@ fn a_build_of_an_older_revision_asks_its_scripts_for_the_controllers() {
     assert!(!tree.path("pkg/clusterapi/mirror/cluster-api.zip").exists(), "by themselves they embed none");
 
     let run = build(&tree, &["--skip-terraform"]);
-    let run = run.says(&["note: OPENSHIFT_INSTALL_CLUSTER_API=y is set: without it hack/build.sh of this revision"]);
-    let run = run.says(&["note: the scripts of this revision know no SKIP_ENVTEST: they download etcd"]);
+    let run = run.says_exactly(str![[r#"
+note: OPENSHIFT_INSTALL_CLUSTER_API=y is set: without it hack/build.sh of this revision builds no controllers
+note: the scripts of this revision know no SKIP_ENVTEST: they download etcd and kube-apiserver all the same
+"#]]);
+    let run = run.says_exactly(str![[r#"
+note: OPENSHIFT_INSTALL_CLUSTER_API=y is set: without it hack/build.sh of this revision builds no controllers
+note: the scripts of this revision know no SKIP_ENVTEST: they download etcd and kube-apiserver all the same
+"#]]);
     run.prints(&["has no Terraform: what this revision installs through it, and not by Cluster API, fails\n"]);
     let mut zip = embedded(&tree);
     assert_eq!(zip.remove("etcd").as_deref(), Some("other"));
@@ -501,17 +548,23 @@ fn a_build_refuses_at_once_an_older_revision_that_starts_no_controller() {
     let tree = older();
     let main = tree.text("cmd/openshift-install/main.go");
     tree.write("cmd/openshift-install/main.go", "package main\n\nfunc main() {}\n");
-    tree.refuses(&["build", "--skip-terraform"]).says(&[
-        "error: nothing in the installer of this revision starts controllers\n",
-        "found: none in the whole checkout\n",
-    ]);
+    tree.refuses(&["build", "--skip-terraform"]).says_exactly(str![[r#"
+error: nothing in the installer of this revision starts controllers
+  expected: a call of `clusterapi.System()` in what `./cmd/openshift-install` is built from
+  found: none in the whole checkout
+hint: take a later revision: those since 2024-05 can all install by Cluster API
+hint: `rr-patch build --unpatched` builds this one all the same
+nothing was written
+"#]]);
     tree.write("pkg/infrastructure/capi/capi.go", main.replacen("package main", "package capi", 1));
-    tree.refuses(&["build", "--skip-terraform"]).says(&[
-        "expected: a call of `clusterapi.System()` in what `./cmd/openshift-install` is built from\n",
-        "found: `pkg/infrastructure/capi/capi.go` calls it, and is not built with TAGS=release\n",
-        "hint: take a later revision: those since 2024-05 can all install by Cluster API\n",
-        "hint: `rr-patch build --unpatched` builds",
-    ]);
+    tree.refuses(&["build", "--skip-terraform"]).says_exactly(str![[r#"
+error: nothing in the installer of this revision starts controllers
+  expected: a call of `clusterapi.System()` in what `./cmd/openshift-install` is built from
+  found: `pkg/infrastructure/capi/capi.go` calls it, and is not built with TAGS=release
+hint: take a later revision: those since 2024-05 can all install by Cluster API
+hint: `rr-patch build --unpatched` builds this one all the same
+nothing was written
+"#]]);
     assert!(!tree.path("bin/openshift-install").exists());
     // Where scripts need no asking, Cluster API is in use, and nobody waits for a list of packages.
     let newer = built();

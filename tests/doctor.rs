@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use crate::delve;
 use crate::harness::{Run, command, copy, fixtures, skip, write_program};
+use snapbox::str;
 
 /// A host of `fixtures/hosts` in a folder of its own.
 struct Case {
@@ -415,7 +416,10 @@ fn doctor_looks_into_the_programs_that_are_named() {
     assert!(whole.starts_with("go1.") || whole.starts_with("needs another Delve"), "{whole}");
     let empty = tempfile::tempdir().unwrap();
     let run = here("/usr/bin", &[empty.path().to_str().unwrap()]).exits(1);
-    run.says(&["holds no programs"]);
+    run.says_exactly(str![[r#"
+error: `[FOLDER]` holds no programs
+hint: an installer's controllers are in cluster-api/bin/<os>_<architecture>
+"#]]);
 }
 
 /// The trace of a smoke test keeps the environment that it was recorded in.

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::end_to_end::patched;
 use crate::harness::{Run, Tree, command, skip};
+use snapbox::str;
 
 const INSTALLER: &str = "bin/openshift-install";
 const ZIP: &str = "pkg/clusterapi/mirror/cluster-api.zip";
@@ -68,7 +69,11 @@ fn inspect_without_a_file_opens_what_the_checkout_built() {
     let found = inspect(Path::new("/"), &[built.to_str().unwrap()]);
     assert_eq!((found.code, found.stdout), (named.code, named.stdout));
     let run = Tree::new("installer").rr_patch(&["inspect"]).refuses();
-    run.says(&["bin/openshift-install` is not built", "hint: `rr-patch build` makes it"]);
+    run.says_exactly(str![[r#"
+error: `[FOLDER]/installer/bin/openshift-install` is not built
+hint: `rr-patch build` makes it; `rr-patch inspect FILE` opens one from elsewhere
+nothing was written
+"#]]);
 }
 
 fn inspect(path: &Path) -> Run {
@@ -178,14 +183,23 @@ fn state(installer: &Path) -> PathBuf {
 fn inspect_says_of_a_built_installer_what_go_says_of_it_and_of_each_controller() {
     let tree = Tree::patched("installer");
     tree.run("./hack/build.sh", &[], &[("MODE", "dev"), ("TAGS", "release")]).exits(0);
-    let run = inspect(&tree.path(INSTALLER)).exits(0);
     let commit = tree.git(&["rev-parse", "HEAD"]);
-    run.prints(&[
-        "is a recording installer, and Delve can debug it and its 4 controllers\n",
-        &format!("commit:    {commit}"),
-        "etcd (not built here)",
-        "`openshift-install.rr-patch.json` is not beside it",
-    ]);
+    let run = inspect(&tree.path(INSTALLER)).exits(0).prints(&[&format!("  commit:    {commit}")]);
+    run.prints_exactly(str![[r#"
+`[FOLDER]/installer/bin/openshift-install` is a recording installer, and Delve can debug it and its 4 controllers
+  module:    github.com/openshift/installer ([..])
+  version:   [..]
+  commit:    [..]
+  built:     by whom, nothing says: `openshift-install.rr-patch.json` is not beside it
+
+program [..]
+openshift-install [..]
+cluster-api [..]
+cluster-api-provider-aws [..]
+cluster-api-provider-azure [..]
+cluster-api-provider-azureaso [..]
+etcd (not built here) [..]
+"#]]);
 
     let (code, said) = inspect_json(&tree.path(INSTALLER));
     assert_eq!((code, &said["recording"], &said["in_order"]), (0, &json!(true), &json!(true)), "{said:#}");
@@ -234,16 +248,41 @@ fn inspect_finds_the_stripped_controllers_that_a_release_build_left_in_a_debug_b
 fn inspect_says_that_an_installer_does_not_record_or_only_in_part() {
     let tree = Tree::new("installer");
     let run = inspect(&installer_with(&tree, &[])).exits(4);
-    run.prints(&[
-        "is an installer that does not record; 2 things are not in order",
-        "does not carry rr-patch's change: it starts its controllers without a recorder",
-        "embeds no controllers",
-        "`rr-patch apply`",
-    ]);
+    run.prints_exactly(str![[r#"
+`[FOLDER]/installer/bin/openshift-install` is an installer that does not record; 2 things are not in order
+  module:    github.com/openshift/installer ([..])
+  version:   [..]
+  commit:    [..]
+  built:     by whom, nothing says: `openshift-install.rr-patch.json` is not beside it
+
+program [..]
+openshift-install [..]
+
+not in order:
+  openshift-install does not carry rr-patch's change: it starts its controllers without a recorder
+    `rr-patch apply` patches a checkout, `rr-patch build` builds it
+  openshift-install embeds no controllers: no zip in it names one
+    `rr-patch build` builds and embeds them; a plain `go build` does not
+"#]]);
     tree.rr_patch(&["apply"]).exits(0);
     tree.edit("pkg/clusterapi/system.go", "process.AwaitAll(&c.supervisor)", "");
     let run = inspect(&installer_with(&tree, &[])).exits(4);
-    run.prints(&["does not record", "carries only a part of rr-patch's change: it lacks AwaitAll\n"]);
+    run.prints_exactly(str![[r#"
+`[FOLDER]/installer/bin/openshift-install` is an installer that does not record; 2 things are not in order
+  module:    github.com/openshift/installer ([..])
+  version:   [..]
+  commit:    [..]
+  built:     by whom, nothing says: `openshift-install.rr-patch.json` is not beside it
+
+program [..]
+openshift-install [..]
+
+not in order:
+  openshift-install carries only a part of rr-patch's change: it lacks AwaitAll
+    `rr-patch status` shows what was edited since apply; restore the changes and build again
+  openshift-install embeds no controllers: no zip in it names one
+    `rr-patch build` builds and embeds them; a plain `go build` does not
+"#]]);
 }
 
 #[test]
@@ -272,7 +311,16 @@ fn facts_are_those_that_go_itself_reads_for_every_way_to_build() {
     let flags = [&DEBUG[..], &["-trimpath"]].concat();
     let trimmed = Facts::read(&programs.build("trimmed", &flags, false)).unwrap();
     assert_eq!((trimmed.sources.named, trimmed.sources.relative > 0), (0, true), "{:?}", trimmed.sources);
-    inspect(&programs.path("trimmed")).exits(0).prints(&["note: trimmed: ", "-trimpath"]);
+    inspect(&programs.path("trimmed")).exits(0).prints_exactly(str![[r#"
+`[FOLDER]/trimmed` is a controller that Delve can debug
+  module:    example.com/small/cluster-api-small ([..])
+  version:   (devel)
+
+program [..]
+trimmed [..]
+
+note: trimmed: [..] sources are named without their folder, as -trimpath does: Delve needs `config substitute-path`
+"#]]);
 
     let flags = [&DEBUG[..], &["-ldflags", "-compressdwarf=false"]].concat();
     let plain = agrees_with_the_witness(&programs.build("uncompressed", &flags, false));
@@ -287,7 +335,16 @@ fn facts_tell_the_first_source_that_is_gone_and_that_is_no_fault() {
     let facts = Facts::read(&path).unwrap();
     assert_eq!(facts.sources.named - facts.sources.here, 1);
     assert!(facts.sources.missing.unwrap().ends_with("/main.go"));
-    inspect(&path).exits(0).prints(&["1 of ", " sources are not on this host", "config substitute-path"]);
+    inspect(&path).exits(0).prints_exactly(str![[r#"
+`[FOLDER]/debug` is a controller that Delve can debug
+  module:    example.com/small/cluster-api-small ([..])
+  version:   (devel)
+
+program [..]
+debug [..]
+
+note: debug: 1 of [..] sources are not on this host, the first is `[FOLDER]/main.go`: tell Delve where they are, `config substitute-path FROM TO`
+"#]]);
 }
 
 #[test]
@@ -326,9 +383,29 @@ fn facts_of_a_program_built_with_cgo_name_its_loader_and_glibc() {
 fn inspect_of_a_controller_by_itself_says_whether_delve_can_debug_it() {
     let programs = Programs::new();
     let run = inspect(&programs.build("cluster-api-small", &DEBUG, false)).exits(0);
-    run.prints(&["is a controller that Delve can debug\n"]);
+    run.prints_exactly(str![[r#"
+`[FOLDER]/cluster-api-small` is a controller that Delve can debug
+  module:    example.com/small/cluster-api-small ([..])
+  version:   (devel)
+
+program [..]
+cluster-api-small [..]
+"#]]);
     let run = inspect(&programs.build("cluster-api-small", &RELEASE, false)).exits(4);
-    run.prints(&["is a controller, and 2 things are not in order", "`rr-patch build --clean`"]);
+    run.prints_exactly(str![[r#"
+`[FOLDER]/cluster-api-small` is a controller, and 2 things are not in order
+  module:    example.com/small/cluster-api-small ([..])
+  version:   (devel)
+
+program [..]
+cluster-api-small [..]
+
+not in order:
+  cluster-api-small has no debug information: it was linked with `-s -w`, as a release is
+    `rr-patch build --clean` rebuilds it for debugging
+  cluster-api-small was compiled without `-gcflags 'all=-N -l'`
+    `rr-patch build --clean` rebuilds it for debugging
+"#]]);
 }
 
 #[test]
@@ -340,19 +417,76 @@ fn inspect_of_a_program_that_go_did_not_build_says_so() {
 #[test]
 fn inspect_refuses_what_is_no_program_and_says_what_it_found() {
     let programs = Programs::new();
-    inspect(&programs.path("main.go")).refuses().says(&["is no ELF program", "found: it begins with `package main"]);
-    inspect(&programs.write("empty", b"")).refuses().says(&["found: an empty file"]);
-    inspect(programs.0.path()).refuses().says(&["is not a regular file"]);
-    inspect(&programs.path("nothing")).exits(1).says(&["cannot open", "No such file"]);
+    inspect(&programs.path("main.go")).refuses().says_exactly(str![[r#"
+error: `[FOLDER]/main.go` is no ELF program
+  expected: a program for Linux, which begins with `\x7fELF`
+  found: it begins with `package main\n\nim`
+nothing was written
+"#]]);
+    inspect(&programs.write("empty", b"")).refuses().says_exactly(str![[r#"
+error: `[FOLDER]/empty` is no ELF program
+  expected: a program for Linux, which begins with `\x7fELF`
+  found: an empty file
+nothing was written
+"#]]);
+    inspect(programs.0.path()).refuses().says_exactly(str![[r#"
+error: `[FOLDER]` is not a regular file
+hint: name an installer, a controller, or the file `….rr-patch.json` beside an installer
+nothing was written
+"#]]);
+    inspect(&programs.path("nothing"))
+        .exits(1)
+        .says_exactly(str!["error: cannot open `[FOLDER]/nothing`: No such file or directory (os error 2)"]);
     let pipe = programs.path("pipe");
     assert!(command("mkfifo").arg(&pipe).status().unwrap().success());
-    inspect(&pipe).refuses().says(&["is not a regular file"]);
-    for text in
-        ["{", "{}", r#"{"_type": "https://in-toto.io/Statement/v1", "predicateType": "x"}"#, "{\"\": \"\\ud800\"}"]
-    {
-        inspect(&programs.write("x.rr-patch.json", text.as_bytes()))
-            .refuses()
-            .says(&["not a statement of `rr-patch build`"]);
+    inspect(&pipe).refuses().says_exactly(str![[r#"
+error: `[FOLDER]/pipe` is not a regular file
+hint: name an installer, a controller, or the file `….rr-patch.json` beside an installer
+nothing was written
+"#]]);
+    for (text, says) in [
+        (
+            "{",
+            str![[r#"
+error: `[FOLDER]/x.rr-patch.json` is not a statement of `rr-patch build`
+  expected: an in-toto statement `https://in-toto.io/Statement/v1` with a predicate `https://slsa.dev/provenance/v1`
+  found: EOF while parsing an object at line 1 column 1
+hint: `rr-patch inspect INSTALLER` reads an installer that has no such file beside it
+nothing was written
+"#]],
+        ),
+        (
+            "{}",
+            str![[r#"
+error: `[FOLDER]/x.rr-patch.json` is not a statement of `rr-patch build`
+  expected: an in-toto statement `https://in-toto.io/Statement/v1` with a predicate `https://slsa.dev/provenance/v1`
+  found: `_type` is null
+hint: `rr-patch inspect INSTALLER` reads an installer that has no such file beside it
+nothing was written
+"#]],
+        ),
+        (
+            r#"{"_type": "https://in-toto.io/Statement/v1", "predicateType": "x"}"#,
+            str![[r#"
+error: `[FOLDER]/x.rr-patch.json` is not a statement of `rr-patch build`
+  expected: an in-toto statement `https://in-toto.io/Statement/v1` with a predicate `https://slsa.dev/provenance/v1`
+  found: `predicateType` is "x"
+hint: `rr-patch inspect INSTALLER` reads an installer that has no such file beside it
+nothing was written
+"#]],
+        ),
+        (
+            "{\"\": \"\\ud800\"}",
+            str![[r#"
+error: `[FOLDER]/x.rr-patch.json` is not a statement of `rr-patch build`
+  expected: an in-toto statement `https://in-toto.io/Statement/v1` with a predicate `https://slsa.dev/provenance/v1`
+  found: unexpected end of hex escape at line 1 column 13
+hint: `rr-patch inspect INSTALLER` reads an installer that has no such file beside it
+nothing was written
+"#]],
+        ),
+    ] {
+        inspect(&programs.write("x.rr-patch.json", text.as_bytes())).refuses().says_exactly(says);
     }
 }
 
@@ -369,7 +503,11 @@ fn inspect_says_of_a_program_that_is_cut_off_that_it_is_wherever_it_ends() {
         );
     }
     let run = inspect(&programs.write("half", &whole[..whole.len() / 2])).exits(1);
-    run.says(&["truncated: ", &format!("and the file at {}", whole.len() / 2)]);
+    run.says_exactly(str![[r#"
+error: `[FOLDER]/half` is not a complete ELF program
+  truncated: a segment ends at byte [..], and the file at [..]
+hint: copy or build it again
+"#]]);
 }
 
 #[test]
@@ -511,7 +649,22 @@ fn inspect_verifies_the_statement_beside_an_installer_and_says_when_the_two_disa
     fs::write(&statement, told.to_string()).unwrap();
     inspect(&path).exits(4).prints(&["  cluster-api is not what `openshift-install.rr-patch.json` describes"]);
     fs::write(&statement, "{}").unwrap();
-    inspect(&path).exits(4).prints(&["is not a statement of `rr-patch build`", "move `"]);
+    inspect(&path).exits(4).prints_exactly(str![[r#"
+`[FOLDER]/installer/bin/openshift-install` is a recording installer, but 1 thing is not in order
+  module:    github.com/openshift/installer ([..])
+  version:   [..]
+  commit:    [..]
+  built:     by whom, nothing says: `openshift-install.rr-patch.json` is not beside it
+
+program [..]
+openshift-install [..]
+cluster-api [..]
+notes (not built here) [..]
+
+not in order:
+  openshift-install `[FOLDER]/installer/bin/openshift-install.rr-patch.json` is not a statement of `rr-patch build`
+    move `[FOLDER]/installer/bin/openshift-install.rr-patch.json` away, or build again
+"#]]);
 
     // The statement by itself says what it says, and that nothing was verified.
     state(&path);
