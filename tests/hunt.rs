@@ -13,6 +13,7 @@ use crate::end_to_end::installer;
 use crate::harness::{Run, Tree, command, fixtures, kill};
 use crate::recorder::{self, Trace};
 use crate::watched::{Watched, processes_with};
+use snapbox::str;
 
 /// A place with a store of its own.
 struct Place {
@@ -121,7 +122,14 @@ fn hunt_takes_a_status_or_a_line_for_a_failure_if_it_is_told_to() {
     assert_eq!((&found["failed"], &found["other"]), (&2.into(), &1.into()));
     let lines: Vec<&Value> = found["failures"].as_array().unwrap().iter().map(|failure| &failure["line"]).collect();
     assert_eq!(lines, [&Value::from("lost 3 items"), &Value::Null]);
-    place.run(&["--fail-on", "("], "true").exits(2).says(&["unclosed group"]);
+    place.run(&["--fail-on", "("], "true").exits(2).says_exactly(str![[r#"
+error: invalid value '(' for '--fail-on <CODE|REGEX>': regex parse error:
+    (
+    ^
+error: unclosed group
+
+For more information, try '--help'.
+"#]]);
 }
 
 #[test]
@@ -260,15 +268,50 @@ fn hunt_tells_what_it_found_before_an_error_ended_it() {
 fn hunt_says_what_is_wrong_with_its_command_line_before_anything_runs() {
     let place = Place::new();
     let run = |words: &[&str]| Run::of(place.tool(words).output().unwrap()).exits(2);
-    run(&[]).says(&["which program is to be recorded"]);
-    run(&["make", "test"]).says(&["`--` must stand before what is run", "hint: `rr-patch hunt -- make test`"]);
-    run(&["--test", "./x", "--nonsense"]).says(&["--nonsense", "-run, -skip"]);
-    run(&["--test", "./x", "-run", "X", "stray"]).says(&["`stray` stands before `--`"]);
-    run(&["--test", "x", "--installer", "y"]).says(&["cannot be used with"]);
+    run(&[]).says_exactly(str![[r#"
+error: it is not said which program is to be recorded
+  expected: the program and its arguments after `--`
+hint: `rr-patch record --program -- PROGRAM ARGS…`
+"#]]);
+    run(&["make", "test"]).says_exactly(str![[r#"
+error: `--` must stand before what is run: `make test`
+hint: `rr-patch hunt -- make test`
+"#]]);
+    run(&["--test", "./x", "--nonsense"]).says_exactly(str![[r#"
+error: unexpected argument '--nonsense' found
+  options of `go test` that are known: -run, -skip, -bench, -benchtime, -count, -cpu, -failfast, -fuzz, -parallel, -short, -shuffle, -v
+hint: what stands after `--` is passed on as it is, like `-- -test.v`
+"#]]);
+    run(&["--test", "./x", "-run", "X", "stray"]).says_exactly(str![[r#"
+error: `stray` stands before `--`
+  expected: one package, and options of `go test` and of `hunt`
+hint: what stands after `--` is passed on as it is, like `-- -test.v`
+"#]]);
+    run(&["--test", "x", "--installer", "y"]).says_exactly(str![[r#"
+error: the argument '--test <PACKAGE>' cannot be used with '--installer <PATH>'
+
+Usage: rr-patch hunt [OPTIONS] -- <PROGRAM> [ARGS]...
+       rr-patch hunt [OPTIONS] --test <PACKAGE> [-run RE] [-- <ARGS>...]
+       rr-patch hunt [OPTIONS] --installer <PATH> -- <ARGS>...
+
+For more information, try '--help'.
+"#]]);
     let rr = run(&["--installer", "y", "--chaos", "rr+1/4", "--", "create", "cluster"]);
-    rr.says(&["options of rr in a setting do not reach them"]);
-    run(&["--chaos", "5/4", "--", "true"]).says(&["a fraction like 1/4"]);
-    run(&["--time", "soon", "--", "true"]).says(&["expected a number and"]);
+    rr.says_exactly(str![[r#"
+error: `--chaos` asks for `RR_PATCH_CHAOS=1/4, rr --chaos` of an installer
+  an installer starts its recorders itself: options of rr in a setting do not reach them
+hint: give them for every run: `RR_PATCH_RECORD="rr record --wait --chaos" rr-patch hunt …`
+"#]]);
+    run(&["--chaos", "5/4", "--", "true"]).says_exactly(str![[r#"
+error: invalid value '5/4' for '--chaos <SETTING>': expected a value of RR_PATCH_CHAOS (a fraction like 1/4, `ranks` or `mix`), `rr`, `cores=N` or `off`, with `+` between them
+
+For more information, try '--help'.
+"#]]);
+    run(&["--time", "soon", "--", "true"]).says_exactly(str![[r#"
+error: invalid value 'soon' for '--time <TIME>': expected a number and `s`, `m`, `h`, `d` or `w`, like 7d
+
+For more information, try '--help'.
+"#]]);
     assert!(!place.path("rr").exists());
 }
 
@@ -335,14 +378,25 @@ fn hunt_destroys_what_each_run_of_an_installer_has_created_and_ends_where_that_f
         tool.args(["--", "create", "cluster", "--dir", "d"]);
         tool
     };
-    Run::of(tool(&place).output().unwrap()).exits(4).prints(&["not once in 2 runs"]).says(&["destroy cluster --dir"]);
+    Run::of(tool(&place).output().unwrap()).exits(4).prints(&["not once in 2 runs"]).says_exactly(str![[r#"
+...
+rr-patch: destroying what this run has created: `[FOLDER]/installer destroy cluster --dir [FOLDER]/rr/hunt-[..]/run-001/install`
+rr-patch: destroying what this run has created: `[FOLDER]/installer destroy cluster --dir [FOLDER]/rr/hunt-[..]/run-002/install`
+"#]]);
     let destroyed = fs::read_to_string(place.path("destroyed")).unwrap();
     let folders: Vec<&str> = destroyed.lines().collect();
     assert!(folders.len() == 2 && folders[0].ends_with("run-001/install"), "{destroyed}");
     assert!(!place.path("d/metadata.json").exists(), "each run works on a copy");
     assert_eq!(place.kept(), ["run-002"]);
     let run = Run::of(tool(&place).env("FAIL_TO_DESTROY", "1").output().unwrap()).exits(1);
-    run.says(&["what a run has created may still be there", "the cloud does not answer", "hint: `"]);
+    run.says_exactly(str![[r#"
+...
+rr-patch: destroying what this run has created: `[FOLDER]/installer destroy cluster --dir [FOLDER]/rr/hunt-[..]/run-001/install`
+error: what a run has created may still be there: its folder is kept, and the hunt has ended
+  `[FOLDER]/installer destroy cluster --dir [FOLDER]/rr/hunt-[..]/run-001/install` ended with exit status 3
+  the cloud does not answer
+hint: `[FOLDER]/installer destroy cluster --dir [FOLDER]/rr/hunt-[..]/run-001/install`
+"#]]);
     assert!(place.kept().contains(&"run-001".to_owned()), "{:?}", place.kept());
 }
 

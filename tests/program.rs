@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use crate::harness::{Run, command, kill};
 use crate::recorder::{self, Trace};
 use crate::watched::Watched;
+use snapbox::str;
 
 /// `rr-patch record --program` with the stand-in in PATH and a store of its own.
 fn record(home: &Path, options: &[&str], program: &[&str]) -> Command {
@@ -68,10 +69,19 @@ fn record_program_hands_a_signal_to_the_program_once_and_waits_for_rr() {
 #[test]
 fn record_program_says_what_is_missing_before_anything_is_recorded() {
     let home = tempfile::tempdir().unwrap();
-    Run::of(record(home.path(), &[], &["no-such-program"]).output().unwrap())
-        .exits(1)
-        .says(&["cannot record `no-such-program`: it is not in PATH"]);
-    Run::of(record(home.path(), &[], &[]).output().unwrap()).exits(2).says(&["which program is to be recorded"]);
-    Run::of(record(home.path(), &["stray"], &["sh"]).output().unwrap()).exits(2).says(&["`stray` stands before `--`"]);
+    Run::of(record(home.path(), &[], &["no-such-program"]).output().unwrap()).exits(1).says_exactly(str![[r#"
+error: cannot record `no-such-program`: it is not in PATH
+hint: `rr-patch record --program -- PROGRAM ARGS…`
+"#]]);
+    Run::of(record(home.path(), &[], &[]).output().unwrap()).exits(2).says_exactly(str![[r#"
+error: it is not said which program is to be recorded
+  expected: the program and its arguments after `--`
+hint: `rr-patch record --program -- PROGRAM ARGS…`
+"#]]);
+    Run::of(record(home.path(), &["stray"], &["sh"]).output().unwrap()).exits(2).says_exactly(str![[r#"
+error: `stray` stands before `--`
+  expected: the program and its arguments after `--`
+hint: `rr-patch record --program -- PROGRAM ARGS…`
+"#]]);
     assert!(!home.path().join("rr").exists());
 }

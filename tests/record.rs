@@ -14,6 +14,7 @@ use crate::end_to_end::{only_wrapped, patched, real_rr};
 use crate::harness::{Run, command, copy, kill, skip};
 use crate::recorder::{self, Trace};
 use crate::watched::{PATIENCE, Watched, processes, processes_with};
+use snapbox::str;
 
 const AWS: &str = "cluster-api-provider-aws-0";
 const HOLD: (&str, &str) = ("FIXTURE_WORK_SECONDS", "60");
@@ -152,12 +153,16 @@ fn record_runs_the_checkouts_installer_and_reports_each_controllers_trace() {
     let folder = place.traces();
     assert!(folder.file_name().unwrap().to_str().unwrap().starts_with("install-2"), "{}", folder.display());
     place.leaves_complete(&["cluster-api-provider-azure-0", "cluster-api-provider-azureaso-0"]);
-    let lines: Vec<&str> = run.stdout.lines().collect();
-    assert!(lines[0].starts_with("controller  "), "{}", run.stdout);
-    assert!(lines[1].starts_with("cluster-api-provider-azure ") && lines[1].contains("  complete  "), "{}", run.stdout);
-    assert!(lines[2].starts_with("cluster-api-provider-azureaso ") && lines[2].contains("  complete  "));
     let next = format!("next: `rr-patch replay {}/cluster-api", folder.file_name().unwrap().to_str().unwrap());
-    run.prints(&["the installer ended with exit status 0 after ", "2 traces in `", &next]);
+    run.prints(&[&next]).prints_exactly(str![[r#"
+controller                     state     exit [..] trace
+cluster-api-provider-azure     complete  not known [..] cluster-api-provider-azure-0
+cluster-api-provider-azureaso  complete  not known [..] cluster-api-provider-azureaso-0
+
+the installer ended with exit status 0 after [..] s
+2 traces in `[FOLDER]/rr/install-[..]`, complete
+next: `rr-patch replay install-[..]/cluster-api-provider-azure-0`
+"#]]);
     let latest = fs::read_link(place.path("rr/latest-trace")).unwrap();
     assert!(place.path("rr").join(latest).join("version").is_file(), "whoever replays the latest gets one of these");
 }
@@ -189,23 +194,39 @@ fn record_takes_a_binary_and_a_trace_folder_of_ones_own() {
     let binary = patched().root.join("bin/openshift-install");
     let run = place.run(&[binary.to_str().unwrap(), "--trace-dir", "@/mine"], &[]).exits(0);
     assert_eq!(recorder::traces(&place.path("mine")), [(AWS.to_owned(), Trace::Complete)]);
-    let trace = place.path("mine").join(AWS);
-    run.prints(&[&format!("next: `rr-patch replay {}`", trace.display())]);
+    run.prints_exactly(str![[r#"
+controller                state     exit [..] trace
+cluster-api-provider-aws  complete  not known [..] cluster-api-provider-aws-0
+
+the installer ended with exit status 0 after [..] s
+1 trace in `[FOLDER]/mine`, complete
+next: `rr-patch replay [FOLDER]/mine/cluster-api-provider-aws-0`
+"#]]);
     assert!(!place.path("rr").exists(), "rr's own folder is none of its business");
     // A second run into the same folder speaks of its own trace only.
     let run = place.run(&[binary.to_str().unwrap(), "--trace-dir", "@/mine"], &[]).exits(0);
-    run.prints(&["1 trace in `", "cluster-api-provider-aws-1`"]);
+    run.prints_exactly(str![[r#"
+controller                state     exit [..] trace
+cluster-api-provider-aws  complete  not known [..] cluster-api-provider-aws-1
+
+the installer ended with exit status 0 after [..] s
+1 trace in `[FOLDER]/mine`, complete
+next: `rr-patch replay [FOLDER]/mine/cluster-api-provider-aws-1`
+"#]]);
 }
 
 #[test]
 fn record_ends_with_4_when_the_installer_fails_and_still_reports_the_traces() {
     let place = Place::new("aws");
     let run = place.run(&[repo()], &[("FIXTURE_BEHAVIOUR", "cluster-api-provider-aws=exit-early")]).exits(4);
-    run.says(&["rr-patch: error: the installer ended with exit status 1"]).prints(&[
-        "the installer ended with exit status 1 after",
-        "1 trace in `",
-        "`, complete",
-    ]);
+    run.says(&["rr-patch: error: the installer ended with exit status 1"]).prints_exactly(str![[r#"
+controller                state     exit [..] trace
+cluster-api-provider-aws  complete  not known [..] cluster-api-provider-aws-0
+
+the installer ended with exit status 1 after [..] s
+1 trace in `[FOLDER]/rr/install-[..]`, complete
+next: `rr-patch replay install-[..]/cluster-api-provider-aws-0`
+"#]]);
     place.leaves_complete(&[AWS]);
 }
 
@@ -214,7 +235,13 @@ fn record_ends_with_4_when_a_trace_is_lost_or_nothing_was_recorded() {
     let place = Place::new("aws");
     let wrapped = only_wrapped().root.to_str().unwrap();
     let run = place.run(&[wrapped, "--unpatched"], &[]).exits(4);
-    run.prints(&["1 trace in `", "of which 0 can be replayed", "  dead  "]);
+    run.prints_exactly(str![[r#"
+controller                state  exit [..] trace
+cluster-api-provider-aws  dead   not known [..] cluster-api-provider-aws-0
+
+the installer ended with exit status 0 after [..] s
+1 trace in `[FOLDER]/rr/install-[..]`, of which 0 can be replayed
+"#]]);
     place.leaves_no_process();
 
     let place = Place::new("aws");
@@ -224,7 +251,10 @@ fn record_ends_with_4_when_a_trace_is_lost_or_nothing_was_recorded() {
     let script = plain.path("openshift-install");
     copy(Path::new("/bin/true"), &script);
     let run = plain.run(&["@/openshift-install", "--unpatched"], &[]).exits(4);
-    run.prints(&["nothing was recorded"]);
+    run.prints_exactly(str![[r#"
+the installer ended with exit status 0 after [..] s
+nothing was recorded: what the installer printed says whether it came to that
+"#]]);
     assert!(fs::read_dir(plain.path("rr")).unwrap().next().is_none(), "no empty folder is left");
 }
 
@@ -237,19 +267,43 @@ fn record_says_how_cluster_api_is_chosen_where_nothing_was_recorded_for_want_of_
     let record = || Place::new("none").run(&[tree.root().to_str().unwrap(), "--unpatched"], &[]).exits(4);
     assert!(!record().stdout.contains(chooses), "this revision has no choice");
     tree.write("pkg/types/installconfig.go", "package types\n\nvar _ = features.FeatureGateClusterAPIInstall\n");
-    record().prints(&["nothing was recorded", chooses]);
+    record().prints_exactly(str![[r#"
+the installer ended with exit status 0 after [..] s
+nothing was recorded: what the installer printed says whether it came to that
+this revision installs some platforms through Terraform, where no controller runs;
+in install-config.yaml `featureSet: CustomNoUpgrade` and `featureGates: ["ClusterAPIInstall=true"]` choose Cluster API
+"#]]);
 }
 
 #[test]
 fn record_refuses_an_installer_that_would_record_nothing() {
     let place = Place::new("aws");
-    place.run(&["@"], &[]).exits(3).says(&["is not an installer checkout"]);
+    place.run(&["@"], &[]).exits(3).says_exactly(str![[r#"
+error: `[FOLDER]` is not an installer checkout
+  expected: a folder `pkg/clusterapi` in it, or in a folder above
+hint: name one: `rr-patch COMMAND PATH`; an installer vendored inside another checkout: `--root PATH`
+nothing was written
+"#]]);
     let wrapped = only_wrapped().root.to_str().unwrap();
-    place.run(&[wrapped], &[]).refuses().says(&["is not patched", "`rr-patch apply`", "--unpatched"]);
-    place.run(&[repo()], &[("RR_PATCH_RECORD", "off")]).exits(2).says(&["RR_PATCH_RECORD is `off`"]);
+    place.run(&[wrapped], &[]).refuses().says_exactly(str![[r#"
+error: `[TARGET]/end-to-end/only-wrapped/bin/openshift-install` is not patched: it would record nothing
+  expected: the functions that rr-patch adds to package process
+hint: `rr-patch apply`, then `rr-patch build`; `rr-patch inspect` says what an installer is
+hint: `--unpatched` runs it all the same, say with a patch that was made by hand
+nothing was written
+"#]]);
+    place.run(&[repo()], &[("RR_PATCH_RECORD", "off")]).exits(2).says_exactly(str![[r#"
+error: RR_PATCH_RECORD is `off`: nothing would be recorded
+hint: `unset RR_PATCH_RECORD`, or run the installer itself
+"#]]);
     let tree = crate::harness::Tree::patched("installer");
     let run = place.run(&[tree.root().to_str().unwrap()], &[]).refuses();
-    run.says(&["bin/openshift-install` is not built", "`rr-patch build` makes it"]);
+    run.says_exactly(str![[r#"
+error: `[FOLDER]/installer/bin/openshift-install` is not built
+  expected: an installer that `rr-patch build` made
+hint: `rr-patch build` makes it; `rr-patch record BINARY -- …` runs one from elsewhere
+nothing was written
+"#]]);
     assert!(!place.path("rr").exists());
 }
 
@@ -260,7 +314,11 @@ fn record_does_not_start_where_the_machine_cannot_record() {
     place.environment(&mut tool, &[("PATH", "/nonexistent")]);
     tool.arg("record").args(place.arguments(&[repo()]));
     let run = Run::of(tool.output().unwrap()).refuses();
-    run.says(&["the recorder `rr` was not found in PATH", "hint: "]);
+    run.says_exactly(str![[r#"
+error: the recorder `rr` was not found in PATH
+hint: `rr-patch doctor` says how to install rr; RR_PATCH_RECORD can name another recorder
+nothing was written
+"#]]);
     assert!(!place.path("install/cluster-api").exists() && !place.path("rr").exists());
 }
 
@@ -536,11 +594,26 @@ fn record_explains_that_two_dashes_must_stand_before_the_installers_arguments() 
             format!("error: `--` must stand before the installer's own arguments: `{stray}`\nhint: `{hint}`\n");
         assert_eq!(record(arguments).stderr, expected);
     }
-    let run = record(&["install"]).says(&["error: it is not said what the installer is to do\n"]);
-    run.says(&["hint: `rr-patch record install -- create cluster --dir DIR`\n"]);
-    let run =
-        record(&["install", "--unpatch", "--", "create"]).says(&["error: unexpected argument '--unpatch' found\n"]);
-    run.says(&["hint: a similar argument exists: '--unpatched'\n"]);
+    let run = record(&["install"]).says_exactly(str![[r#"
+error: it is not said what the installer is to do
+  expected: the installer's own arguments after `--`
+hint: `rr-patch record install -- create cluster --dir DIR`
+"#]]);
+    run.says_exactly(str![[r#"
+error: it is not said what the installer is to do
+  expected: the installer's own arguments after `--`
+hint: `rr-patch record install -- create cluster --dir DIR`
+"#]]);
+    let run = record(&["install", "--unpatch", "--", "create"]).says_exactly(str![[r#"
+error: unexpected argument '--unpatch' found
+hint: a similar argument exists: '--unpatched'
+hint: to pass '--unpatch' as a value, use '-- --unpatch'
+"#]]);
+    run.says_exactly(str![[r#"
+error: unexpected argument '--unpatch' found
+hint: a similar argument exists: '--unpatched'
+hint: to pass '--unpatch' as a value, use '-- --unpatch'
+"#]]);
 }
 
 /// The command lines that stand between backquotes after `next:`, or in the lines after it.
@@ -602,7 +675,15 @@ fn next_lines_of_record_and_traces_run_as_they_are_printed() {
 fn record_names_a_provider_in_its_next_line_and_not_the_core_controller() {
     let tree = crate::end_to_end::signal_rr().root.to_str().unwrap();
     let place = Place::new("aws");
-    let run = place.run(&[tree], &[]).exits(0).prints(&["2 traces in `"]);
+    let run = place.run(&[tree], &[]).exits(0).prints_exactly(str![[r#"
+controller                state     exit [..] trace
+cluster-api               complete  not known [..] cluster-api-0
+cluster-api-provider-aws  complete  not known [..] cluster-api-provider-aws-0
+
+the installer ended with exit status 0 after [..] s
+2 traces in `[FOLDER]/rr/install-[..]`, complete
+next: `rr-patch replay install-[..]/cluster-api-provider-aws-0`
+"#]]);
     let line = next(&run.stdout).pop().unwrap();
     assert!(line.ends_with(AWS), "{line}");
     let place = Place::new("aws");
@@ -661,11 +742,14 @@ fn record_stops_the_installer_and_closes_the_traces_before_the_disk_is_full() {
         "rr-patch: hint: `rr-patch traces prune` removes old traces; `--trace-dir DIR` puts them elsewhere; \
          `--min-free SIZE` sets the limit\n",
     ]);
-    run.prints(&[
-        "the installer ended, stopped for want of room, with exit status 8 after ",
-        "1 trace in `",
-        "complete",
-    ]);
+    run.prints_exactly(str![[r#"
+controller                state     exit [..] trace
+cluster-api-provider-aws  complete  not known [..] cluster-api-provider-aws-0
+
+the installer ended, stopped for want of room, with exit status 8 after [..] s
+1 trace in `[FOLDER]/disk`, complete
+next: `rr-patch replay [FOLDER]/disk/cluster-api-provider-aws-0`
+"#]]);
 }
 
 #[test]
@@ -686,10 +770,21 @@ fn record_does_not_start_where_there_is_no_room_for_traces() {
     let Some((run, traces)) = record_on_a_disk_of("8m", &[], &[]) else { return };
     let run = run.refuses();
     let run = run.says(&["error: there is not enough room for traces: the installer was not started\n"]);
-    run.says(&["found: 8.0 MiB free on the file system of `", "less than 1.0 GiB (--min-free)\n", "hint: "]);
+    run.says_exactly(str![[r#"
+...
+error: there is not enough room for traces: the installer was not started
+  found: 8.0 MiB free on the file system of `[FOLDER]/disk`, less than 1.0 GiB (--min-free)
+  rr aborts at a full disk, and the trace is lost
+hint: `rr-patch traces prune` removes old traces; `--trace-dir DIR` puts them elsewhere; `--min-free SIZE` sets the limit
+nothing was written
+"#]]);
     assert_eq!(traces, []);
     let run = Place::new("aws").run(&["--min-free", "many"], &[]).exits(2);
-    run.says(&["expected a size like 500MiB or 2G, or 0"]);
+    run.says_exactly(str![[r#"
+error: invalid value 'many' for '--min-free <SIZE>': expected a size like 500MiB or 2G, or 0
+
+For more information, try '--help'.
+"#]]);
 }
 
 #[test]

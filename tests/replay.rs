@@ -19,6 +19,7 @@ use crate::harness::{Run, command, copy, fixtures, kill, skip};
 use crate::recorder;
 use crate::streams::{self, Layout, program};
 use crate::watched::{Watched, processes_with};
+use snapbox::str;
 
 const AWS: &str = "cluster-api-provider-aws";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -344,9 +345,17 @@ fn replay_leaves_out_what_the_program_printed_or_marks_it_on_a_terminal() {
 #[test]
 fn replay_asks_which_trace_or_controller_was_meant() {
     let desk = Desk::new();
-    desk.run(&["asw"], &[]).exits(1).says(&["no trace `asw`", "hint: did you mean `aws`?\n"]);
+    desk.run(&["asw"], &[]).exits(1).says_exactly(str![[r#"
+error: no trace `asw`, and no complete one of such a controller, is in `[FOLDER]/rr`
+hint: `rr-patch traces` lists all; `--trace-dir DIR` names another folder
+hint: did you mean `aws`?
+"#]]);
     let run = desk.run(&["cluster-api-provider-aws-9"], &[]).exits(1);
-    run.says(&["hint: did you mean `cluster-api-provider-aws-"]);
+    run.says_exactly(str![[r#"
+error: no trace `cluster-api-provider-aws-9`, and no complete one of such a controller, is in `[FOLDER]/rr`
+hint: `rr-patch traces` lists all; `--trace-dir DIR` names another folder
+hint: did you mean `cluster-api-provider-aws-1`?
+"#]]);
     let run = desk.run(&["nutanix"], &[]).exits(1);
     assert!(!run.stderr.contains("did you mean"), "{}", run.stderr);
 }
@@ -428,8 +437,14 @@ fn replay_says_who_has_the_port() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let run = desk.run(&["--port", &port], &[]).exits(1);
-    let holder = format!("(pid {})", std::process::id());
-    run.says(&[&format!("error: port {port} is taken"), &holder, "hint: `--port 0` chooses a free port"]);
+    run.says_exactly(format!(
+        "warning: the recorded program could not be read: \
+         `[FOLDER]/rr/cluster-api-provider-aws-0/mmap_copy_3_cluster-api-provider-aws` is no ELF program\n\
+         error: port {port} is taken\n  \
+         by: [..] (pid {})\n\
+         hint: `--port 0` chooses a free port, `--port N` another one",
+        std::process::id()
+    ));
     // Taken between our look and Delve's own.
     let said = [("DLV_STAND_IN", "says:couldn't start listener: listen tcp 127.0.0.1:1: bind: address already in use")];
     desk.run(&["--port", "0"], &said).exits(1).says(&["is taken", "hint: `--port 0`"]);
@@ -439,30 +454,74 @@ fn replay_says_who_has_the_port() {
 fn replay_listens_elsewhere_only_when_told_and_warns_of_it() {
     let desk = Desk::new();
     let run = desk.run(&["--print", "--listen", ":4711"], &[]).exits(0);
-    run.says(&["warning: whoever can reach 0.0.0.0:4711 can run programs as you"]).prints(&["--listen=0.0.0.0:4711 "]);
+    run.says_exactly(str![[r#"
+warning: the recorded program could not be read: `[FOLDER]/rr/cluster-api-provider-aws-0/mmap_copy_3_cluster-api-provider-aws` is no ELF program
+warning: whoever can reach 0.0.0.0:4711 can run programs as you; an ssh tunnel to 127.0.0.1 lets in only you
+"#]]).prints_exactly(str![[r#"
+[TARGET]/debugger/bin/dlv replay --listen=0.0.0.0:4711 --headless=true --api-version=2 --accept-multiclient [FOLDER]/rr/cluster-api-provider-aws-0
+[TARGET]/debugger/bin/dlv connect 0.0.0.0:4711
+"#]]);
     let run = desk.run(&["--print", "--listen", "[::1]:4711"], &[]).exits(0);
     assert!(!run.stderr.contains("whoever"), "{}", run.stderr);
-    desk.run(&["--listen", "4711"], &[]).exits(2).says(&["expected HOST:PORT"]);
+    desk.run(&["--listen", "4711"], &[]).exits(2).says_exactly(str![[r#"
+error: invalid value '4711' for '--listen <HOST:PORT>': expected HOST:PORT, like 127.0.0.1:2345 or [::1]:2345, and not `4711`
+
+For more information, try '--help'.
+"#]]);
     desk.run(&["--listen", ":1", "--port", "1"], &[]).exits(2);
 }
 
 #[test]
 fn replay_does_not_begin_with_a_trace_that_cannot_be_replayed() {
     let desk = Desk::new();
-    let cases = [
-        ("cluster-api-provider-aws-1", "rr was killed or crashed before it closed the trace"),
-        ("cluster-api-provider-azure-0", "rr failed at its start"),
-        ("no-such-program-0", "its program could not be started"),
+    for (trace, says) in [
+        (
+            "cluster-api-provider-aws-1",
+            str![[r#"
+error: `cluster-api-provider-aws-1` cannot be replayed
+  looked at: `[FOLDER]/rr/cluster-api-provider-aws-1`, which is dead
+  rr was killed or crashed before it closed the trace: there is `incomplete` in place of `version`, and rr cannot repair it
+hint: `rr-patch traces` lists the others; `rr-patch record` makes one that is complete
+"#]],
+        ),
+        (
+            "cluster-api-provider-azure-0",
+            str![[r#"
+error: `cluster-api-provider-azure-0` cannot be replayed
+  looked at: `[FOLDER]/rr/cluster-api-provider-azure-0`, which is junk
+  rr failed at its start: nothing was recorded
+hint: `rr-patch traces` lists the others; `rr-patch record` makes one that is complete
+"#]],
+        ),
+        (
+            "no-such-program-0",
+            str![[r#"
+error: `no-such-program-0` cannot be replayed
+  looked at: `[FOLDER]/rr/no-such-program-0`, which is junk
+  its program could not be started: nothing was recorded
+hint: `rr-patch traces` lists the others; `rr-patch record` makes one that is complete
+"#]],
+        ),
         (
             "../gone/cluster-api-provider-vsphere-0",
-            "cluster-api-provider-vsphere` is missing, and the trace has only its path",
+            str![[r#"
+error: `[FOLDER]/gone/cluster-api-provider-vsphere-0` cannot be replayed
+  looked at: `[FOLDER]/gone/cluster-api-provider-vsphere-0`, which is complete
+  `/nonexistent/cluster-api/cluster-api-provider-vsphere` is missing, and the trace has only its path
+hint: `rr-patch traces` lists the others; `rr-patch record` makes one that is complete
+"#]],
         ),
-    ];
-    for (trace, why) in cases {
-        let run = desk.run(&[trace], &[]).exits(1);
-        run.says(&["` cannot be replayed\n", why, "hint: `rr-patch traces` lists the others"]);
+        (
+            "gcp",
+            str![[r#"
+error: no trace `gcp`, and no complete one of such a controller, is in `[FOLDER]/rr`
+  `cluster-api-provider-gcp-0` is starting
+hint: `rr-patch traces` lists all; `--trace-dir DIR` names another folder
+"#]],
+        ),
+    ] {
+        desk.run(&[trace], &[]).exits(1).says_exactly(says);
     }
-    desk.run(&["gcp"], &[]).exits(1).says(&["no complete one of such a controller"]);
     assert_eq!(desk.text("calls"), "", "Delve was not asked");
 }
 
@@ -472,10 +531,17 @@ fn replay_says_that_rr_or_delve_is_missing() {
     let only = |folder: &Path| [("PATH", folder.to_str().unwrap().to_owned())];
     let without_rr = only(debugger::folder());
     let run = desk.run(&[], &[("PATH", &without_rr[0].1)]).exits(1);
-    run.says(&["the recorder `rr` was not found in PATH", "Delve has no command `replay` if `rr` is not in PATH"]);
+    run.says_exactly(str![[r#"
+error: the recorder `rr` was not found in PATH
+hint: `rr-patch doctor` says how to install rr; RR_PATCH_RECORD can name another recorder
+hint: Delve has no command `replay` if `rr` is not in PATH
+"#]]);
     let without_delve = only(recorder::folder());
     let run = desk.run(&[], &[("PATH", &without_delve[0].1)]).exits(1);
-    run.says(&["Delve (`dlv`) was not found in PATH", "hint: `rr-patch doctor` says how to install it"]);
+    run.says_exactly(str![[r#"
+error: Delve (`dlv`) was not found in PATH
+hint: `rr-patch doctor` says how to install it
+"#]]);
 }
 
 #[test]
@@ -483,7 +549,11 @@ fn replay_does_not_begin_with_a_delve_that_is_too_old() {
     let desk = Desk::new();
     // Debian's, which hangs on what rr 5.9 prints.
     let run = desk.run(&[], &[("DLV_STAND_IN_VERSION", "1.20.2")]).exits(1);
-    run.says(&["Delve 1.20.2 cannot replay with rr 5.9.0: 1.24.1 or newer is needed", "hint: `go install "]);
+    run.says_exactly(str![[r#"
+error: Delve 1.20.2 cannot replay with rr 5.9.0: 1.24.1 or newer is needed
+  found: `[TARGET]/debugger/bin/dlv`, and rr 5.9.0 at `[TARGET]/recorder/bin/rr`
+hint: `go install github.com/go-delve/delve/cmd/dlv@v1.27.1` installs one that does; its folder must come first in PATH
+"#]]);
     desk.trace_of("newer-0", &provider());
     let run = desk.run(&["newer-0"], &[("DLV_STAND_IN_VERSION", "1.24.1")]).exits(1);
     run.says(&["Delve 1.24.1 is too old for Go 1.", "the recorded program was built with Go 1.", "hint: `go install "]);
@@ -500,10 +570,11 @@ fn replay_adds_w_for_a_trace_that_was_recorded_with_software_counters() {
     server.ends(0);
     assert!(desk.text("calls").ends_with("DELVE_RR_REPLAY_FLAGS=-W -q\n"), "{}", desk.text("calls"));
     let run = desk.run(&[], &[("RR_STAND_IN_COUNTERS", "hardware")]).exits(1);
-    run.says(&[
-        "error: this trace was recorded with software counters",
-        "hint: put the rr that recorded it first in PATH",
-    ]);
+    run.says_exactly(str![[r#"
+error: this trace was recorded with software counters (`rr record -W`)
+  rr 5.9.0 at `[TARGET]/recorder/bin/rr` has none, and cannot replay it
+hint: put the rr that recorded it first in PATH
+"#]]);
     // Set by hand for a trace that does not know it, and by a recorder that has none.
     desk.note(&format!("{AWS}-0"), false, "5.9.0");
     let variables = [("RR_STAND_IN_COUNTERS", "hardware"), ("DELVE_RR_REPLAY_FLAGS", "-W")];
@@ -520,8 +591,10 @@ fn replay_uses_the_recorder_that_rr_patch_record_names() {
     copy(&recorder::folder().join("rr"), &elsewhere);
     let line = format!("{} record -W --wait", elsewhere.display());
     let run = desk.run(&["--print"], &[("RR_PATCH_RECORD", &line)]).exits(0);
-    let folder = elsewhere.parent().unwrap().display();
-    run.prints(&[&format!("PATH={folder}:\"$PATH\" DELVE_RR_REPLAY_FLAGS=-W ")]);
+    run.prints_exactly(str![[r#"
+PATH=[FOLDER]/elsewhere:"$PATH" DELVE_RR_REPLAY_FLAGS=-W [TARGET]/debugger/bin/dlv replay --listen=127.0.0.1:2345 --headless=true --api-version=2 --accept-multiclient [FOLDER]/rr/cluster-api-provider-aws-0
+[TARGET]/debugger/bin/dlv connect 127.0.0.1:2345
+"#]]);
 }
 
 /// What Delve or rr say, as seen or as in their sources, and the cause. The other texts are in the
@@ -576,7 +649,7 @@ fn replay_warns_of_a_program_without_debug_information() {
     assert!(go.current_dir(fixtures().join("debugger")).args(build).status().unwrap().success());
     desk.trace_of("stripped-0", &stripped);
     let run = desk.run(&["stripped-0", "--print"], &[]).exits(0);
-    run.says(&["warning: the program has no debug information (it was linked with -s -w)", "`rr-patch build`"]);
+    run.says_exactly(str!["warning: the program has no debug information (it was linked with -s -w): Delve shows no sources and no variables, and supports only breakpoints on functions; `rr-patch build` makes an installer that can be debugged"]);
     desk.trace_of("whole-0", &provider());
     let run = desk.run(&["whole-0", "--print"], &[]).exits(0);
     assert_eq!(run.stderr, "", "a program that can be debugged needs no warning");
@@ -594,9 +667,15 @@ fn replay_unpacks_a_packed_trace_and_finds_it_again() {
     let elsewhere = [("_RR_TRACE_DIR", desk.path("other").to_str().unwrap().to_owned())];
     let elsewhere = [(elsewhere[0].0, elsewhere[0].1.as_str())];
     let run = desk.run(&[file, "--print"], &elsewhere).exits(0);
-    run.says(&["verified and unpacked `"]).prints(&[&format!("{}/packed/packed-0\n", desk.path("other").display())]);
+    run.says_exactly(str!["verified and unpacked `[FOLDER]/packed.tar.zst` into `[FOLDER]/other/packed`"]).prints_exactly(str![[r#"
+[TARGET]/debugger/bin/dlv replay --listen=127.0.0.1:2345 --headless=true --api-version=2 --accept-multiclient [FOLDER]/other/packed/packed-0
+[TARGET]/debugger/bin/dlv connect 127.0.0.1:2345
+"#]]);
     let run = desk.run(&[file, "--print"], &elsewhere).exits(0);
-    run.says(&["was unpacked before: `"]).prints(&["/packed/packed-0\n"]);
+    run.says_exactly(str!["`[FOLDER]/packed.tar.zst` was unpacked before: `[FOLDER]/other/packed`"]).prints_exactly(str![[r#"
+[TARGET]/debugger/bin/dlv replay --listen=127.0.0.1:2345 --headless=true --api-version=2 --accept-multiclient [FOLDER]/other/packed/packed-0
+[TARGET]/debugger/bin/dlv connect 127.0.0.1:2345
+"#]]);
     // The sources that it brought are offered, since the folder in the editor has none.
     let run = desk.run(&[file, "--print", "--editor", "vscode"], &elsewhere).exits(0);
     run.prints(&["\"to\": \"/\"", "/packed/sources\""]);
@@ -610,7 +689,11 @@ fn replay_editor_writes_a_configuration_that_opens_the_trace() {
     let desk = Desk::new();
     desk.note(&format!("{AWS}-0"), true, "5.9.0");
     let run = desk.run(&["--editor", "vscode"], &[]).exits(0);
-    run.prints(&["wrote `", "/open/.vscode/launch.json`", "press F5", "in the editor's PATH"]);
+    run.prints_exactly(str![[r#"
+wrote `[FOLDER]/open/.vscode/launch.json`
+  start:   in Run and Debug, choose `Replay cluster-api-provider-aws (rr-patch)` and press F5
+  needs:   dlv 1.27.1 and `[TARGET]/recorder/bin/rr` in the editor's PATH; `--attach` starts Delve here instead
+"#]]);
     let expected = json!({
         "version": "0.2.0",
         "configurations": [{
@@ -623,7 +706,11 @@ fn replay_editor_writes_a_configuration_that_opens_the_trace() {
     assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), expected);
     assert!(written.ends_with("}\n") && written.contains("\n  \"configurations\": [\n    {\n"), "{written}");
     let run = desk.run(&["--editor", "nvim"], &[]).exits(0);
-    run.prints(&["launch.json` holds it already", "nvim-dap reads .vscode/launch.json"]);
+    run.prints_exactly(str![[r#"
+`[FOLDER]/open/.vscode/launch.json` holds it already
+  start:   `:DapContinue`, then `Replay cluster-api-provider-aws (rr-patch)`: nvim-dap reads .vscode/launch.json
+  needs:   dlv 1.27.1 and `[TARGET]/recorder/bin/rr` in the editor's PATH; `--attach` starts Delve here instead
+"#]]);
     assert_eq!(desk.text("open/.vscode/launch.json"), written);
     assert!(!desk.text("calls").contains("headless"), "the editor starts Delve");
 }
@@ -633,12 +720,20 @@ fn replay_editor_keeps_all_that_the_file_has_byte_for_byte() {
     let desk = Desk::new();
     let theirs = "// mine\r\n{\r\n\t\"version\": \"0.2.0\", // keep\r\n\t\"configurations\": [\r\n\t\t/* first */ { \"name\" : \"Launch\", \"type\": \"go\", },\r\n\t\t// last\r\n\t],\r\n}\r\n";
     desk.write("open/.vscode/launch.json", theirs);
-    desk.run(&["--editor", "vscode"], &[]).exits(0).prints(&["merged into `", "all else in it is as it was"]);
+    desk.run(&["--editor", "vscode"], &[]).exits(0).prints_exactly(str![[r#"
+merged into `[FOLDER]/open/.vscode/launch.json`: all else in it is as it was
+  start:   in Run and Debug, choose `Replay cluster-api-provider-aws (rr-patch)` and press F5
+  needs:   dlv 1.27.1 and `[TARGET]/recorder/bin/rr` in the editor's PATH; `--attach` starts Delve here instead
+"#]]);
     let merged = desk.text("open/.vscode/launch.json");
     let (start, end) = theirs.split_at(theirs.find("\t\t// last").unwrap());
     let added = merged.strip_prefix(start).and_then(|rest| rest.strip_suffix(end)).expect(&merged);
     assert!(added.starts_with("\t\t{\r\n\t\t\t\"name\": \"Replay ") && added.ends_with("\t\t},\r\n"), "{added:?}");
-    desk.run(&["--editor", "vscode"], &[]).exits(0).prints(&["holds it already"]);
+    desk.run(&["--editor", "vscode"], &[]).exits(0).prints_exactly(str![[r#"
+`[FOLDER]/open/.vscode/launch.json` holds it already
+  start:   in Run and Debug, choose `Replay cluster-api-provider-aws (rr-patch)` and press F5
+  needs:   dlv 1.27.1 and `[TARGET]/recorder/bin/rr` in the editor's PATH; `--attach` starts Delve here instead
+"#]]);
     assert_eq!(desk.text("open/.vscode/launch.json"), merged);
     // A newer trace of the same controller takes the place of the older one.
     let newer = desk.path("rr/newer");
@@ -655,10 +750,24 @@ fn replay_editor_refuses_a_file_that_does_not_parse_by_line_and_column() {
     let broken = "{\n  \"configurations\": [\n    { \"name\" \"x\" }\n  ]\n}\n";
     desk.write("open/.vscode/launch.json", broken);
     let run = desk.run(&["--editor", "vscode"], &[]).refuses();
-    run.says(&["launch.json:3:", "expected: JSON, with comments and trailing commas", "`--print` show"]);
+    run.says_exactly(str![[r#"
+warning: the recorded program could not be read: `[FOLDER]/rr/cluster-api-provider-aws-0/mmap_copy_3_cluster-api-provider-aws` is no ELF program
+error: `[FOLDER]/open/.vscode/launch.json:3:14` cannot be merged with
+  expected: JSON, with comments and trailing commas if you like
+  found: Expected colon after the string or word in object property
+hint: correct the file in the editor; `--print` shows what to add
+nothing was written
+"#]]);
     assert_eq!(desk.text("open/.vscode/launch.json"), broken);
     desk.write("open/.zed/debug.json", "{}");
-    desk.run(&["--editor", "zed"], &[]).refuses().says(&["expected: a list of configurations"]);
+    desk.run(&["--editor", "zed"], &[]).refuses().says_exactly(str![[r#"
+warning: the recorded program could not be read: `[FOLDER]/rr/cluster-api-provider-aws-0/mmap_copy_3_cluster-api-provider-aws` is no ELF program
+error: `[FOLDER]/open/.zed/debug.json` cannot be merged with
+  expected: a list of configurations
+  found: something else
+hint: correct the file in the editor; `--print` shows what to add
+nothing was written
+"#]]);
     assert_eq!(desk.text("open/.zed/debug.json"), "{}");
     desk.write(&format!("open/.run/rr-patch {AWS}.run.xml"), "<component/>");
     desk.run(&["--editor", "goland", "--port", "4711"], &[]).refuses();
@@ -679,19 +788,42 @@ fn replay_editor_writes_through_a_link_and_leaves_it_one() {
 fn replay_editor_print_shows_the_configuration_and_writes_nothing() {
     let desk = Desk::new();
     let run = desk.run(&["--editor", "zed", "--print"], &[]).exits(0);
-    run.prints(&["/open/.zed/debug.json\n[\n", "\"adapter\": \"Delve\"", "\"mode\": \"replay\""]);
+    run.prints_exactly(str![[r##"
+# [FOLDER]/open/.zed/debug.json
+[
+  {
+    "label": "Replay cluster-api-provider-aws (rr-patch)",
+    "adapter": "Delve",
+    "request": "launch",
+    "mode": "replay",
+    "traceDirPath": "[FOLDER]/rr/cluster-api-provider-aws-0",
+    "stopOnEntry": true
+  }
+]
+"##]]);
     let run = desk.run(&["--editor", "goland", "--print"], &[]).exits(0);
-    run.prints(&[
-        "type=\"GoRemoteDebugConfigurationType\" factoryName=\"Go Remote\" port=\"2345\"",
-        " --listen=127.0.0.1:2345 ",
-    ]);
+    run.prints_exactly(str![[r##"
+# [FOLDER]/open/.run/rr-patch cluster-api-provider-aws.run.xml
+<component name="ProjectRunConfigurationManager">
+  <configuration default="false" name="Attach to the replay of cluster-api-provider-aws (rr-patch)" type="GoRemoteDebugConfigurationType" factoryName="Go Remote" port="2345">
+    <option name="disconnectOption" value="LEAVE" />
+    <disconnect value="LEAVE" />
+    <method v="2" />
+  </configuration>
+</component>
+[TARGET]/debugger/bin/dlv replay --listen=127.0.0.1:2345 --headless=true --api-version=2 --accept-multiclient [FOLDER]/rr/cluster-api-provider-aws-0
+[TARGET]/debugger/bin/dlv connect 127.0.0.1:2345
+"##]]);
     assert_eq!(fs::read_dir(desk.path("open")).unwrap().count(), 0);
 }
 
 #[test]
 fn replay_editor_attach_starts_delve_and_writes_where_it_listens() {
     let desk = Desk::new();
-    desk.run(&["--editor", "goland", "--port", "0"], &[]).exits(2).says(&["give `--port N`"]);
+    desk.run(&["--editor", "goland", "--port", "0"], &[]).exits(2).says_exactly(str![[r#"
+warning: the recorded program could not be read: `[FOLDER]/rr/cluster-api-provider-aws-0/mmap_copy_3_cluster-api-provider-aws` is no ELF program
+error: an editor cannot be told a port that is not known yet: give `--port N`
+"#]]);
     for (editor, path, parts) in [
         ("vscode", "open/.vscode/launch.json".to_owned(), ["\"mode\": \"remote\"", "\"debugAdapter\": \"dlv-dap\""]),
         ("zed", "open/.zed/debug.json".to_owned(), ["\"tcp_connection\": {", "\"mode\": \"remote\""]),
@@ -725,7 +857,12 @@ fn replay_editor_maps_the_sources_to_a_checkout_that_is_elsewhere() {
     let desk = Desk::new();
     desk.trace_of("moved-0", &provider());
     copy(&fixtures().join("installer"), &desk.path("open"));
-    desk.run(&["moved-0", "--editor", "vscode"], &[]).exits(0).prints(&["  sources: built in `"]);
+    desk.run(&["moved-0", "--editor", "vscode"], &[]).exits(0).prints_exactly(str![[r#"
+wrote `[FOLDER]/open/.vscode/launch.json`
+  start:   in Run and Debug, choose `Replay moved (rr-patch)` and press F5
+  sources: built in `[TARGET]/end-to-end/patched`, mapped to `[FOLDER]/open`
+  needs:   dlv 1.27.1 and `[TARGET]/recorder/bin/rr` in the editor's PATH; `--attach` starts Delve here instead
+"#]]);
     let written: Value = serde_json::from_str(&desk.text("open/.vscode/launch.json")).unwrap();
     let mapped = &written["configurations"][0]["substitutePath"];
     assert_eq!(*mapped, json!([{ "from": desk.path("open"), "to": patched().root.canonicalize().unwrap() }]));
@@ -733,7 +870,10 @@ fn replay_editor_maps_the_sources_to_a_checkout_that_is_elsewhere() {
     let built = patched().root.to_str().unwrap();
     let run = desk.run(&["moved-0", "--editor", "vscode", "--editor-dir", built, "--print"], &[]).exits(0);
     assert!(!run.stdout.contains("substitutePath"), "{}", run.stdout);
-    desk.run(&["--editor", "vscode", "--editor-dir", "../nowhere"], &[]).exits(2).says(&["is not a folder"]);
+    desk.run(&["--editor", "vscode", "--editor-dir", "../nowhere"], &[]).exits(2).says_exactly(str![[r#"
+error: `../nowhere` is not a folder: No such file or directory (os error 2)
+hint: `--editor-dir DIR` names the folder that is open in the editor
+"#]]);
 }
 
 /// doctor and replay know one way to set it.
