@@ -21,6 +21,7 @@ use crate::harness::{Run, command, kill, skip};
 use crate::streams::{self, Layout, Map, program};
 use crate::traces::tool;
 use crate::watched::stopped_at_work;
+use snapbox::str;
 
 const AWS: &str = "cluster-api-provider-aws";
 
@@ -250,11 +251,14 @@ fn traces_pack_and_unpack_bring_a_whole_trace_to_another_host() {
     let folder = other.canonicalize().unwrap().join("aws");
     let unpacked = folder.join(format!("{AWS}-0"));
     let sources = folder.join("sources");
-    run.prints(&[
-        "verified and unpacked 1 trace into `",
-        &format!("  rr-patch replay {}\n", unpacked.display()),
-        &format!("config substitute-path / {}/\n", sources.display()),
-    ]);
+    run.prints_exactly(str![[r#"
+verified and unpacked 1 trace into `[FOLDER]/other/aws`
+  cluster-api-provider-aws-0: cluster-api-provider-aws, recorded 20[..]
+  [..] sources below `[FOLDER]/other/aws/sources`
+next:
+  rr-patch replay [FOLDER]/other/aws/cluster-api-provider-aws-0
+  in Delve: config substitute-path / [FOLDER]/other/aws/sources/
+"#]]);
     let trace = Trace::open(&unpacked).unwrap();
     let files = trace.mapped().unwrap();
     assert_eq!(files.iter().map(|file| file.kept).collect::<Vec<_>>(), [Backing::Pack, Backing::Pack, Backing::Copy]);
@@ -288,7 +292,11 @@ fn traces_unpack_puts_a_bundle_into_the_store_where_the_other_commands_find_it()
     run.prints(&[&format!("rr-patch replay {name}\n"), "a replay needs such an rr, and -W"]);
     site.run(&["show", "the-controller"]).exits(0).prints(&[&format!("{name}: complete, it can be replayed")]);
     let run = site.unpack(&site.bundle(), &[]).refuses();
-    run.says(&["/rr/aws` exists already", "--name NAME"]);
+    run.says_exactly(str![[r#"
+error: `[FOLDER]/rr/aws` exists already
+hint: --name NAME unpacks under another name, -C DIR into another folder
+nothing was written
+"#]]);
     site.unpack(&site.bundle(), &["--name", "again"]).exits(0);
     for name in ["..", "a/b", ".hidden", "latest-trace", ""] {
         site.unpack(&site.bundle(), &["--name", name]).exits(2).says(&["cannot be a folder's name"]);
@@ -312,9 +320,20 @@ fn traces_pack_encrypts_for_a_recipient_and_unpack_takes_only_that_ones_key() {
     let bytes = fs::read(site.bundle()).unwrap();
     assert!(bytes.starts_with(b"age-encryption.org/v1\n"));
     let identity = |n: usize| ["--identity", paths[n].to_str().unwrap()];
-    site.unpack(&site.bundle(), &[]).refuses().says(&["is encrypted", "hint: --identity FILE"]);
-    site.unpack(&site.bundle(), &identity(1)).refuses().says(&["cannot be decrypted"]);
-    site.unpack(&site.bundle(), &["--identity", "/dev/null"]).exits(2).says(&["`/dev/null` holds no key"]);
+    site.unpack(&site.bundle(), &[]).refuses().says_exactly(str![[r#"
+error: `[FOLDER]/aws.tar.zst` is encrypted
+hint: --identity FILE names the key, as `age-keygen` writes it
+nothing was written
+"#]]);
+    site.unpack(&site.bundle(), &identity(1)).refuses().says_exactly(str![[r#"
+error: `[FOLDER]/aws.tar.zst` cannot be decrypted: No matching keys found
+  with: `[FOLDER]/key-1`
+nothing was written
+"#]]);
+    site.unpack(&site.bundle(), &["--identity", "/dev/null"]).exits(2).says_exactly(str![[r#"
+error: `/dev/null` holds no key: it has no line of that kind
+  expected: lines like `AGE-SECRET-KEY-1…`, as `age-keygen` writes them
+"#]]);
     // One bit, and the last chunk: age notices both.
     let mut damaged = bytes.clone();
     let middle = bytes.len() / 2;
@@ -322,11 +341,17 @@ fn traces_pack_encrypts_for_a_recipient_and_unpack_takes_only_that_ones_key() {
     let broken = site.folder.path().join("broken.tar.zst.age");
     for bytes in [&damaged[..], &bytes[..bytes.len() - 70]] {
         fs::write(&broken, bytes).unwrap();
-        site.unpack(&broken, &identity(0)).refuses().says(&["is damaged: "]);
+        site.unpack(&broken, &identity(0)).refuses().says_exactly(str![[r#"
+error: `[FOLDER]/broken.tar.zst.age` is damaged: decryption error
+nothing was written
+"#]]);
     }
     assert_eq!(names(&site.store), [format!("{AWS}-0")]);
     site.unpack(&site.bundle(), &identity(0)).exits(0);
-    site.pack(&["--recipient", "age1nobody"]).exits(2).says(&["`age1nobody` is no recipient"]);
+    site.pack(&["--recipient", "age1nobody"]).exits(2).says_exactly(str![[r#"
+error: `age1nobody` is no recipient: invalid Bech32 encoding
+  expected: what `age-keygen -y` prints, `age1…`
+"#]]);
 }
 
 #[test]
@@ -337,16 +362,40 @@ fn traces_pack_refuses_what_is_not_complete_and_keeps_an_earlier_file() {
     streams::dead(&dead, "dead");
     streams::junk(&site.store.join("junk-0"));
     let pack = |name: &str| site.run(&["pack", name, "-o", site.bundle().to_str().unwrap()]);
-    pack("dead-0").refuses().says(&["`dead-0` is dead: there is nothing to pack", "rr was killed or crashed"]);
-    pack("junk-0").refuses().says(&["`junk-0` is junk", "rr failed at its start"]);
+    pack("dead-0").refuses().says_exactly(str![[r#"
+error: `dead-0` is dead: there is nothing to pack
+  rr was killed or crashed before it closed the trace: there is `incomplete` in place of `version`, and rr cannot repair it
+hint: `rr-patch traces` lists which are complete
+nothing was written
+"#]]);
+    pack("junk-0").refuses().says_exactly(str![[r#"
+error: `junk-0` is junk: there is nothing to pack
+  rr failed at its start: nothing was recorded
+hint: `rr-patch traces` lists which are complete
+nothing was written
+"#]]);
     let marker = File::open(dead.join("incomplete")).unwrap();
     flock(&marker, FlockOperation::NonBlockingLockExclusive).unwrap();
-    pack("dead-0").refuses().says(&["`dead-0` is recording", "rr is still recording it"]);
+    pack("dead-0").refuses().says_exactly(str![[r#"
+error: `dead-0` is recording: there is nothing to pack
+  rr is still recording it: replay it when rr has ended
+hint: `rr-patch traces` lists which are complete
+nothing was written
+"#]]);
     let below = site.library.join("x");
-    site.run(&["pack", "aws", "-o", below.to_str().unwrap()]).exits(1).says(&["cannot write `", "/libhard.so/x`"]);
+    site.run(&["pack", "aws", "-o", below.to_str().unwrap()]).exits(1).says_exactly(str![[r#"error: cannot write `[FOLDER]/libhard.so/x`: Not a directory (os error 20) at path "[FOLDER]/libhard.so/.rr-patch-pack-[..]""#]]);
     fs::remove_file(&site.binary).unwrap();
-    pack("aws").refuses().says(&["cannot be replayed any more", &format!("missing: `{}`", site.binary.display())]);
-    site.run(&["pack", "aws", "-o", site.store.to_str().unwrap()]).refuses().says(&["is a folder"]);
+    pack("aws").refuses().says_exactly(str![[r#"
+error: `[FOLDER]/rr/cluster-api-provider-aws-0` cannot be replayed any more
+  missing: `[FOLDER]/cluster-api-provider-aws`, which is not in the trace: its path only
+hint: put the file back as it was, and pack again
+nothing was written
+"#]]);
+    site.run(&["pack", "aws", "-o", site.store.to_str().unwrap()]).refuses().says_exactly(str![[r#"
+error: `[FOLDER]/rr` is a folder
+hint: -o takes a file
+nothing was written
+"#]]);
     assert_eq!(fs::read(site.bundle()).unwrap(), b"earlier");
     assert_eq!(site.names(), ["aws.tar.zst", "libhard.so", "rr"]);
 }
@@ -357,7 +406,16 @@ fn traces_pack_says_what_may_be_wrong_with_the_program() {
     // No ELF file, and not as it was recorded.
     fs::write(&site.binary, b"#!/bin/sh\n").unwrap();
     let run = site.pack(&[]).exits(0);
-    run.prints(&["was changed since the recording: size", "has no DWARF: Delve shows neither", "0 sources"]);
+    run.prints_exactly(str![[r#"
+packed 1 trace into `[FOLDER]/aws.tar.zst`: [..]
+  cluster-api-provider-aws-0: `[FOLDER]/cluster-api-provider-aws`, Go not known, without DWARF
+  0 sources
+warning: `[FOLDER]/cluster-api-provider-aws` has no DWARF: Delve shows neither its lines nor its variables
+warning: `[FOLDER]/cluster-api-provider-aws` was changed since the recording: size [..] is 10 now
+warning: it is not encrypted, and a trace holds all that its controller read: cloud credentials too. `--recipient age1…` encrypts it
+next, on the other host:
+  rr-patch traces unpack [FOLDER]/aws.tar.zst
+"#]]);
 }
 
 #[test]
@@ -613,7 +671,12 @@ fn traces_prune_leaves_a_trace_alone_that_is_being_packed() {
     let arguments = ["pack", "aws", "-o", bundle.to_str().unwrap(), "--level", "12"];
     let (mut child, _) = stopped(|| (), &site, &arguments, &root, ".rr-patch-pack-");
     let run = site.run(&["prune", "--yes", "--keep", "0"]).exits(4);
-    run.prints(&["is in use: rr is recording it, or another", "removed 0 traces"]);
+    run.prints_exactly(str![[r#"
+...
+cluster-api-provider-aws-0: `[FOLDER]/rr/cluster-api-provider-aws-0` is in use: rr is recording it, or another rr-patch holds its lock
+
+removed 0 traces, 0 B
+"#]]);
     kill("CONT", child.id());
     assert!(child.wait().unwrap().success());
     site.run(&["prune", "--yes", "--keep", "0"]).exits(0).prints(&["removed 1 trace"]);

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::harness::{Run, command, copy, fixtures, skip};
 use crate::streams::{self, Layout, program};
 use crate::watched::stopped_at_work;
+use snapbox::str;
 
 const AWS: &str = "cluster-api-provider-aws";
 
@@ -130,15 +131,17 @@ fn traces_list_knows_every_state_of_both_layouts_and_nothing_else() {
         fs::remove_file(store.join("latest-trace")).unwrap();
         symlink("cluster-api-provider-aws-1", store.join("latest-trace")).unwrap();
         let run = traces(&store, &["list"]).exits(0);
-        run.prints(&[
-            "name ",
-            "controller",
-            "started",
-            "length",
-            "size  state\n",
-            "6 traces",
-            "2 complete, 1 dead, 2 junk",
-        ]);
+        run.prints_exactly(str![[r#"
+name                            controller [..] started [..] length [..] size  state
+no-such-program-0               no-such-program [..] junk
+cluster-api-provider-vsphere-0  cluster-api-provider-vsphere [..] complete
+cluster-api-provider-gcp-0      cluster-api-provider-gcp [..] starting
+cluster-api-provider-azure-0    cluster-api-provider-azure [..] junk
+cluster-api-provider-aws-1      cluster-api-provider-aws [..] dead
+cluster-api-provider-aws-0      cluster-api-provider-aws [..] complete
+
+6 traces, [..], in `[FOLDER]/rr`: 1 starting, 2 complete, 1 dead, 2 junk
+"#]]);
     }
 }
 
@@ -195,22 +198,38 @@ fn traces_list_names_what_cannot_be_read_and_goes_on() {
         fs::create_dir(store.join(name).join(obstacle)).unwrap();
     }
     let run = traces(&store, &["list"]).exits(0);
-    run.prints(&[
-        "4 traces",
-        "cannot be read: `",
-        "aws-0`: `",
-        "/version` is not a file",
-        "/incomplete` is not a file",
-    ]);
+    run.prints_exactly(str![[r#"
+name                            controller [..] started [..] length [..] size  state
+no-such-program-0               no-such-program [..] junk
+cluster-api-provider-vsphere-0  cluster-api-provider-vsphere [..] complete
+cluster-api-provider-gcp-0      cluster-api-provider-gcp [..] starting
+cluster-api-provider-aws-1      cluster-api-provider-aws [..] dead
+
+4 traces, [..], in `[FOLDER]/rr`: 1 starting, 1 complete, 1 dead, 1 junk
+cannot be read: `[FOLDER]/rr/cluster-api-provider-aws-0`: `[FOLDER]/rr/cluster-api-provider-aws-0/version` is not a file
+cannot be read: `[FOLDER]/rr/cluster-api-provider-azure-0`: `[FOLDER]/rr/cluster-api-provider-azure-0/incomplete` is not a file
+"#]]);
 }
 
 #[test]
 fn traces_list_of_a_store_that_is_not_there_is_empty() {
     let folder = tempfile::tempdir().unwrap();
     let run = traces(&folder.path().join("rr"), &[]).exits(0);
-    run.prints(&["no traces in `"]);
+    run.prints_exactly(str!["no traces in `[FOLDER]/rr`"]);
     let elsewhere = fixtures().join("traces/5.6");
-    traces(&folder.path().join("rr"), &["--trace-dir", elsewhere.to_str().unwrap()]).exits(0).prints(&["6 traces"]);
+    traces(&folder.path().join("rr"), &["--trace-dir", elsewhere.to_str().unwrap()]).exits(0).prints_exactly(str![[
+        r#"
+name [..] state
+no-such-program-0 [..] junk
+cluster-api-provider-vsphere-0 [..] complete
+cluster-api-provider-gcp-0 [..] junk
+cluster-api-provider-azure-0 [..] junk
+cluster-api-provider-aws-1 [..] dead
+cluster-api-provider-aws-0 [..] complete
+
+6 traces, [..], in `[SOURCES]/fixtures/traces/5.6`: 2 complete, 1 dead, 3 junk
+"#
+    ]]);
 }
 
 #[test]
@@ -219,30 +238,71 @@ fn traces_list_shows_no_control_characters_of_names() {
     fs::rename(store.join("cluster-api-provider-aws-0"), store.join("a\u{1b}[31m\n-0")).unwrap();
     let run = traces(&store, &[]).exits(0);
     assert!(!run.stdout.contains('\u{1b}'), "{}", run.stdout);
-    run.prints(&["a\\u{1b}[31m\\n-0 "]);
+    run.prints_exactly(str![[r#"
+name                            controller [..] started [..] length [..] size  state
+no-such-program-0               no-such-program [..] junk
+cluster-api-provider-vsphere-0  cluster-api-provider-vsphere [..] complete
+cluster-api-provider-gcp-0      cluster-api-provider-gcp [..] starting
+cluster-api-provider-azure-0    cluster-api-provider-azure [..] junk
+cluster-api-provider-aws-1      cluster-api-provider-aws [..] dead
+a\u{1b}[31m\n-0                 a\u{1b}[31m\n [..] complete
+
+6 traces, [..], in `[FOLDER]/rr`: 1 starting, 2 complete, 1 dead, 2 junk
+"#]]);
 }
 
 #[test]
 fn traces_show_tells_program_arguments_end_and_host_of_a_complete_trace() {
-    for (layout, host) in [
-        (Layout::Rr56, "on a host that rr did not note (x86_64)"),
-        (Layout::Rr59, "on recorder (x86_64, kernel 6.12.0)"),
+    for (layout, prints) in [
+        (
+            Layout::Rr56,
+            str![[r#"
+cluster-api-provider-aws-0: complete, it can be replayed
+  path:       [FOLDER]/rr/cluster-api-provider-aws-0
+  controller: cluster-api-provider-aws
+  started:    20[..]
+  length:     [..] s
+  size:       [..] B in 6 files
+  program:    /opt/installer/cluster-api/cluster-api-provider-aws
+  arguments:  --leader-elect=false -v=2
+  kept:       as a copy in the trace: `[FOLDER]/rr/cluster-api-provider-aws-0/mmap_copy_3_cluster-api-provider-aws`
+  ended:      with exit status 7
+  recorded:   on a host that rr did not note (x86_64), bound to CPU 2
+              without CPUID faulting: it replays on such a CPU only
+  rr's id:    5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a
+  by:         not by `rr-patch record`: which rr it was is not known
+              nothing in it tells of software counters (-W)
+next:
+  rr-patch replay cluster-api-provider-aws-0
+  rr-patch traces pack cluster-api-provider-aws-0 -o cluster-api-provider-aws-0.tar.zst
+"#]],
+        ),
+        (
+            Layout::Rr59,
+            str![[r#"
+cluster-api-provider-aws-0: complete, it can be replayed
+  path:       [FOLDER]/rr/cluster-api-provider-aws-0
+  controller: cluster-api-provider-aws
+  started:    20[..]
+  length:     [..] s
+  size:       [..] B in 6 files
+  program:    /opt/installer/cluster-api/cluster-api-provider-aws
+  arguments:  --leader-elect=false -v=2
+  kept:       as a copy in the trace: `[FOLDER]/rr/cluster-api-provider-aws-0/mmap_copy_3_cluster-api-provider-aws`
+  ended:      with exit status 7
+  recorded:   on recorder (x86_64, kernel 6.12.0), bound to CPU 2
+              without CPUID faulting: it replays on such a CPU only
+  rr's id:    5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a
+  by:         not by `rr-patch record`: which rr it was is not known
+              nothing in it tells of software counters (-W)
+next:
+  rr-patch replay cluster-api-provider-aws-0
+  rr-patch traces pack cluster-api-provider-aws-0 -o cluster-api-provider-aws-0.tar.zst
+"#]],
+        ),
     ] {
         let (_folder, store) = fixture(layout);
-        let run = traces(&store, &["show", "cluster-api-provider-aws-0"]).exits(0);
-        run.prints(&[
-            "cluster-api-provider-aws-0: complete, it can",
-            "program:    /opt/installer/cluster-api/cluster-api-provider-aws\n",
-            "arguments:  --leader-elect=false -v=2\n",
-            "ended:      with exit status 7\n",
-            "kept:       as a copy in the trace: `",
-            "aws-0/mmap_copy_3_cluster-api-provider-aws`\n",
-            "bound to CPU 2\n",
-            host,
-            "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a",
-            "not by `rr-patch record`",
-            "next:\n  rr-patch replay cluster-api-provider-aws-0\n  rr-patch traces pack cluster-api-provider-aws-0 -o",
-        ]);
+        traces(&store, &["show", "cluster-api-provider-aws-0"]).exits(0).prints_exactly(prints);
     }
 }
 
@@ -269,7 +329,22 @@ fn traces_show_says_why_a_trace_cannot_be_replayed_and_what_to_type() {
     fs::write(store.join("cluster-api-provider-aws-0/mmaps"), [4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4])
         .unwrap();
     let run = traces(&store, &["show", "cluster-api-provider-aws-0"]).exits(0);
-    run.prints(&["it cannot be replayed", "it is damaged: ", "a block claims to hold 4294967295 bytes"]);
+    run.prints_exactly(str![[r#"
+cluster-api-provider-aws-0: complete, it cannot be replayed
+  path:       [FOLDER]/rr/cluster-api-provider-aws-0
+  controller: cluster-api-provider-aws
+  started:    20[..]
+  length:     [..] s
+  size:       470 B in 6 files
+  recorded:   on recorder (x86_64, kernel 6.12.0), bound to CPU 2
+              without CPUID faulting: it replays on such a CPU only
+  rr's id:    5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a
+  by:         not by `rr-patch record`: which rr it was is not known
+              nothing in it tells of software counters (-W)
+  not:        it is damaged: cannot read the stream `mmaps` of the trace `[FOLDER]/rr/cluster-api-provider-aws-0`: not a message of rr: Failed: a block claims to hold 4294967295 bytes in 4
+next:
+  put back what is missing, then `rr-patch traces show cluster-api-provider-aws-0` looks again
+"#]]);
 }
 
 #[test]
@@ -343,8 +418,16 @@ fn traces_show_finds_traces_by_path_name_and_controller() {
     assert_eq!(name(&["show", "cluster-api-provider-aws-1"]), "cluster-api-provider-aws-1");
     assert_eq!(name(&["show", "rr/cluster-api-provider-aws-1"]), "cluster-api-provider-aws-1");
     let run = traces(&store, &["show", "azure"]).exits(1);
-    run.says(&["no trace `azure`", "`cluster-api-provider-azure-0` is junk", "hint: `rr-patch traces` lists all"]);
-    traces(&store, &["show", "./nothing"]).exits(1).says(&["`./nothing` is not a trace"]);
+    run.says_exactly(str![[r#"
+error: no trace `azure`, and no complete one of such a controller, is in `[FOLDER]/rr`
+  `cluster-api-provider-azure-0` is junk
+hint: `rr-patch traces` lists all; `--trace-dir DIR` names another folder
+"#]]);
+    traces(&store, &["show", "./nothing"]).exits(1).says_exactly(str![[r#"
+error: `./nothing` is not a trace
+  expected: a folder with a file `version` or `incomplete`
+hint: `rr-patch traces` lists the traces; `--trace-dir DIR` names another folder
+"#]]);
 }
 
 #[test]
@@ -356,7 +439,15 @@ fn traces_prune_removes_what_is_dead_or_junk_and_nothing_else() {
         fs::hard_link(&original, store.join("cluster-api-provider-aws-1/mmap_hardlink_9_original")).unwrap();
         symlink("cluster-api-provider-aws-1", store.join("latest-trace")).unwrap();
         let run = traces(&store, &["prune", "--dry-run"]).exits(0);
-        run.prints(&["cluster-api-provider-aws-1", "would remove 3 traces, "]);
+        run.prints_exactly(str![[r#"
+name                          controller [..] started [..] length [..] size  state
+no-such-program-0             no-such-program [..] junk
+cluster-api-provider-azure-0  cluster-api-provider-azure [..] junk
+cluster-api-provider-aws-1    cluster-api-provider-aws [..] dead
+left alone, since rr is at them: cluster-api-provider-gcp-0
+
+would remove 3 traces, [..]
+"#]]);
         assert!(store.join("cluster-api-provider-aws-1").is_dir());
         let report = traces(&store, &["prune", "--yes", "--format", "json"]).exits(0).json();
         assert_eq!(report["removed"].as_array().unwrap().len(), 3, "{report:#}");
@@ -367,7 +458,10 @@ fn traces_prune_removes_what_is_dead_or_junk_and_nothing_else() {
         assert_eq!(fs::read(&original).unwrap(), b"linked", "only the link is gone");
         assert!(store.join("latest-trace").symlink_metadata().is_err(), "as `rr rm` does");
         assert!(store.join("cpu_lock").is_file() && store.join("notes").is_dir());
-        traces(&store, &["prune", "--yes"]).exits(0).prints(&["nothing to remove in `"]);
+        traces(&store, &["prune", "--yes"]).exits(0).prints_exactly(str![[r#"
+nothing to remove in `[FOLDER]/rr`
+left alone, since rr is at them: cluster-api-provider-gcp-0
+"#]]);
     }
 }
 
@@ -375,7 +469,16 @@ fn traces_prune_removes_what_is_dead_or_junk_and_nothing_else() {
 fn traces_prune_asks_and_refuses_where_nobody_can_answer() {
     let (_folder, store) = fixture(Layout::Rr59);
     let run = traces(&store, &["prune"]).refuses();
-    run.says(&["cannot ask without a terminal: remove 3 traces", "cluster-api-provider-aws-1", "hint: --yes"]);
+    run.says_exactly(str![[r#"
+error: cannot ask without a terminal: remove 3 traces, [..]?
+  name                          controller [..] started [..] length [..] size  state
+    no-such-program-0             no-such-program [..] junk
+    cluster-api-provider-azure-0  cluster-api-provider-azure [..] junk
+    cluster-api-provider-aws-1    cluster-api-provider-aws [..] dead
+    left alone, since rr is at them: cluster-api-provider-gcp-0
+hint: --yes removes them without asking; --dry-run only says which
+nothing was written
+"#]]);
     assert_eq!(states(&traces(&store, &["--format", "json"]).json()).len(), 6);
 }
 
@@ -408,13 +511,26 @@ fn traces_prune_never_touches_a_trace_that_rr_is_at() {
     let (name, before) = ("cluster-api-provider-aws-1", 6);
     let marker = File::open(store.join(name).join("incomplete")).unwrap();
     flock(&marker, FlockOperation::NonBlockingLockExclusive).unwrap();
-    traces(&store, &["prune", "--yes", name]).refuses().says(&["`cluster-api-provider-aws-1` is recording", "SIGTERM"]);
-    traces(&store, &["prune", "--yes", "cluster-api-provider-gcp-0"]).refuses().says(&["is starting"]);
-    traces(&store, &["prune", "--yes"]).exits(0).prints(&[
-        "left alone, since rr is at them: ",
-        name,
-        "removed 2 traces",
-    ]);
+    traces(&store, &["prune", "--yes", name]).refuses().says_exactly(str![[r#"
+error: `cluster-api-provider-aws-1` is recording
+  rr still writes to it
+hint: end the install, or send SIGTERM to its rr; then the trace is complete
+nothing was written
+"#]]);
+    traces(&store, &["prune", "--yes", "cluster-api-provider-gcp-0"]).refuses().says_exactly(str![[r#"
+error: `cluster-api-provider-gcp-0` is starting
+  rr still writes to it
+hint: end the install, or send SIGTERM to its rr; then the trace is complete
+nothing was written
+"#]]);
+    traces(&store, &["prune", "--yes"]).exits(0).prints_exactly(str![[r#"
+name                          controller [..] started [..] length [..] size  state
+no-such-program-0             no-such-program [..] junk
+cluster-api-provider-azure-0  cluster-api-provider-azure [..] junk
+left alone, since rr is at them: cluster-api-provider-gcp-0, cluster-api-provider-aws-1
+
+removed 2 traces, [..]
+"#]]);
     assert_eq!(states(&traces(&store, &["--format", "json"]).json()).len(), before - 2);
     // Taken between the look and the removal: the lock is asked for again. Closing the file would leave the lock to
     // whatever child another test has forked and not yet executed.
@@ -469,7 +585,11 @@ fn traces_prune_keeps_the_newest_of_each_controller_and_removes_by_age() {
     assert_eq!(chosen(&["--keep", "0", "--older-than", "60h"]), [3, 4].map(|n| format!("{AWS}-{n}")));
     assert_eq!(chosen(&["--older-than", "1w"]), [] as [String; 0]);
     assert_eq!(chosen(&[&format!("{AWS}-0")]), [format!("{AWS}-0")]);
-    traces(&store, &["prune", "--older-than", "soon"]).exits(2).says(&["expected a number and `s`"]);
+    traces(&store, &["prune", "--older-than", "soon"]).exits(2).says_exactly(str![[r#"
+error: invalid value 'soon' for '--older-than <AGE>': expected a number and `s`, `m`, `h`, `d` or `w`, like 7d
+
+For more information, try '--help'.
+"#]]);
     traces(&store, &["prune", "--keep", "1", "x"]).exits(2);
 }
 
