@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
 use crate::harness::{JOURNAL, PROCESS, Run, Tree, command, copy, skip, write_program};
+use snapbox::str;
 
 const COMMANDS: [&[&str]; 5] = [&["apply"], &["apply", "--dry-run"], &["diff"], &["status"], &["revert"]];
 
@@ -78,7 +79,13 @@ fn commands_refuse_a_damaged_git_folder_below_another_checkout() {
     tree.write("third_party/installer/.git", "gitdir: ../nowhere\n");
     for arguments in COMMANDS {
         let run = tree.rr_patch_in("third_party/installer", arguments).refuses();
-        run.says(&["third_party/installer` cannot be read: it is a file that contains `gitdir: ../nowhere`\n"]);
+        run.says_exactly(str![[r#"
+error: the git folder of `[FOLDER]/outer/third_party/installer` cannot be read: it is a file that contains `gitdir: ../nowhere`
+  looked at: `[FOLDER]/outer/third_party/installer/.git`
+  expected: a git folder, or a file that names one, since rr-patch keeps its journal there
+hint: `git -C [FOLDER]/outer/third_party/installer status` shows more; rr-patch also works in a copy without `.git`
+nothing was written
+"#]]);
     }
     assert!(!tree.path(".git/rr-patch").exists());
 }
@@ -182,7 +189,9 @@ fn commands_work_in_a_root_that_is_not_utf8() {
             assert_eq!(run.json()["root"], *shown, "{arguments:?}");
         }
     }
-    run_in(&root, &["status"]).exits(0).prints(&[&format!("`{shown}` is not patched")]);
+    run_in(&root, &["status"])
+        .exits(0)
+        .prints_exactly(str![[r#"`[FOLDER]/inst\xffaller\xe9` is not patched: `rr-patch apply` does it"#]]);
     assert_eq!(fs::read(root.join(PROCESS)).unwrap(), original);
 }
 
@@ -196,10 +205,20 @@ fn two_roots_that_differ_in_bytes_that_are_not_utf8_have_journals_of_their_own()
         copy(&tree.path("was"), &root.join("pkg"));
     }
     run_in(&roots[0], &["apply"]).exits(0);
-    run_in(&roots[1], &["status"]).exits(0).prints(&["is not patched"]);
-    run_in(&roots[1], &["revert"]).exits(0).prints(&["nothing to do"]);
+    run_in(&roots[1], &["status"])
+        .exits(0)
+        .prints_exactly(str![[r#"`[FOLDER]/installer/one\xfe` is not patched: `rr-patch apply` does it"#]]);
+    run_in(&roots[1], &["revert"])
+        .exits(0)
+        .prints_exactly(str![[r#"`[FOLDER]/installer/one\xfe` is not patched; nothing to do"#]]);
     run_in(&roots[0], &["status"]).exits(0).prints(&["nothing was edited since\n"]);
-    run_in(&roots[0], &["revert"]).exits(0).prints(&["reverted "]);
+    run_in(&roots[0], &["revert"]).exits(0).prints_exactly(str![[r#"
+reverted `[FOLDER]/installer/one\xff`: 4 files
+  restored pkg/clusterapi/internal/process/process.go
+  restored pkg/clusterapi/system.go
+  removed  pkg/clusterapi/internal/process/rr_patch.go
+  removed  pkg/clusterapi/internal/process/rr_patch_unix.go
+"#]]);
 }
 
 #[test]
@@ -249,7 +268,6 @@ fn no_program_of_the_checkout_runs_because_path_names_the_current_folder() {
 
 /// An escape code that sets a terminal's title, a line end, DEL, a C1 code in UTF-8, and one that turns the direction.
 const HOSTILE: &str = "a\x1b]0;b\x07c\nd\x7fe\u{9b}f\u{202e}g";
-const SHOWN: &str = "a\\u{1b}]0;b\\u{7}c\\nd\\u{7f}e\\u{9b}f\\u{202e}g";
 
 #[track_caller]
 fn nothing_active(run: &Run, what: &str) {
@@ -297,7 +315,9 @@ fn commands_print_no_escape_code_of_a_folder_s_name() {
             }
         }
     }
-    run_in(&root, &["status"]).exits(0).prints(&[&format!("{SHOWN}` is not patched")]);
+    run_in(&root, &["status"]).exits(0).prints_exactly(str![[
+        r#"`[FOLDER]/a\u{1b}]0;b\u{7}c\nd\u{7f}e\u{9b}f\u{202e}g` is not patched: `rr-patch apply` does it"#
+    ]]);
 }
 
 #[test]

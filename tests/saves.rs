@@ -13,6 +13,7 @@ use rr_patch::patch::swap::{Folder, Put, Verdict};
 use rr_patch::patch::transaction::{Carrying, carry_out};
 
 use crate::harness::{PROCESS, STATE, SYSTEM, Tree, skip};
+use snapbox::str;
 
 const NAME: &str = "file.go";
 
@@ -249,11 +250,12 @@ fn a_file_of_another_owner_is_refused() {
         return skip(&["chown"], "no file can be given to another user here");
     }
     let run = tree.refuses(&["apply"]);
-    run.says(&[
-        &format!("error: `{SYSTEM}` belongs to another user\n"),
-        "found: one of the user 65534\n",
-        "hint: run rr-patch as that user, or `chown` the file\n",
-    ]);
+    run.says_exactly(str![[r#"
+error: `pkg/clusterapi/system.go` belongs to another user
+  expected: a file of the user 0, who runs rr-patch; found: one of the user 65534
+hint: run rr-patch as that user, or `chown` the file
+nothing was written
+"#]]);
     assert!(!tree.path(STATE).exists());
 }
 
@@ -261,5 +263,10 @@ fn a_file_of_another_owner_is_refused() {
 fn a_file_with_a_set_user_id_bit_is_refused() {
     let tree = Tree::new("installer");
     tree.chmod(SYSTEM, 0o4755);
-    tree.refuses(&["apply"]).says(&[&format!("error: `{SYSTEM}` has the mode 4755\n"), "hint: `chmod 755 "]);
+    tree.refuses(&["apply"]).says_exactly(str![[r#"
+error: `pkg/clusterapi/system.go` has the mode 4755
+  expected: a source file without set-user-ID and sticky bits
+hint: `chmod 755 pkg/clusterapi/system.go`
+nothing was written
+"#]]);
 }

