@@ -355,7 +355,7 @@ fn patch_that_is_binary_or_a_merges_is_refused() {
     let combined = tree.git(&["show", "HEAD"]);
     assert!(combined.contains("\n@@@ -1,1 -1,1 +1,1 @@@\n"), "{combined}");
     refused(&tree, combined).says_exactly(str![[r#"
-error: `the.patch` cannot be applied: a merge's diff, which has two old sides in line 12
+error: `the.patch` cannot be applied: a merge's diff, which has two old sides in line [..]
   expected: a diff against a single commit
 nothing was written
 "#]]);
