@@ -654,8 +654,14 @@ fn an_added_file_that_is_saved_after_revert_goes_with_force() {
     tree.rr_patch(&["revert"]).exits(0);
     let before = tree.snapshot();
     tree.write(ADDED, &saved);
-    let refused = tree.refuses(&["revert"]);
-    assert!(refused.stderr.contains("`rr-patch revert --force` restores the files of"), "{}", refused.stderr);
+    tree.refuses(&["revert"]).says_exactly(str![[r#"
+error: `[FOLDER]/installer` is patched, but its originals are not known
+  found: `pkg/clusterapi/internal/process/rr_patch.go` of rr-patch [VERSION]
+  the changes to the sources of [..] do not give the current content of: pkg/clusterapi/internal/process/rr_patch.go
+hint: `git diff [..] -- pkg/clusterapi/internal/process/rr_patch.go` shows the other edits: undo them
+hint: `rr-patch revert --force` restores the files of [..], and keeps files that differ as FILE.edited
+nothing was written
+"#]]);
     tree.rr_patch(&["revert", "--force"]).exits(0);
     assert_eq!(tree.text(&format!("{ADDED}.edited")), saved);
     tree.remove(&format!("{ADDED}.edited"));

@@ -386,8 +386,26 @@ nothing was written
     // Where they do not, there is no such hint.
     let tree = Tree::new("installer");
     tree.edit(PROCESS, "time.After(ps.StopTimeout)", "ps.patience()");
-    let run = tree.refuses(&["apply", "--mode", "patch"]);
-    assert!(!run.stderr.contains("structural"), "{}", run.stderr);
+    tree.refuses(&["apply", "--mode", "patch"]).says_exactly(str![[r#"
+error: `rr-debugging.patch` does not fit these sources
+  `pkg/clusterapi/internal/process/process.go`: `@@ -91,3 +94,4 @@` (line 14 of the patch): expected:
+    | 	ready := make(chan bool)
+    | 	timedOut := time.After(ps.StartTimeout)
+    | 
+    nearest: line 94, where 2 of them match; line 96 is `pollerStopCh := make(stopChannel)`
+  `pkg/clusterapi/internal/process/process.go`: `@@ -183,3 +188,4 @@` (line 34 of the patch): expected:
+    | 
+    | 	timedOut := time.After(ps.StopTimeout)
+    | 	select {
+    nearest: line 185, where 1 of them match; line 186 is `timedOut := ps.patience()`
+  `pkg/clusterapi/system.go`: `@@ -304,3 +310,7 @@` (line 65 of the patch): expected:
+    | 		StopTimeout:  10 * time.Second,
+    | 	}
+    | 
+    nearest: line 304, where 1 of them match; line 304 is `StopTimeout:  2 * time.Second,`
+  `pkg/clusterapi/internal/process/process_unix.go` does not exist, but line 73 of the patch changes it
+nothing was written
+"#]]);
 }
 
 #[test]

@@ -301,7 +301,12 @@ nothing was written
     }
     // Others' lines in its places are no sign of that.
     tree.write("docs/new.txt", "3\n");
-    assert!(!refused(&tree, adding).stderr.contains("already:"));
+    refused(&tree, adding).says_exactly(str![[r#"
+error: `the.patch` does not fit these sources
+  `docs/new.txt` exists already, but line 1 of the patch adds it
+hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+nothing was written
+"#]]);
     // The same patch, applied by the tool, is only there.
     tree.remove("docs/new.txt");
     tree.rr_patch(&["apply", "--patch", "../the.patch"]).exits(0);

@@ -154,7 +154,7 @@ fn setup_on_a_rhel_with_an_older_rust_says_so_and_installs_nothing() {
     let machine = Machine::fedora();
     machine.has("id", "echo 0");
     machine.offers("cargo", "1.84.1", &[]);
-    let run = machine.setup().exits(3).says_exactly(str![[r#"
+    machine.setup().exits(3).says_exactly(str![[r#"
 setup: no package of this system has Rust 1.90 or newer; they are: cargo 1.84.1
 setup: missing: make; zip; a C compiler with the C library's headers; Go 1.24 or newer; Rust 1.90 or newer
 setup: an administrator adds sources of packages, not this script. Type once, as root:
@@ -162,7 +162,6 @@ setup: an administrator adds sources of packages, not this script. Type once, as
     dnf install -y make zip gcc glibc-devel golang
 setup: nothing was installed. Run this again afterwards
 "#]]);
-    assert!(!run.stderr.contains("golang cargo"), "{}", run.stderr);
     assert!(machine.calls("dnf").iter().all(|call| call.starts_with("-q repoquery ")));
 }
 
@@ -201,7 +200,7 @@ fn setup_with_sudo_installs_by_it() {
 fn setup_on_debian_12_prints_the_line_that_adds_the_suite_with_a_current_rust() {
     let machine = Machine::debian_12();
     machine.has("id", "echo 0");
-    let run = machine.setup().exits(3).says_exactly(str![[r#"
+    machine.setup().exits(3).says_exactly(str![[r#"
 setup: asking apt-get which versions there are
 setup: no package of this system has Rust 1.90 or newer; they are: cargo 0.66.0, cargo-web 1.85.0
 setup: the suite bookworm-security, which apt is not told of here, has cargo-web 1.96.0
@@ -211,7 +210,6 @@ setup: an administrator adds sources of packages, not this script. Type once, as
     apt-get update && apt-get install -y --no-install-recommends make zip gcc libc6-dev python3-venv cargo-web
 setup: nothing was installed. Run this again afterwards
 "#]]);
-    assert!(!run.stderr.contains("rustup"), "{}", run.stderr);
     assert!(machine.calls("apt-get").iter().all(|call| !call.contains("install ")));
 }
 
