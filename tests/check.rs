@@ -345,7 +345,7 @@ main: `rr-debugging.patch` does not fit these sources
   | 		StopTimeout:  10 * time.Second,
   | 	}
   | 
-  nearest: line 304, where 1 of them match; line 304 is `StopTimeout:  2 * time.Second,`
+  nearest: line 304, where 1 of them matches; line 304 is `StopTimeout:  2 * time.Second,`
   `pkg/clusterapi/internal/process/process_unix.go` does not exist, but line 73 of the patch changes it
   hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 

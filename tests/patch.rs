@@ -326,7 +326,7 @@ error: `rr-debugging.patch` does not fit these sources
     | 		StopTimeout:  10 * time.Second,
     | 	}
     | 
-    nearest: line 304, where 1 of them match; line 304 is `StopTimeout:  2 * time.Second,`
+    nearest: line 304, where 1 of them matches; line 304 is `StopTimeout:  2 * time.Second,`
   `pkg/clusterapi/internal/process/process_unix.go` does not exist, but line 73 of the patch changes it
 hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
@@ -397,12 +397,12 @@ error: `rr-debugging.patch` does not fit these sources
     | 
     | 	timedOut := time.After(ps.StopTimeout)
     | 	select {
-    nearest: line 185, where 1 of them match; line 186 is `timedOut := ps.patience()`
+    nearest: line 185, where 1 of them matches; line 186 is `timedOut := ps.patience()`
   `pkg/clusterapi/system.go`: `@@ -304,3 +310,7 @@` (line 65 of the patch): expected:
     | 		StopTimeout:  10 * time.Second,
     | 	}
     | 
-    nearest: line 304, where 1 of them match; line 304 is `StopTimeout:  2 * time.Second,`
+    nearest: line 304, where 1 of them matches; line 304 is `StopTimeout:  2 * time.Second,`
   `pkg/clusterapi/internal/process/process_unix.go` does not exist, but line 73 of the patch changes it
 nothing was written
 "#]]);

@@ -372,7 +372,7 @@ error: `2.patch` does not fit these sources
   `docs/notes.txt`: `@@ -1,2 +1,2 @@` (line 3 of the patch): expected:
     | line one
     | line 2
-    nearest: line 1, where 1 of them match; line 1 is `line 1`
+    nearest: line 1, where 1 of them matches; line 1 is `line 1`
 hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);

@@ -598,7 +598,7 @@ error: `the.patch` does not fit these sources
   `docs/notes.txt`: `@@ -1,2 +1,2 @@` (line 3 of the patch): expected:
     | line 1
     | \u{1b}[2J\u{1b}]0;title\u{7}\rline 2\u{9b}1A
-    nearest: line 1, where 1 of them match; line 2 is `\u{1b}[31m`
+    nearest: line 1, where 1 of them matches; line 2 is `\u{1b}[31m`
 hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);

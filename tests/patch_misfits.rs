@@ -268,7 +268,7 @@ error: `the.patch` does not fit these sources
   `docs/notes.txt`: `@@ -9,2 +9,3 @@` (line 8 of the patch): expected:
     | line 9
     | line 10
-    nearest: line 9, where 1 of them match; line 10 is `y`
+    nearest: line 9, where 1 of them matches; line 10 is `y`
 hint: it seems to be applied already: the reversed patch fits
 hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
@@ -286,7 +286,7 @@ error: `the.patch` does not fit these sources
   `docs/notes.txt`: `@@ -9,2 +9,3 @@` (line 8 of the patch): expected:
     | line 9
     | line 10
-    nearest: line 9, where 1 of them match; line 10 is `y`
+    nearest: line 9, where 1 of them matches; line 10 is `y`
   `docs/new.txt` exists already, but line 12 of the patch adds it
 hint: it seems to be applied already: the reversed patch fits
 hint: the structural changes fit these sources: run `rr-patch apply` without a patch

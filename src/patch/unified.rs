@@ -426,7 +426,8 @@ fn misfit(file: &[&[u8]], old: &[&[u8]], wanted: usize, places: &[usize]) -> Str
         out.push_str(&format!("\nfound: none of these in its {} lines", file.len()));
         return out;
     };
-    out.push_str(&format!("\nnearest: line {}, where {count} of them match", at + 1));
+    let verb = if count == 1 { "matches" } else { "match" };
+    out.push_str(&format!("\nnearest: line {}, where {count} of them {verb}", at + 1));
     let differs = old.iter().enumerate().find(|(n, line)| file.get(at + n) != Some(line));
     if differs.is_none() {
         out.push_str("; the patch ends the file there without a newline, but the file continues");
