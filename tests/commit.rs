@@ -268,7 +268,7 @@ nothing was written
     let unborn = Tree::bare("installer");
     unborn.git(&["init", "--quiet"]);
     unborn.refuses(&["apply", "--commit"]).says_exactly(str![[r#"
-error: there is no commit to build on: `refs/heads/[..]`: there is no commit on it
+error: there is no commit to build on: `refs/heads/[..]`: it has none yet
 hint: `git log` shows whether there is a commit
 nothing was written
 "#]]);

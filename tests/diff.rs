@@ -164,7 +164,7 @@ fn diff_context_refuses_what_is_no_number_of_lines() {
         (
             "0",
             str![[r#"
-error: invalid value '0' for '--context <N>': expected a number from 1, or `least`
+error: invalid value '0' for '--context <N>': expected a number from 1 to 1000, or `least`
 
 For more information, try '--help'.
 "#]],
@@ -172,7 +172,7 @@ For more information, try '--help'.
         (
             "-1",
             str![[r#"
-error: invalid value '-1' for '--context <N>': expected a number from 1, or `least`
+error: invalid value '-1' for '--context <N>': expected a number from 1 to 1000, or `least`
 
 For more information, try '--help'.
 "#]],
@@ -180,7 +180,7 @@ For more information, try '--help'.
         (
             "1001",
             str![[r#"
-error: invalid value '1001' for '--context <N>': expected a number from 1, or `least`
+error: invalid value '1001' for '--context <N>': expected a number from 1 to 1000, or `least`
 
 For more information, try '--help'.
 "#]],
@@ -188,7 +188,7 @@ For more information, try '--help'.
         (
             "99999999999999999999",
             str![[r#"
-error: invalid value '99999999999999999999' for '--context <N>': expected a number from 1, or `least`
+error: invalid value '99999999999999999999' for '--context <N>': expected a number from 1 to 1000, or `least`
 
 For more information, try '--help'.
 "#]],
@@ -196,7 +196,7 @@ For more information, try '--help'.
         (
             "",
             str![[r#"
-error: invalid value '' for '--context <N>': expected a number from 1, or `least`
+error: invalid value '' for '--context <N>': expected a number from 1 to 1000, or `least`
 
 For more information, try '--help'.
 "#]],
@@ -204,7 +204,7 @@ For more information, try '--help'.
         (
             "few",
             str![[r#"
-error: invalid value 'few' for '--context <N>': expected a number from 1, or `least`
+error: invalid value 'few' for '--context <N>': expected a number from 1 to 1000, or `least`
 
 For more information, try '--help'.
 "#]],
@@ -212,7 +212,7 @@ For more information, try '--help'.
         (
             "Least",
             str![[r#"
-error: invalid value 'Least' for '--context <N>': expected a number from 1, or `least`
+error: invalid value 'Least' for '--context <N>': expected a number from 1 to 1000, or `least`
 
 For more information, try '--help'.
 "#]],
@@ -220,7 +220,7 @@ For more information, try '--help'.
         (
             "3.5",
             str![[r#"
-error: invalid value '3.5' for '--context <N>': expected a number from 1, or `least`
+error: invalid value '3.5' for '--context <N>': expected a number from 1 to 1000, or `least`
 
 For more information, try '--help'.
 "#]],

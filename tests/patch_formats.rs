@@ -290,7 +290,7 @@ fn patch_with_another_number_of_folders_is_refused_with_the_p_that_fits() {
         tree.rr_patch(&["diff", "--patch", "../the.patch", "-p", fits]).exits(0);
     }
     tree.refuses(&["apply", "--patch", "../the.patch", "-p", "9"])
-        .says(&["which has no 9 folders to strip, in line 1\n", "hint: `-p 4` strips fewer folders"]);
+        .says(&["which has 4 folders, and `-p 9` strips 9, in line 1\n", "hint: `-p 4` strips fewer"]);
 }
 
 #[test]

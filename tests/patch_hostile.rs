@@ -173,9 +173,9 @@ fn patch_names_that_leave_the_checkout_are_refused() {
         ("a/docs/notes.txt/", not_plain("a/docs/notes.txt/")),
         ("a/docs/notes.txt/.", not_plain("a/docs/notes.txt/.")),
         ("a/", not_plain("a/")),
-        ("notes.txt", "`notes.txt`, which has no 1 folders to strip,".into()),
+        ("notes.txt", "`notes.txt`, which has 0 folders, and `-p 1` strips 1,".into()),
     ] {
-        let hint = if name == "notes.txt" { "\nhint: `-p 0` strips fewer folders" } else { "" };
+        let hint = if name == "notes.txt" { "\nhint: `-p 0` strips fewer" } else { "" };
         let says = || cannot_be_applied(&format!("{shown} in line 1"), &format!("{PATH}{hint}"));
         let git = format!("diff --git {name} {name}\n");
         refused(&tree, format!("--- {name}\n+++ {name}\n{HUNK}")).says_exactly(says());

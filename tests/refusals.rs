@@ -770,7 +770,7 @@ nothing was written
 error: this shape of the installer's sources is not understood
   `pkg/clusterapi/internal/process/process.go:1`
     looked for: `PS.Cmd.Process.Signal(syscall.SIGTERM)` in `State.Stop stopProcess`, once
-    found: no function `State.Stop stopProcess`
+    found: no function `State.Stop` or `stopProcess`
   `pkg/clusterapi/internal/process/process.go:1`
     looked for: `T := time.After(PS.StopTimeout)`, used only in `case <-T:` in `State.Stop`, once
     found: no function `State.Stop`

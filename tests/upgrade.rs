@@ -65,7 +65,7 @@ impl Left {
         let names = |files: &Snapshot| files.keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&now), names(&self.before));
         assert!(now == self.before, "a file is not as it was");
-        self.run(&["status"]).prints_exactly(str!["`[FOLDER]/installer` is not patched: `rr-patch apply` does it"]);
+        self.run(&["status"]).prints_exactly(str!["`[FOLDER]/[..]installer` is not patched: `rr-patch apply` does it"]);
     }
 }
 

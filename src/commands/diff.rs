@@ -49,7 +49,7 @@ fn around(text: &str) -> Result<Around, String> {
         // git takes a hunk without context for one at the file's very end.
         _ => match text.parse() {
             Ok(number @ 1..=1000) => Ok(Around::Lines(number)),
-            _ => Err("expected a number from 1, or `least`".into()),
+            _ => Err("expected a number from 1 to 1000, or `least`".into()),
         },
     }
 }

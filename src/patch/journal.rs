@@ -631,7 +631,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Journal> {
         let modes = [&before, &after].map(|blob| blob.as_ref().map(|blob| blob.mode));
         if !are_regular(modes[0], modes[1]) {
             let shown = modes.into_iter().flatten().map(|mode| format!("{mode:o}")).collect::<Vec<_>>().join(" and ");
-            return Err(damaged(&format!("a file in it has the invalid modes {shown}")).into());
+            return Err(damaged(&format!("`{}` in it has the invalid modes {shown}", path.escape_debug())).into());
         }
         rewrites.push(Rewrite { path, before: take(before)?, after: take(after)? });
     }

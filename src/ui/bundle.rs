@@ -137,7 +137,7 @@ impl fmt::Display for Unpacked {
             if packed.software_counters == Some(true) {
                 writeln!(f, "    recorded with software counters: a replay needs such an rr, and -W")?;
             }
-            if let Some(rr) = &packed.rr_version {
+            if let Some(rr) = packed.rr_version.as_ref().filter(|rr| !rr.is_empty()) {
                 writeln!(f, "    recorded by rr {}: replay it with that or a later one", plain_name(rr))?;
             }
             if packed.program.is_none() {

@@ -146,7 +146,7 @@ impl Checkout {
         let parent = match (head.id, half) {
             (Some(id), _) => id,
             (None, Some(half)) => half.parent()?,
-            (None, None) => return Err(nothing_checked_out(&head, "there is no commit on it").into()),
+            (None, None) => return Err(nothing_checked_out(&head, "it has none yet").into()),
         };
         let parent = objects.commit(parent).map_err(|error| match error.downcast::<git2::Error>() {
             Ok(error) => nothing_checked_out(&head, error.message()).into(),

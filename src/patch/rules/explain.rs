@@ -40,7 +40,7 @@ pub fn misfits(rules: &Rules, sources: &[GoFile], fits: &[RuleMatch], places: &H
             continue;
         }
         let found = match (&function, count) {
-            (None, _) => format!("no function `{name}`"),
+            (None, _) => format!("no function `{}`", name.replace(' ', "` or `")),
             (Some(function), 0) => {
                 let near = (function.line()..)
                     .zip(function.bytes().split(|&byte| byte == b'\n'))

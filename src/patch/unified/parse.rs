@@ -4,6 +4,7 @@ use std::path::{Component, Path};
 
 use super::{FilePatch, Hunk, Line};
 use crate::error::Error;
+use crate::words::count;
 
 /// The header of a file, before its hunks.
 #[derive(Default)]
@@ -432,8 +433,9 @@ impl Reader<'_> {
             return Err(refuse(format!("the absolute path `{name}`")));
         }
         if parts.len() <= strip {
-            let hint = format!("`-p {}` strips fewer folders", parts.len() - 1);
-            return Err(refuse(format!("`{name}`, which has no {strip} folders to strip,")).hint(hint));
+            let folders = count(parts.len() - 1, "folder");
+            let hint = format!("`-p {}` strips fewer", parts.len() - 1);
+            return Err(refuse(format!("`{name}`, which has {folders}, and `-p {strip}` strips {strip},")).hint(hint));
         }
         let path = parts[strip..].join("/");
         let normal = Path::new(&path).components().all(|part| matches!(part, Component::Normal(_)));
