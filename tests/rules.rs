@@ -202,6 +202,9 @@ fn the_digest_of_a_folder_of_rules_stands_where_the_options_do() {
          name that folder: `rr-patch status --rules DIR`"
     ));
     tree.rr_patch(&["status", "--rules", folder]).exits(0).prints(&["known:   by its sources; `"]);
+    tree.rr_patch(&["apply", "--rules", folder])
+        .exits(0)
+        .prints_exactly(str!["`[FOLDER]/installer` is patched already; nothing to do"]);
     let file = tree.beside("ours/rules/exit-log.yml");
     fs::write(&file, format!("{}# another\n", fs::read_to_string(&file).unwrap())).unwrap();
     tree.rr_patch(&["status", "--rules", folder]).exits(0).prints_exactly(str![[r#"
