@@ -422,7 +422,11 @@ fn a_journal_is_believed_only_on_paths_and_modes_that_a_plan_can_have() {
             "it has the invalid path `../../../../../../../../outside/process.go`",
         ),
         (file(SYSTEM), file(".git/hooks/post-commit"), "it has the invalid path `.git/hooks/post-commit`"),
-        ("\"mode\":420".into(), "\"mode\":2541".into(), "a file in it has the invalid modes 4755 and 644"),
+        (
+            "\"mode\":420".into(),
+            "\"mode\":2541".into(),
+            "`pkg/clusterapi/internal/process/process.go` in it has the invalid modes 4755 and 644",
+        ),
     ] {
         let tree = Tree::patched("installer");
         let journal = tree.read(JOURNAL);
