@@ -398,3 +398,26 @@ fn diff_to_a_reader_that_has_gone_away_is_no_failure() {
     let run = Run::of(child.wait_with_output().unwrap());
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
 }
+
+#[test]
+fn diff_of_a_patch_that_removes_a_file_and_changes_modes_is_taken_by_git_apply() {
+    let tree = Tree::new("installer");
+    tree.write("docs/gone.txt", "gone\n");
+    tree.write("docs/run.sh", "run\n");
+    tree.commit("documents");
+    let given = "diff --git a/docs/gone.txt b/docs/gone.txt\ndeleted file mode 100644\n--- a/docs/gone.txt\n+++ /dev/null\n\
+                 @@ -1 +0,0 @@\n-gone\ndiff --git a/docs/run.sh b/docs/run.sh\nold mode 100644\nnew mode 100755\n";
+    fs::write(tree.beside("given.patch"), given).unwrap();
+    let patch = tree.prints(&["diff", "--patch", "../given.patch"]);
+    let text = String::from_utf8(patch.clone()).unwrap();
+    assert_eq!(
+        text.replace(
+            &format!("index {}..{}\n", tree.git(&["rev-parse", "HEAD:docs/gone.txt"]).trim(), "0".repeat(40)),
+            ""
+        ),
+        given
+    );
+    git_apply(&tree, &[], &patch);
+    assert!(!tree.path("docs/gone.txt").exists());
+    assert_eq!(tree.mode("docs/run.sh"), 0o755);
+}
