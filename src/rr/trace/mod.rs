@@ -26,7 +26,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
@@ -129,7 +129,16 @@ pub struct Trace {
 struct Decoded {
     started: OnceLock<Option<Started>>,
     mappings: OnceLock<Mappings>,
-    timeline: OnceLock<Arc<Timeline>>,
+    timeline: OnceLock<Timeline>,
+}
+
+/// What a cell holds, which is read if nobody has asked for it yet.
+fn once<T>(cell: &OnceLock<T>, read: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if let Some(known) = cell.get() {
+        return Ok(known);
+    }
+    let value = read()?;
+    Ok(cell.get_or_init(|| value))
 }
 
 /// The recorded program and its executable.
@@ -433,11 +442,7 @@ impl Trace {
 
     /// When what happened in a complete trace.
     pub fn timeline(&self) -> Result<&Timeline> {
-        if let Some(known) = self.decoded.timeline.get() {
-            return Ok(known);
-        }
-        let timeline = Arc::new(Timeline::read(&self.path)?);
-        Ok(self.decoded.timeline.get_or_init(|| timeline))
+        once(&self.decoded.timeline, || Timeline::read(&self.path))
     }
 
     /// The header of a complete trace.
@@ -460,21 +465,12 @@ impl Trace {
     }
 
     fn mappings(&self) -> Result<&Mappings> {
-        if let Some(known) = self.decoded.mappings.get() {
-            return Ok(known);
-        }
         // Without a program in `tasks` the files can still be told.
-        let started = self.first_program().ok().flatten();
-        let mappings = content::mapped(&self.path, started)?;
-        Ok(self.decoded.mappings.get_or_init(|| mappings))
+        once(&self.decoded.mappings, || content::mapped(&self.path, self.first_program().ok().flatten()))
     }
 
     fn first_program(&self) -> Result<Option<&Started>> {
-        if let Some(known) = self.decoded.started.get() {
-            return Ok(known.as_ref());
-        }
-        let started = content::started(&self.path)?;
-        Ok(self.decoded.started.get_or_init(|| started).as_ref())
+        Ok(once(&self.decoded.started, || content::started(&self.path))?.as_ref())
     }
 
     /// The recorded program. For an incomplete trace, only a file with the name from the trace's name can be found.
