@@ -38,7 +38,7 @@ use crate::words::seconds;
 
 /// How long is looked, beside the opening, the log and one replay to the end.
 const TIME: Duration = Duration::from_secs(20);
-/// And so many times what that replay took: a detector goes to a few moments, and each begins a replay.
+/// And so many times what that replay took: what runs backwards replays parts of the trace again and again.
 const REPLAYS: u32 = 10;
 /// So many events before an event its mark is left: rr goes on to where a mark can be, and then looks for one that is in
 /// front of the event's own beginning.
@@ -295,7 +295,7 @@ fn explain(
         say(&format!("a replay to the end takes {replay}: this may take up to {time} more (`--time`)"));
     }
     let attempts: [(&str, Detector); 5] = [
-        ("the goroutines at the end", |case| case.gather_goroutines()),
+        ("the goroutines at the end", |case| case.gather_at_the_end()),
         ("how it crashed", crash::look),
         ("what it said last", errors::look),
         ("who waits for whom", blocked::look),
@@ -387,9 +387,16 @@ impl<'a> Case<'a> {
             } else {
                 self.client.restart(event.saturating_sub(BEFORE).max(1))?;
             }
-            self.client.mark()?;
+            // Without a mark the way is only longer.
+            let _ = self.client.mark();
         }
-        self.client.restart(self.last)
+        Ok(())
+    }
+
+    /// The goroutines at the end of a trace. A core dump has no other moment.
+    fn gather_at_the_end(&mut self) -> Result<()> {
+        self.client.restart(self.last)?;
+        self.gather_goroutines()
     }
 
     fn gather_goroutines(&mut self) -> Result<()> {
