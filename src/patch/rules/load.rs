@@ -591,10 +591,10 @@ fn names(inside: &Yaml) -> Vec<String> {
 }
 
 /// The letters that a regular expression asks for: `State` of `(?-u)\b[Ss]tate\)$`.
-fn words<'r>(regex: &'r str) -> String {
+fn words(regex: &str) -> String {
     let mut out = String::new();
-    let flags = |text: &'r str| Some(text.strip_prefix("(?")?.split_once(')')?.1);
-    let mut chars = flags(regex).unwrap_or(regex).chars();
+    let flags = regex.strip_prefix("(?").and_then(|flags| flags.split_once(')'));
+    let mut chars = flags.map_or(regex, |(_, rest)| rest).chars();
     while let Some(c) = chars.next() {
         match c {
             '\\' => drop(chars.next()),

@@ -433,9 +433,9 @@ impl Reader<'_> {
             return Err(refuse(format!("the absolute path `{name}`")));
         }
         if parts.len() <= strip {
-            let folders = count(parts.len() - 1, "folder");
-            let hint = format!("`-p {}` strips fewer", parts.len() - 1);
-            return Err(refuse(format!("`{name}`, which has {folders}, and `-p {strip}` strips {strip},")).hint(hint));
+            let folders = parts.len() - 1;
+            let found = format!("`{name}`, which has {}, and `-p {strip}` strips {strip},", count(folders, "folder"));
+            return Err(refuse(found).hint(format!("`-p {folders}` strips fewer")));
         }
         let path = parts[strip..].join("/");
         let normal = Path::new(&path).components().all(|part| matches!(part, Component::Normal(_)));
