@@ -10,8 +10,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::defects::{self, is};
+use crate::delve;
 use crate::harness::{Run, command, kill, skip};
-use crate::{defects, delve};
 
 /// A core dump: its folder, its file, and the program if the dump does not name it.
 pub struct Dump {
@@ -77,12 +78,6 @@ pub fn explain(dump: &Dump, options: &[&str]) -> Option<Run> {
         tool.arg("--program").arg(program);
     });
     Some(Run::of(tool.output().unwrap()))
-}
-
-fn is(name: &str, suspect: &Value, wanted: &Value) -> bool {
-    let line = suspect["line"].as_u64().unwrap();
-    suspect["function"] == wanted["function"]
-        && wanted["source"].as_str().is_none_or(|text| defects::lines(name, text).contains(&line))
 }
 
 #[test]

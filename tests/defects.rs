@@ -34,6 +34,13 @@ pub fn lines(name: &str, text: &str) -> Vec<u64> {
     (1..).zip(source.lines()).filter(|(_, line)| line.contains(text)).map(|(number, _)| number).collect()
 }
 
+/// Whether a suspect is the one that is wanted: its function, and its line where the source tells it.
+pub fn is(name: &str, suspect: &Value, wanted: &Value) -> bool {
+    let line = suspect["line"].as_u64().unwrap();
+    suspect["function"] == wanted["function"]
+        && wanted["source"].as_str().is_none_or(|text| lines(name, text).contains(&line))
+}
+
 /// A folder with a program for each of them, built for debugging.
 pub fn programs() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();

@@ -4,13 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::defects;
-
-fn is(name: &str, suspect: &Value, wanted: &Value) -> bool {
-    let line = suspect["line"].as_u64().unwrap();
-    suspect["function"] == wanted["function"]
-        && wanted["source"].as_str().is_none_or(|text| defects::lines(name, text).contains(&line))
-}
+use crate::defects::{self, is};
 
 #[test]
 fn explain_names_the_suspects_of_the_seeded_defects_and_how_each_ended() {
