@@ -42,14 +42,9 @@ fn the_shipped_patch_is_taken_by_git_apply() {
     assert!(tree.snapshot() == other.snapshot());
 }
 
-#[test]
-fn apply_mode_patch_gives_byte_for_byte_what_structural_apply_gives() {
-    let (tree, other) = (Tree::new("p2"), Tree::patched("p2"));
-    let before = tree.snapshot();
-    let run = tree.rr_patch(&["apply", "--mode", "patch"]).exits(0);
-    run.prints_exactly(str![[r#"
-patched `[FOLDER]/installer`, with rr-debugging.patch:
-  rr-debugging.patch its hunks
+/// What apply says of the shipped patch, between its first line and its last.
+const BY_THE_SHIPPED_PATCH: &str = "\
+\x20 rr-debugging.patch its hunks
                        pkg/clusterapi/internal/process/process.go:33
                        pkg/clusterapi/internal/process/process.go:87
                        pkg/clusterapi/internal/process/process.go:95
@@ -73,8 +68,14 @@ patched `[FOLDER]/installer`, with rr-debugging.patch:
   adds    pkg/clusterapi/internal/process/rr_patch.go
   adds    pkg/clusterapi/internal/process/rr_patch_unix.go
   adds    pkg/clusterapi/internal/process/rr_patch_windows.go
-next: `rr-patch build`; `rr-patch revert` takes it back
-"#]]);
+";
+
+#[test]
+fn apply_mode_patch_gives_byte_for_byte_what_structural_apply_gives() {
+    let (tree, other) = (Tree::new("p2"), Tree::patched("p2"));
+    let before = tree.snapshot();
+    let run = tree.rr_patch(&["apply", "--mode", "patch"]).exits(0);
+    run.prints_exactly(format!("patched `[FOLDER]/installer`, with rr-debugging.patch:\n{BY_THE_SHIPPED_PATCH}next: `rr-patch build`; `rr-patch revert` takes it back"));
     assert!(tree.snapshot() == other.snapshot());
     tree.go(&["vet", "./pkg/clusterapi/..."], &[]).exits(0);
 
@@ -87,34 +88,7 @@ fn apply_mode_patch_dry_run_says_what_would_change_and_writes_nothing() {
     let tree = Tree::new("p2");
     let before = (tree.snapshot(), tree.state());
     let run = tree.rr_patch(&["apply", "--mode", "patch", "--dry-run"]).exits(0);
-    run.prints_exactly(str![[r#"
-would patch `[FOLDER]/installer`, with rr-debugging.patch:
-  rr-debugging.patch its hunks
-                       pkg/clusterapi/internal/process/process.go:33
-                       pkg/clusterapi/internal/process/process.go:87
-                       pkg/clusterapi/internal/process/process.go:95
-                       pkg/clusterapi/internal/process/process.go:106
-                       pkg/clusterapi/internal/process/process.go:115
-                       pkg/clusterapi/internal/process/process.go:179
-                       pkg/clusterapi/internal/process/process.go:189
-                       pkg/clusterapi/system.go:64
-                       pkg/clusterapi/system.go:82
-                       pkg/clusterapi/system.go:174
-                       pkg/clusterapi/system.go:188
-                       pkg/clusterapi/system.go:196
-                       pkg/clusterapi/system.go:312
-                       pkg/clusterapi/internal/process/process_unix.go:20
-                       pkg/clusterapi/internal/process/rr_patch.go:1
-                       pkg/clusterapi/internal/process/rr_patch_unix.go:1
-                       pkg/clusterapi/internal/process/rr_patch_windows.go:1
-  changes pkg/clusterapi/internal/process/process.go
-  changes pkg/clusterapi/system.go
-  changes pkg/clusterapi/internal/process/process_unix.go
-  adds    pkg/clusterapi/internal/process/rr_patch.go
-  adds    pkg/clusterapi/internal/process/rr_patch_unix.go
-  adds    pkg/clusterapi/internal/process/rr_patch_windows.go
-nothing was written (--dry-run); `rr-patch diff` shows the lines
-"#]]);
+    run.prints_exactly(format!("would patch `[FOLDER]/installer`, with rr-debugging.patch:\n{BY_THE_SHIPPED_PATCH}nothing was written (--dry-run); `rr-patch diff` shows the lines"));
     assert!(before == (tree.snapshot(), tree.state()));
 }
 
