@@ -620,6 +620,8 @@ fn one_branch_does_not_forget_the_originals_of_another() {
     tree.rr_patch(&["apply", "--controllers", "all"])
         .exits(0)
         .prints_exactly(str!["`[FOLDER]/installer` is patched already; nothing to do"]);
+    tree.rr_patch(&["apply", "--signal", "rr"]).exits(0);
+    assert_eq!(kept(&tree), 0, "the newest has the same originals: {:?}", tree.state().keys());
     tree.rr_patch(&["revert"]).exits(0);
     assert!(tree.snapshot() == mine && !tree.path(STATE).exists());
 }

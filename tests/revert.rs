@@ -338,6 +338,38 @@ fn a_file_that_was_shortened_long_after_apply_is_an_edit_though_the_machine_went
 }
 
 #[test]
+fn an_edit_right_after_apply_is_no_damage_of_a_crash() {
+    for (file, old, new) in ELSEWHERE {
+        let (tree, expected) = (Tree::patched("installer"), Tree::new("installer"));
+        tree.reboot();
+        [&tree, &expected].iter().for_each(|tree| tree.edit(file, old, new));
+        tree.rr_patch(&["status"]).prints(&[&format!("  {file} was edited since apply")]);
+        tree.rr_patch(&["revert"]).exits(0);
+        assert!(tree.snapshot() == expected.snapshot(), "{file}");
+    }
+}
+
+#[test]
+fn the_time_of_a_journal_without_a_boot_id_tells_whether_the_machine_went_down() {
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    for (written, state) in [(Some(long_ago), "is cut off"), (None, "was edited since apply")] {
+        let tree = Tree::patched("installer");
+        let journal = tree.text(JOURNAL);
+        let (before, boot) = journal.split_once(",\"boot\":\"").unwrap();
+        let (_, after) = boot.split_once('"').unwrap();
+        tree.write(JOURNAL, format!("{before}{after}"));
+        let whole = tree.read(PROCESS);
+        tree.write(PROCESS, &whole[..whole.len() - 1]);
+        for file in [JOURNAL, PROCESS] {
+            written.inspect(|&time| {
+                fs::File::options().append(true).open(tree.path(file)).unwrap().set_modified(time).unwrap();
+            });
+        }
+        tree.rr_patch(&["status"]).prints(&[&format!("  {PROCESS} {state}")]);
+    }
+}
+
+#[test]
 fn revert_gives_a_folder_that_a_patch_removed_its_mode_again() {
     let tree = Tree::new("p2");
     tree.write("docs/deep/only.txt", "only\n");
@@ -415,24 +447,35 @@ reverted `[FOLDER]/installer`: 4 files
 #[test]
 fn a_journal_is_believed_only_on_paths_and_modes_that_a_plan_can_have() {
     let file = |path: &str| format!("{{\"path\":\"{path}\",\"before\"");
-    for (old, new, why) in [
+    let mode = |number: u32| format!("\"mode\":{number}");
+    for (from, old, new, why) in [
         (
+            "",
             file(PROCESS),
             file("../../../../../../../../outside/process.go"),
             "it has the invalid path `../../../../../../../../outside/process.go`",
         ),
-        (file(SYSTEM), file(".git/hooks/post-commit"), "it has the invalid path `.git/hooks/post-commit`"),
+        ("", file(SYSTEM), file(".git/hooks/post-commit"), "it has the invalid path `.git/hooks/post-commit`"),
         (
-            "\"mode\":420".into(),
-            "\"mode\":2541".into(),
+            "",
+            mode(0o644),
+            mode(0o4755),
             "`pkg/clusterapi/internal/process/process.go` in it has the invalid modes 4755 and 644",
+        ),
+        (
+            "\"after\"",
+            mode(0o644),
+            mode(0o2644),
+            "`pkg/clusterapi/internal/process/process.go` in it has the invalid modes 644 and 2644",
         ),
     ] {
         let tree = Tree::patched("installer");
         let journal = tree.read(JOURNAL);
         let end = journal.iter().position(|&byte| byte == b'\n').unwrap();
-        let header = String::from_utf8(journal[..end].to_vec()).unwrap().replacen(&old, &new, 1);
-        tree.write(JOURNAL, [header.as_bytes(), &journal[end..]].concat());
+        let header = String::from_utf8(journal[..end].to_vec()).unwrap();
+        let (start, rest) = header.split_at(header.find(from).unwrap());
+        let rest = rest.replacen(&old, &new, 1);
+        tree.write(JOURNAL, [start.as_bytes(), rest.as_bytes(), &journal[end..]].concat());
         let before = tree.snapshot();
         for command in ["revert", "apply", "status"] {
             tree.rr_patch(&[command]).exits(3).says_exactly(format!(
