@@ -20,7 +20,9 @@ use std::process::Command;
 use memchr::memmem;
 use tempfile::TempDir;
 
-use crate::harness::{PROCESS, SYSTEM, Tree, command, copy, fixtures, skip};
+use snapbox::str;
+
+use crate::harness::{PROCESS, STATE, SYSTEM, Tree, command, copy, fixtures, skip};
 use tracer::{Act, Call, Kind, Moment};
 
 /// A file whatever its name: device and inode.
@@ -440,6 +442,47 @@ fn status_diff_and_dry_runs_change_nothing_at_all() {
             assert_eq!(ended.unwrap().code, Some(0), "{arguments:?}");
             assert!(calls.is_empty(), "{arguments:?}, patched: {patched}:\n{}", calls.join("\n"));
         }
+    }
+}
+
+#[test]
+fn apply_takes_the_lock_though_others_remove_its_folder() {
+    if let Some(why) = untraceable() {
+        skip(&["ptrace"], &why);
+        return;
+    }
+    let tree = Tree::new("p2");
+    let state = tree.path(STATE).join("checkout");
+    let lock = state.join("lock");
+    let mut tool = tree.tool();
+    tool.arg("apply");
+    let mut removed = 0;
+    // What an rr-patch does that ends while this one begins.
+    let ended = tracer::trace(&tool, tree.root().parent().unwrap(), &[tree.root()], &mut |moment, call| {
+        if moment == Moment::Before && call.kind == Kind::Open && call.paths.contains(&lock) && removed < 20 {
+            fs::remove_dir(&state).unwrap();
+            removed += 1;
+        }
+        Act::Continue
+    });
+    let ended = ended.unwrap();
+    assert_eq!((ended.code, removed), (Some(0), 20), "{}{}", ended.stdout, ended.stderr);
+    tree.rr_patch(&["status"]).exits(0).prints(&["nothing was edited since\n"]);
+}
+
+#[test]
+fn a_file_in_the_place_of_the_state_folder_is_refused() {
+    for place in [STATE, ".git/rr-patch/checkout"] {
+        let tree = Tree::new("p2");
+        tree.write(place, "a file");
+        let before = tree.snapshot();
+        tree.rr_patch(&["apply"]).exits(3).says_exactly(str![[r#"
+error: cannot make the folder `[FOLDER]/installer/.git/rr-patch/checkout`
+  found: a file in its place, or in that of a folder above it
+hint: move that file away: rr-patch keeps the originals in this folder
+nothing was written
+"#]]);
+        assert!(tree.snapshot() == before && tree.text(place) == "a file");
     }
 }
 

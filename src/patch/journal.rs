@@ -148,10 +148,11 @@ impl JournalLock {
     /// # Errors
     /// Another rr-patch holds it, or a build reads the files that would change.
     pub fn take(checkout: &Checkout) -> Result<Self> {
-        let path = checkout.state_dir().join(LOCK);
+        let folder = checkout.state_dir();
+        let path = folder.join(LOCK);
         let mut tries = 0;
         loop {
-            let opened = fs::create_dir_all(checkout.state_dir())
+            let opened = fs::create_dir_all(folder)
                 .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path));
             let file = match opened {
                 // The previous holder may be removing the folders right now: then mkdir fails with AlreadyExists or
@@ -163,6 +164,12 @@ impl JournalLock {
                     tries += 1;
                     thread::sleep(Duration::from_millis(1));
                     continue;
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists) => {
+                    return Err(Error::refused(format!("cannot make the folder `{}`", folder.shown()))
+                        .detail("found: a file in its place, or in that of a folder above it")
+                        .hint("move that file away: rr-patch keeps the originals in this folder")
+                        .into());
                 }
                 file => file.with_context(|| format!("cannot open `{}`", path.shown()))?,
             };
@@ -182,9 +189,9 @@ impl JournalLock {
             // file.
             let held = file.metadata().with_context(|| format!("cannot look at `{}`", path.shown()))?.ino();
             if fs::metadata(&path).is_ok_and(|found| found.ino() == held) {
-                let lock = Self { folder: checkout.state_dir().to_owned(), _file: file };
+                let lock = Self { folder: folder.to_owned(), _file: file };
                 refuse_while_building(checkout)?;
-                write::sweep(checkout.state_dir());
+                write::sweep(folder);
                 return Ok(lock);
             }
         }
