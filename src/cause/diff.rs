@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use similar::{Algorithm, DiffOp, capture_diff_slices_deadline};
+use similar::DiffOp;
 
 use super::alike::alike;
+use crate::patch::hunks::by_line;
 use crate::rr::log::Line;
 
 /// How long the alignment may take. After that it is still right, and may be longer than it need be.
@@ -38,11 +39,15 @@ pub struct Comparison {
     pub only: (usize, usize),
 }
 
+fn bytes(lines: &[String]) -> Vec<&[u8]> {
+    lines.iter().map(String::as_bytes).collect()
+}
+
 /// Aligns two logs.
 pub fn compare(good: &[Line], bad: &[Line]) -> Comparison {
     let good: Vec<String> = good.iter().map(|line| alike(&line.text)).collect();
     let bad: Vec<String> = bad.iter().map(|line| alike(&line.text)).collect();
-    let ops = capture_diff_slices_deadline(Algorithm::Myers, &good, &bad, Some(Instant::now() + TIME));
+    let ops = by_line(&bytes(&good), &bytes(&bad), Some(Instant::now() + TIME));
     let mut found = Comparison::default();
     // What the alignment left over, by the text: a text that both runs have there has moved.
     let mut left: BTreeMap<&str, (Vec<usize>, Vec<usize>)> = BTreeMap::new();

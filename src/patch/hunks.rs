@@ -1,5 +1,7 @@
-//! Compares two versions of a file line by line: hunks in git's format, and the new number of a line. The only module
-//! that uses the similar crate for files; `cause::diff` aligns logs with it.
+//! Compares two texts line by line: hunks in git's format, and the new number of a line. The only module that aligns
+//! lines with the similar crate.
+
+use std::time::Instant;
 
 use similar::algorithms::{Capture, Compact, Replace, myers};
 use similar::{DiffOp, DiffTag, group_diff_ops};
@@ -23,7 +25,7 @@ pub fn hunks(old: &[u8], new: &[u8], around: Around) -> Vec<Vec<u8>> {
     let radius = if let Around::Lines(number) = around { number } else { 1 };
     let mut hunks = Vec::new();
     let mut free = 0;
-    let groups = group_diff_ops(by_line(old, new), radius);
+    let groups = group_diff_ops(by_line(old, new, None), radius);
     for (number, group) in groups.iter().enumerate() {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
         // The start of the next hunk: hunks must not overlap.
@@ -76,7 +78,7 @@ pub fn hunks(old: &[u8], new: &[u8], around: Around) -> Vec<Vec<u8>> {
 /// The number in `new` of a line of `old`, or `None` if the line was edited or removed. Both numbers start at 1.
 pub fn line_now(old: &[u8], new: &[u8], line: usize) -> Option<usize> {
     let index = line - 1;
-    let operations = by_line(&lines(old), &lines(new));
+    let operations = by_line(&lines(old), &lines(new), None);
     let same = operations.iter().find(|op| op.tag() == DiffTag::Equal && op.old_range().contains(&index))?;
     Some(same.new_range().start + (index - same.old_range().start) + 1)
 }
@@ -87,11 +89,13 @@ fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     bytes.split_inclusive(|&b| b == b'\n').collect()
 }
 
-/// What became of the lines. One algorithm is named: similar's own choice among six compiles all of them, which is a
-/// twelfth of this crate.
-fn by_line(old: &[&[u8]], new: &[&[u8]]) -> Vec<DiffOp> {
+/// What became of the lines. After the deadline the answer is still right, and may be longer than it need be.
+///
+/// One algorithm and one type of line for the whole crate: similar's own choice among six compiles all of them, once
+/// for each type, which is a twelfth of this crate.
+pub fn by_line(old: &[&[u8]], new: &[&[u8]], deadline: Option<Instant>) -> Vec<DiffOp> {
     let mut operations = Compact::new(Replace::new(Capture::new()), old, new);
-    let Ok(()) = myers::diff(&mut operations, old, 0..old.len(), new, 0..new.len());
+    let Ok(()) = myers::diff_deadline(&mut operations, old, 0..old.len(), new, 0..new.len(), deadline);
     operations.into_inner().into_inner().into_ops()
 }
 
