@@ -266,7 +266,7 @@ revision  date        shape  outcome
 HEAD      2026-01-01         `pkg/clusterapi/internal/process/process.go` of `HEAD` is not in this repository: object not found - no match for id ([..])
 
 HEAD: `pkg/clusterapi/internal/process/process.go` of `HEAD` is not in this repository: object not found - no match for id ([..])
-  hint: a partial clone leaves blobs out: `git rev-parse HEAD:pkg/clusterapi/internal/process/process.go` names this one, and `git show` fetches it
+  hint: a partial clone leaves blobs out: `git show HEAD:pkg/clusterapi/internal/process/process.go` fetches this one
 
 1 revision, 1 set of sources: 0 ok, 1 failed, 0 with nothing to patch
 "#]]);
@@ -347,7 +347,7 @@ main: `rr-debugging.patch` does not fit these sources
   | 
   nearest: line 304, where 1 of them matches; line 304 is `StopTimeout:  2 * time.Second,`
   `pkg/clusterapi/internal/process/process_unix.go` does not exist, but line 73 of the patch changes it
-  hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+  hint: rr-patch's own changes fit these sources: `rr-patch apply` without a patch makes them
 
 2 revisions, 2 sets of sources: 1 ok, 1 failed, 0 with nothing to patch
 "#]]);
@@ -394,7 +394,7 @@ p2: `the.patch` does not fit these sources
   `pkg/clusterapi/internal/process/rr_patch.go`: `@@ -1 +0,0 @@` (line 3 of the patch): expected:
   | not its line
   found: none of these in its 366 lines
-  hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+  hint: rr-patch's own changes fit these sources: `rr-patch apply` without a patch makes them
 
 1 revision, 1 set of sources: 0 ok, 1 failed, 0 with nothing to patch
 "#]]);

@@ -120,7 +120,7 @@ fn matrix_skips_what_was_built_until_the_commit_or_the_options_change() {
     fs::write(file, "{}").unwrap();
     tree.refuses(&[&["ci", "matrix"], &since[..]].concat()).says_exactly(str![[r#"
 error: `[FOLDER]/built.json` is no matrix
-  found: schema none
+  found: JSON without a `schema`
 hint: `rr-patch ci matrix --format json` prints one
 nothing was written
 "#]]);

@@ -76,7 +76,6 @@ fn apply_in_a_sparse_checkout_refuses_a_patch_of_a_file_that_is_not_checked_out(
     run.says_exactly(str![[r#"
 error: `the.patch` does not fit these sources
   `hack/build.sh` does not exist, but line 1 of the patch changes it
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);
     tree.git(&["-C", "../sparse", "sparse-checkout", "add", "hack"]);
@@ -123,7 +122,7 @@ error: `the.patch` does not fit these sources
     | 	if ps.HealthCheck != nil {
     nearest: line 91, where 4 of them match; line 91 is `var more int`
 hint: `--3way`: this repository has no blob `[..]`, which the patch of `pkg/clusterapi/internal/process/process.go` was made from
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+hint: rr-patch's own changes fit these sources: `rr-patch apply` without a patch makes them
 nothing was written
 "#]]);
     assert_eq!(missing(), before, "nothing is fetched");

@@ -179,7 +179,7 @@ fn hunt_stops_a_run_whose_trace_outgrows_the_budget() {
     let mut tool = place.hunt(&["--disk", "1MB"], "sleep 60");
     let began = Instant::now();
     let run = Run::of(tool.env("RR_STAND_IN_GROWS", "4000000").output().unwrap()).exits(4);
-    run.says(&["its traces take more than"]).prints(&["ended for want of room"]);
+    run.says(&["its traces take more than"]).prints(&["ended because there is no room for another trace"]);
     assert!(began.elapsed() < Duration::from_secs(30) && place.kept().is_empty());
 }
 

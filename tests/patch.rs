@@ -302,7 +302,7 @@ error: `rr-debugging.patch` does not fit these sources
     | 
     nearest: line 304, where 1 of them matches; line 304 is `StopTimeout:  2 * time.Second,`
   `pkg/clusterapi/internal/process/process_unix.go` does not exist, but line 73 of the patch changes it
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+hint: rr-patch's own changes fit these sources: `rr-patch apply` without a patch makes them
 nothing was written
 "#]],
         ),
@@ -329,7 +329,7 @@ error: `rr-debugging.patch` does not fit these sources
     | 
     nearest: line 210, where 2 of them match; line 212 is `if healthCheckHostPort != "" {`
   `pkg/clusterapi/internal/process/process_unix.go` does not exist, but line 73 of the patch changes it
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+hint: rr-patch's own changes fit these sources: `rr-patch apply` without a patch makes them
 nothing was written
 "#]],
         ),
@@ -348,7 +348,7 @@ error: `rr-debugging.patch` does not fit these sources
     | 
     nearest: line 302, where 2 of them match; line 304 is `if healthCheckHostPort != "" {`
   `pkg/clusterapi/internal/process/process_unix.go` does not exist, but line 73 of the patch changes it
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
+hint: rr-patch's own changes fit these sources: `rr-patch apply` without a patch makes them
 nothing was written
 "#]],
         ),

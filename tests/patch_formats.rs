@@ -373,7 +373,6 @@ error: `2.patch` does not fit these sources
     | line one
     | line 2
     nearest: line 1, where 1 of them matches; line 1 is `line 1`
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);
     tree.rr_patch(&["apply", "--patch", "../1.patch", "--patch", "../2.patch"]).exits(0);

@@ -37,7 +37,6 @@ error: `the.patch` does not fit these sources
     | line 12
     | line 13
     nearest: line 8, where 6 of them match; line 9 is `line eight`
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);
     as_git_does(&tree, &patch, &["--3way"]).prints(&["docs/notes.txt:11\n", "docs/notes.txt:22\n"]);
@@ -54,7 +53,6 @@ fn patch_3way_that_merges_into_nothing_new_is_refused() {
     tree.edit(NOTES, "line 20\n", "line 20\nline 20.5\n");
     tree.refuses(&["apply", "--3way", "--patch", "../the.patch"]).says_exactly(str![[r#"
 error: `the.patch` would change nothing here
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);
 }
@@ -72,7 +70,6 @@ error: `the.patch` does not fit these sources
     =======
     line ten
     >>>>>>> the patch
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);
 }
@@ -127,7 +124,6 @@ error: `the.patch` does not fit these sources
     | line 13
     nearest: line 8, where 6 of them match; line 9 is `line eight`
 hint: `--3way`: this repository has no blob `[..]`, which the patch of `docs/notes.txt` was made from
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);
 }

@@ -30,7 +30,6 @@ fn patch_that_would_change_nothing_is_refused_and_not_remembered() {
     ] {
         refused(&tree, patch).says_exactly(str![[r#"
 error: `the.patch` would change nothing here
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);
         tree.rr_patch(&["status"])
@@ -41,7 +40,6 @@ nothing was written
     fs::write(tree.beside("2.patch"), of_notes("@@ -1,3 +1,2 @@\n line 1\n-more\n line 2\n")).unwrap();
     tree.refuses(&["apply", "--patch", "../1.patch", "--patch", "../2.patch"]).says_exactly(str![[r#"
 error: `1.patch, 2.patch` would change nothing here
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);
 }
@@ -60,7 +58,6 @@ error: `the.patch` does not fit these sources
     | line 6
     | 
     nearest: line 4, where 2 of them match; line 6 is `line 6`
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);
     let long: String = (1..40).map(|number| [" line ", &number.to_string(), "\n"].concat()).collect();
@@ -82,7 +79,6 @@ error: `the.patch` does not fit these sources
     | line 12
     | … and 27 more lines
     nearest: line 1, where 30 of them match; the file ends there
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);
 }
@@ -101,7 +97,6 @@ error: `the.patch` does not fit these sources
     | line 21b
     | line 22
     nearest: line 20, where 2 of them match; line 21 is `line 21`
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]],
         ),
@@ -114,7 +109,6 @@ error: `the.patch` does not fit these sources
     | line 21
     | 	line 22
     nearest: line 20, where 3 of them match; line 20 differs in white space only
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]],
         ),
@@ -127,7 +121,6 @@ error: `the.patch` does not fit these sources
     | line 21
     | line 22
     nearest: line 20, where 3 of them match; line 20 has another line end (CR LF, or no newline)
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]],
         ),
@@ -140,7 +133,6 @@ error: `the.patch` does not fit these sources
     | line 30
     | line 31
     nearest: line 29, where 2 of them match; the file ends there
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]],
         ),
@@ -152,7 +144,6 @@ error: `the.patch` does not fit these sources
     | nothing
     | like it
     found: none of these in its 30 lines
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]],
         ),
@@ -164,7 +155,6 @@ error: `the.patch` does not fit these sources
     | 
     | 
     found: none of these in its 30 lines
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]],
         ),
@@ -195,7 +185,6 @@ fn patch_names_every_hunk_and_file_that_does_not_fit() {
     refused(&tree, deleted).says_exactly(str![[r#"
 error: `the.patch` does not fit these sources
   `docs/notes.txt`: line 1 of the patch deletes it, but it has lines that the patch does not have
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);
 }
@@ -208,7 +197,6 @@ fn patch_hunk_that_fits_several_places_is_refused_with_their_lines() {
         .says_exactly(str![[r#"
 error: `the.patch` does not fit these sources
   `docs/notes.txt`: `@@ -2,3 +2,4 @@` (line 3 of the patch): it fits 30 places, the first in line 1 and the last in line 88
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);
     let two = format!("{}d\n", "a\nb\nc\n".repeat(2));
@@ -216,7 +204,6 @@ nothing was written
     refused(&tree, hunk(3)).says_exactly(str![[r#"
 error: `the.patch` does not fit these sources
   `docs/notes.txt`: `@@ -3,3 +3,4 @@` (line 3 of the patch): it fits 2 places, the first in line 1 and the last in line 4
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);
     // Behind the hunk above it there is one only.
@@ -234,7 +221,6 @@ fn patch_hunk_without_context_is_refused() {
         refused(&tree, patch).says_exactly(format!(
             "error: `the.patch` does not fit these sources\n  \
              `{NOTES}`: `{header}` (line 4 of the patch): it has no context lines: make the patch with some\n\
-             hint: the structural changes fit these sources: run `rr-patch apply` without a patch\n\
              nothing was written"
         ));
     }
@@ -252,7 +238,6 @@ fn patch_that_is_applied_already_is_refused_with_a_hint() {
 error: `the.patch` does not fit these sources
   `docs/new.txt` exists already, but line 1 of the patch adds it
 hint: it seems to be applied already: the reversed patch fits
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]],
         ),
@@ -270,7 +255,6 @@ error: `the.patch` does not fit these sources
     | line 10
     nearest: line 9, where 1 of them matches; line 10 is `y`
 hint: it seems to be applied already: the reversed patch fits
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]],
         ),
@@ -289,7 +273,6 @@ error: `the.patch` does not fit these sources
     nearest: line 9, where 1 of them matches; line 10 is `y`
   `docs/new.txt` exists already, but line 12 of the patch adds it
 hint: it seems to be applied already: the reversed patch fits
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]],
         ),
@@ -304,7 +287,6 @@ nothing was written
     refused(&tree, adding).says_exactly(str![[r#"
 error: `the.patch` does not fit these sources
   `docs/new.txt` exists already, but line 1 of the patch adds it
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);
     // The same patch, applied by the tool, is only there.
@@ -362,17 +344,15 @@ fn patch_that_leaves_no_go_is_refused_where_there_was_go_before() {
     let hunk = "@@ -2,4 +2,5 @@\n \n func One() int {\n+\tif true {\n \treturn 1\n }\n";
     let patch = format!("--- a/{name}\n+++ b/{name}\n{hunk}");
     refused(&tree, &patch).says_exactly(str![[r#"
-error: with the patch, `pkg/version/version.go:7:1` is not valid Go
-  found: `}` is missing
+error: with the patch, `pkg/version/version.go:3:16` is not valid Go
+  found: `func One() int {`, of which a `{` is not closed
 hint: a hunk may fit in the wrong place, or the patch may be incomplete
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);
     refused(&tree, "--- /dev/null\n+++ b/pkg/new.go\n@@ -0,0 +1 @@\n+packag new\n").says_exactly(str![[r#"
 error: with the patch, `pkg/new.go:1:1` is not valid Go
   found: `packag new`
 hint: a hunk may fit in the wrong place, or the patch may be incomplete
-hint: the structural changes fit these sources: run `rr-patch apply` without a patch
 nothing was written
 "#]]);
     // What was none before need be none after: the patch may mend one of two faults.

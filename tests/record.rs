@@ -746,7 +746,7 @@ fn record_stops_the_installer_and_closes_the_traces_before_the_disk_is_full() {
 controller                state     exit [..] trace
 cluster-api-provider-aws  complete  not known [..] cluster-api-provider-aws-0
 
-the installer ended, stopped for want of room, with exit status 8 after [..] s
+the installer ended, stopped because the disk was almost full, with exit status 8 after [..] s
 1 trace in `[FOLDER]/disk`, complete
 next: `rr-patch replay [FOLDER]/disk/cluster-api-provider-aws-0`
 "#]]);

@@ -216,8 +216,8 @@ nothing was written
             "\tlcp := &localControlPlane{}\n",
             "\tif lcp {{\n",
             str![[r#"
-error: `pkg/clusterapi/system.go:1:1` is not valid Go
-  found: `// Package clusterapi runs a local control plane with the cluster API`
+error: `pkg/clusterapi/system.go:73:49` is not valid Go
+  found: `func (c *system) Run(ctx context.Context) error {`, of which a `{` is not closed
 hint: `gofmt -l pkg/clusterapi/system.go` says more; mend the file, or get it back with `git checkout -- pkg/clusterapi/system.go`
 nothing was written
 "#]],
@@ -228,8 +228,8 @@ nothing was written
             "func stopProcess(ps *State) error {\n",
             "\treturn (\n",
             str![[r#"
-error: `pkg/clusterapi/internal/process/process_unix.go:21:2` is not valid Go
-  found: `return ps.Cmd.Process.Signal(syscall.SIGTERM)`
+error: `pkg/clusterapi/internal/process/process_unix.go:20:9` is not valid Go
+  found: `return (`, of which a `(` is not closed
 hint: `gofmt -l pkg/clusterapi/internal/process/process_unix.go` says more; mend the file, or get it back with `git checkout -- pkg/clusterapi/internal/process/process_unix.go`
 nothing was written
 "#]],

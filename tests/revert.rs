@@ -250,9 +250,9 @@ fn revert_refuses_when_an_original_file_was_deleted_and_force_brings_it_back() {
     tree.rr_patch(&["apply"]).exits(0);
     tree.remove(SYSTEM);
     tree.refuses(&["revert"]).says_exactly(str![[r#"
-error: edits made since apply touch the lines that it changed
+error: files that apply changed were deleted since
   `pkg/clusterapi/system.go` was deleted since
-hint: undo those edits, or `rr-patch revert --force`, which keeps the edited version beside the original
+hint: `rr-patch revert --force` brings them back as they were before apply
 nothing was written
 "#]]);
     tree.rr_patch(&["revert", "--force"]).exits(0);
@@ -265,9 +265,9 @@ fn revert_force_brings_back_files_whose_folder_was_deleted() {
     tree.rr_patch(&["apply"]).exits(0);
     fs::remove_dir_all(tree.path("pkg/clusterapi/internal/process")).unwrap();
     tree.refuses(&["revert"]).says_exactly(str![[r#"
-error: edits made since apply touch the lines that it changed
+error: files that apply changed were deleted since
   `pkg/clusterapi/internal/process/process.go` was deleted since
-hint: undo those edits, or `rr-patch revert --force`, which keeps the edited version beside the original
+hint: `rr-patch revert --force` brings them back as they were before apply
 nothing was written
 "#]]);
     tree.rr_patch(&["revert", "--force"]).exits(0);

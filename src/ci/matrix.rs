@@ -182,7 +182,8 @@ impl Matrix {
             Some(schema) if schema == Self::SCHEMA => {
                 serde_json::from_value(value).map_err(|error| refused(error.to_string()))
             }
-            schema => Err(refused(format!("schema {}", schema.unwrap_or("none").escape_debug()))),
+            Some(schema) => Err(refused(format!("the schema `{}`", schema.escape_debug()))),
+            None => Err(refused("JSON without a `schema`".into())),
         }
     }
 

@@ -127,8 +127,14 @@ const KNOWN: [Known; 27] = [
     Known {
         text: "address already in use",
         means: |_, at| {
-            let at = at.listen.as_deref().unwrap_or("its address");
-            cause(format!("the port of {at} is taken"), &["`--port 0` chooses a free port, `--port N` another one"])
+            let chosen = at.listen.as_deref().filter(|listen| !listen.ends_with(":0"));
+            match chosen {
+                Some(listen) => cause(format!("{listen} is taken"), &["`--port 0` chooses a free port"]),
+                // rr and Delve chose it, each for the other.
+                None => {
+                    cause("another program took the port that was free a moment ago", &["run the same command again"])
+                }
+            }
         },
     },
     Known {

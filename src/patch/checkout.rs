@@ -465,9 +465,7 @@ fn absent(path: &str, revision: &str, error: anyhow::Error) -> anyhow::Error {
         Err(error) => return error,
     };
     Error::refused(format!("`{path}` of `{revision}` is not in this repository: {}", error.message()))
-        .hint(format!(
-            "a partial clone leaves blobs out: `git rev-parse {revision}:{path}` names this one, and `git show` fetches it"
-        ))
+        .hint(format!("a partial clone leaves blobs out: `git show {revision}:{path}` fetches this one"))
         .into()
 }
 

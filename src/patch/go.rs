@@ -8,6 +8,7 @@ pub use grep::{GoLanguage, GoSource};
 pub use literal::{quote, strings};
 pub use query::{Match, Pattern};
 
+mod brackets;
 mod builtins;
 mod grep;
 mod literal;
@@ -230,6 +231,16 @@ impl GoFile {
     fn first_error(&self) -> Option<(usize, usize, String)> {
         if !self.tree.root_node().has_error() {
             return None;
+        }
+        if let Some(at) = brackets::unbalanced(&self.bytes) {
+            let Point { row, column } = point(&self.bytes[..at]);
+            let bracket = char::from(self.bytes[at]);
+            let lacks = if "([{".contains(bracket) { "is not closed" } else { "closes nothing" };
+            return Some((
+                row + 1,
+                column + 1,
+                format!("`{}`, of which a `{bracket}` {lacks}", self.line(row + 1).trim()),
+            ));
         }
         let mut first = None;
         self.root().visit(&mut |piece| {

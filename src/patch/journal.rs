@@ -378,7 +378,7 @@ impl Journal {
     pub fn undo(&self, checkout: &Checkout, edits: Edits) -> Result<Undo> {
         let force = edits != Edits::Merge;
         let mut undo = Undo { rewrites: Vec::new(), merged: Vec::new(), backups: Vec::new() };
-        let mut conflicts = Vec::new();
+        let (mut conflicts, mut deleted) = (Vec::new(), 0);
         for seen in self.look(checkout)? {
             let mut target = seen.original();
             let Seen { rewrite: Rewrite { path, before, after }, current, state } = seen;
@@ -388,6 +388,7 @@ impl Journal {
                 State::Missing if force => {}
                 State::Missing => {
                     conflicts.push(format!("`{path}` was deleted since"));
+                    deleted += 1;
                     continue;
                 }
                 State::Edited => match edits.merged(after.as_ref(), current.as_ref(), before.as_ref())? {
@@ -415,12 +416,18 @@ impl Journal {
         if conflicts.is_empty() {
             return Ok(undo);
         }
-        let error = conflicts
-            .into_iter()
-            .fold(Error::refused("edits made since apply touch the lines that it changed"), Error::detail);
-        Err(error
-            .hint("undo those edits, or `rr-patch revert --force`, which keeps the edited version beside the original")
-            .into())
+        let (what, hint) = if deleted == conflicts.len() {
+            (
+                "files that apply changed were deleted since",
+                "`rr-patch revert --force` brings them back as they were before apply",
+            )
+        } else {
+            (
+                "edits made since apply touch the lines that it changed",
+                "undo those edits, or `rr-patch revert --force`, which keeps the edited version beside the original",
+            )
+        };
+        Err(conflicts.into_iter().fold(Error::refused(what), Error::detail).hint(hint).into())
     }
 }
 

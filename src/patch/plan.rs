@@ -72,14 +72,19 @@ impl PatchSource {
             Self::Structural(options, rules) => structural(read, options, &Mark::new(options), rules),
             Self::Classic(patches) => classic(patches, read, blobs).map_err(|error| match error.downcast::<Error>() {
                 // This costs as much as applying, but it runs only when the patch does not fit.
-                Ok(error) if fits_structurally(read) => {
-                    error.hint("the structural changes fit these sources: run `rr-patch apply` without a patch").into()
-                }
+                Ok(error) if changes_the_same(patches) && fits_structurally(read) => error
+                    .hint("rr-patch's own changes fit these sources: `rr-patch apply` without a patch makes them")
+                    .into(),
                 Ok(error) => error.into(),
                 Err(error) => error,
             }),
         }
     }
+}
+
+/// Whether the patches change what rr-patch's own changes do.
+fn changes_the_same(patches: &[PatchFile]) -> bool {
+    patches.iter().flat_map(PatchFile::paths).any(|path| REQUIRED.contains(&path))
 }
 
 /// Whether the changes that rr-patch carries fit.

@@ -34,7 +34,7 @@ pub struct Hunted {
     seconds: f64,
     /// What the kept traces take, in bytes.
     disk: u64,
-    /// How many traces of failing runs were removed for want of room; of each failure one is kept.
+    /// How many traces of failing runs were removed to make room; of each failure one is kept.
     dropped: usize,
     /// The different failures, the most frequent first.
     failures: Vec<ShownKind>,
@@ -235,7 +235,13 @@ impl fmt::Display for Hunted {
             )?;
         }
         match self.ended {
-            "disk" => writeln!(f, "ended for want of room: {} are kept; --disk sets the budget", bytes(self.disk))?,
+            "disk" => {
+                let kept = bytes(self.disk);
+                writeln!(
+                    f,
+                    "ended because there is no room for another trace: {kept} are kept, and --disk sets the limit"
+                )?;
+            }
             "failed" => writeln!(f, "ended by the error that is on standard error")?,
             "interrupted" => writeln!(f, "ended as it was asked to; every trace is closed")?,
             _ => {}

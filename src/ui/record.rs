@@ -25,7 +25,7 @@ pub struct Recorded {
     seconds: f64,
     /// How often rr-patch was asked to stop it.
     asked_to_stop: usize,
-    /// Set where it was stopped for want of room: what was free then.
+    /// Set where it was stopped because the disk was almost full: what was free then.
     stopped_with_bytes_free: Option<u64>,
     /// Where the traces are.
     folder: String,
@@ -143,7 +143,7 @@ impl fmt::Display for Recorded {
             writeln!(f, "{}", table.within(f.width()))?;
         }
         let how = match self.stopped_with_bytes_free {
-            Some(_) => ", stopped for want of room,",
+            Some(_) => ", stopped because the disk was almost full,",
             None if self.asked => ", as it was asked to,",
             None => "",
         };

@@ -154,7 +154,7 @@ pub struct Catch {
     pub good: Option<Kept>,
     /// How many runs each setting had, and how many of them failed.
     pub tally: Vec<(Setting, usize, usize)>,
-    /// How many traces of failing runs were removed for want of room.
+    /// How many traces of failing runs were removed to make room.
     pub dropped: usize,
     pub ending: Option<Ending>,
     pub took: Duration,

@@ -86,7 +86,7 @@ fn parses(parser: &mut Parser, source: &[u8]) -> bool {
 }
 
 /// The length of the token at the start of `rest`, as far as it matters here: a comment, a literal, a word, or a byte.
-fn token_length(rest: &[u8]) -> usize {
+pub fn token_length(rest: &[u8]) -> usize {
     let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii();
     let find = |from: usize, end: &[u8]| {
         let found = rest[from..].windows(end.len()).position(|part| part == end);

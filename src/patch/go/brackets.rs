@@ -1,0 +1,49 @@
+//! Brackets that are not balanced. The parser reports such a source as one error that begins at its first line.
+
+use super::builtins::token_length;
+
+/// Where a bracket stands that is not closed, or that closes none.
+pub fn unbalanced(bytes: &[u8]) -> Option<usize> {
+    let mut open: Vec<usize> = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let opening = match bytes[at] {
+            b'(' | b'[' | b'{' => {
+                open.push(at);
+                None
+            }
+            b')' => Some(b'('),
+            b']' => Some(b'['),
+            b'}' => Some(b'{'),
+            _ => None,
+        };
+        if let Some(opening) = opening {
+            match open.pop() {
+                Some(last) if bytes[last] == opening => {}
+                other => return Some(other.unwrap_or(at)),
+            }
+        }
+        at += token_length(&bytes[at..]);
+    }
+    // A brace that lacks its other half takes that of the one around it, up to the declaration.
+    open.first().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unbalanced_finds_the_bracket_that_lacks_its_other_half() {
+        for (source, found) in [
+            ("func f() {\n\tg([]int{1})\n}\n", None),
+            ("// (\nvar s = \"{\" + `[` + string('(') /* { */\n", None),
+            ("func f() {\n\tif x {\n}\n\nfunc g() {}\n", Some("{\n\tif x {\n}\n\nfunc g() {}\n")),
+            ("func f() {\n\tg(1\n}\n", Some("(1\n}\n")),
+            ("func f() {\n\tg(1]\n}\n", Some("(1]\n}\n")),
+            ("func f() {}}\n", Some("}\n")),
+        ] {
+            assert_eq!(unbalanced(source.as_bytes()).map(|at| &source[at..]), found, "{source}");
+        }
+    }
+}
