@@ -249,11 +249,13 @@ fn patch_that_moves_or_copies_onto_a_file_is_refused() {
              nothing was written"
         ));
     }
-    refused(&tree, format!("diff --git a/{NOTES} b/docs\nrename from {NOTES}\nrename to docs\n")).says_exactly(str![[r#"
+    refused(&tree, format!("diff --git a/{NOTES} b/docs\nrename from {NOTES}\nrename to docs\n")).says_exactly(str![[
+        r#"
 error: `docs` is not a regular file
   found: a folder
 nothing was written
-"#]]);
+"#
+    ]]);
 }
 
 #[test]

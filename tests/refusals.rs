@@ -255,18 +255,17 @@ nothing was written
 
 #[test]
 fn apply_refuses_a_file_with_conflict_markers() {
-    let tree = Tree::new("installer");
-    tree.edit(
-        SYSTEM,
-        "\tc.cancel = cancel\n",
-        "<<<<<<< HEAD\n\tc.cancel = cancel\n=======\n\tc.stop = cancel\n>>>>>>> side\n",
-    );
-    tree.refuses(&["apply"]).says_exactly(str![[r#"
+    for (ours, theirs) in [("\tc.cancel = cancel\n", "\tc.stop = cancel\n"), ("\tif ours {\n", "\tif theirs {\n")] {
+        let tree = Tree::new("installer");
+        let conflict = format!("<<<<<<< HEAD\n{ours}=======\n{theirs}>>>>>>> side\n");
+        tree.edit(SYSTEM, "\tc.cancel = cancel\n", &conflict);
+        tree.refuses(&["apply"]).says_exactly(str![[r#"
 error: `pkg/clusterapi/system.go:79:1` is not valid Go
-  found: `<<<<<<< HEAD`
+  found: `<<<<<<< HEAD`, a conflict of a merge that is not resolved
 hint: `gofmt -l pkg/clusterapi/system.go` says more; mend the file, or get it back with `git checkout -- pkg/clusterapi/system.go`
 nothing was written
 "#]]);
+    }
 }
 
 #[test]

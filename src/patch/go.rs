@@ -232,6 +232,11 @@ impl GoFile {
         if !self.tree.root_node().has_error() {
             return None;
         }
+        // Each side of a conflict may open the same bracket.
+        let mut lines = self.bytes.split(|&byte| byte == b'\n').zip(1..);
+        if let Some((_, number)) = lines.find(|(line, _)| line.starts_with(b"<<<<<<< ")) {
+            return Some((number, 1, format!("`{}`, a conflict of a merge that is not resolved", self.line(number))));
+        }
         if let Some(at) = brackets::unbalanced(&self.bytes) {
             let Point { row, column } = point(&self.bytes[..at]);
             let bracket = char::from(self.bytes[at]);
