@@ -347,6 +347,29 @@ fn an_edit_right_after_apply_is_no_damage_of_a_crash() {
         tree.rr_patch(&["revert"]).exits(0);
         assert!(tree.snapshot() == expected.snapshot(), "{file}");
     }
+    for length in [0, 4096] {
+        let tree = Tree::patched("installer");
+        tree.reboot();
+        let start = tree.read(SYSTEM)[..length].to_vec();
+        tree.write(SYSTEM, [start, b"~".to_vec()].concat());
+        tree.rr_patch(&["status"]).prints(&[&format!("  {SYSTEM} was edited since apply")]);
+    }
+}
+
+#[test]
+fn a_save_that_a_killed_run_put_aside_is_kept_unless_a_crash_cut_it_off() {
+    let (aside, kept) = ("pkg/clusterapi/.rr-patch-swap-system.go", format!("{SYSTEM}.edited"));
+    for (reboot, length, end, is_kept) in [(false, 4096, "", true), (true, 4096, "", false), (true, 4096, "~", true)] {
+        let tree = Tree::patched("p2");
+        if reboot {
+            tree.reboot();
+        }
+        let bytes = [&tree.read(SYSTEM)[..length], end.as_bytes()].concat();
+        tree.write(aside, &bytes);
+        tree.rr_patch(&["revert"]).exits(0);
+        assert!(!tree.path(aside).exists());
+        assert_eq!(tree.path(&kept).exists().then(|| tree.read(&kept)), is_kept.then_some(bytes), "{reboot} {end}");
+    }
 }
 
 #[test]
