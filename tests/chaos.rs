@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::harness::{Run, Tree, command, copy, fixtures, skip, write_program};
+use snapbox::str;
 
 /// What the Go in PATH says of itself.
 fn go_env(name: &str) -> String {
@@ -293,7 +294,11 @@ fn chaos_overlay_refuses_a_file_of_go_that_it_does_not_fit_with_file_and_line() 
 #[test]
 fn chaos_overlay_refuses_a_folder_of_something_else_and_one_that_goflags_cannot_name() {
     let tree = Tree::bare("installer");
-    tree.refuses(&["chaos", "overlay", "-o", "pkg"]).says(&["pkg` holds something else than a chaos overlay\n"]);
+    tree.refuses(&["chaos", "overlay", "-o", "pkg"]).says_exactly(str![[r#"
+error: `[FOLDER]/installer/pkg` holds something else than a chaos overlay
+hint: name a folder that is not there yet, or one of an earlier `rr-patch chaos overlay`
+nothing was written
+"#]]);
     let run = tree.rr_patch(&["chaos", "overlay", "-o", "../a folder"]).exits(2);
     assert!(run.stderr.contains("GOFLAGS cannot name a file in `"), "{}", run.stderr);
     assert!(!tree.beside("a folder").exists());

@@ -33,7 +33,9 @@ fn is_patched_in_both_modes(tree: &Tree, name: &str) {
         assert!(tree.beside(name).join(ADDED).exists());
         assert!(Path::new(git_dir.trim()).join("rr-patch/checkout/journal").exists(), "{arguments:?}");
         tree.rr_patch_in(&folder, &["status"]).exits(0).prints(&["nothing was edited since\n"]);
-        tree.rr_patch_in(&folder, arguments).exits(0).prints(&["nothing to do"]);
+        tree.rr_patch_in(&folder, arguments)
+            .exits(0)
+            .prints_exactly(str!["`[FOLDER]/[..]` is patched already; nothing to do"]);
         tree.rr_patch_in(&folder, &["revert"]).exits(0);
         assert_eq!(git(&["status", "--porcelain", "--ignored"]), before, "{arguments:?}");
         assert!(!Path::new(git_dir.trim()).join("rr-patch").exists(), "{arguments:?}");

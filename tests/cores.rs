@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::defects::{self, is};
 use crate::delve;
 use crate::harness::{Run, command, kill, skip};
+use snapbox::str;
 
 /// A core dump: its folder, its file, and the program if the dump does not name it.
 pub struct Dump {
@@ -162,27 +163,45 @@ fn explain_refuses_what_is_not_a_core_dump_is_cut_off_or_belongs_to_another_prog
     let text = folder.path().join("text");
     fs::write(&text, "no core at all\n").unwrap();
     let Some(run) = refused(&text, None) else { return };
-    run.says(&["text` is not a core dump", "found: a file that begins with `no core at all\\n`"]);
+    run.says_exactly(str![[r#"
+error: `[FOLDER]/text` is not a core dump
+  expected: an ELF file of type core, of a 64-bit process
+  found: a file that begins with `no core at all\n`
+hint: GOTRACEBACK=crash and `ulimit -c unlimited` make a Go program that crashes write one; /proc/sys/kernel/core_pattern says where
+"#]]);
     refused(&defects::programs().join("nil-map"), None)
-        .unwrap()
-        .says(&["is not a core dump", "found: an ELF file of type 2"]);
+        .unwrap().says_exactly(str![[r#"
+error: `[TARGET]/defects/bin/nil-map` is not a core dump
+  expected: an ELF file of type core, of a 64-bit process
+  found: an ELF file of type 2
+hint: GOTRACEBACK=crash and `ulimit -c unlimited` make a Go program that crashes write one; /proc/sys/kernel/core_pattern says where
+"#]]);
 
     let cut = folder.path().join("cut");
     let bytes = fs::read(&dump.path).unwrap();
     fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
     refused(&cut, dump.program.as_deref()).unwrap().says(&["cut` is cut off", "found: "]);
     fs::write(&cut, &bytes[..40]).unwrap();
-    refused(&cut, None).unwrap().says(&["cut` is not a core dump"]);
+    refused(&cut, None).unwrap().says_exactly(str![[r#"
+error: `[FOLDER]/cut` is not a core dump
+  expected: an ELF file of type core, of a 64-bit process
+  found: Invalid ELF header size or alignment
+hint: GOTRACEBACK=crash and `ulimit -c unlimited` make a Go program that crashes write one; /proc/sys/kernel/core_pattern says where
+"#]]);
 
     if dump.program.is_none() {
         let other = defects::programs().join("lock-cycle");
-        refused(&dump.path, Some(&other))
-            .unwrap()
-            .says(&["lock-cycle` is not the program that wrote", "the core dump names `"]);
+        refused(&dump.path, Some(&other)).unwrap().says_exactly(str![[r#"
+error: `[TARGET]/defects/bin/lock-cycle` is not the program that wrote `[FOLDER]/core`
+  looked at: the beginning of the file, and of the same file in the core dump's memory
+  the core dump names `[TARGET]/defects/bin/nil-map`
+hint: a program that was built anew is another one; `--program PATH` names it
+"#]]);
     }
-    refused(&dump.path, Some(Path::new("/nowhere/program")))
-        .unwrap()
-        .says(&["is missing: `/nowhere/program`", "--program PATH"]);
+    refused(&dump.path, Some(Path::new("/nowhere/program"))).unwrap().says_exactly(str![[r#"
+error: the program that wrote `[FOLDER]/core` is missing: `/nowhere/program`
+hint: `--program PATH` names it
+"#]]);
     let script = folder.path().join("script");
     fs::write(&script, "#!/bin/sh\n").unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
@@ -197,12 +216,18 @@ fn explain_of_a_core_dump_needs_delve() {
     dump.program.iter().for_each(|program| {
         tool.arg("--program").arg(program);
     });
-    Run::of(tool.output().unwrap()).exits(1).says(&["Delve (`dlv`) was not found in PATH"]);
+    Run::of(tool.output().unwrap()).exits(1).says_exactly(str![[r#"
+error: Delve (`dlv`) was not found in PATH
+hint: `rr-patch doctor` says how to install it
+"#]]);
 }
 
 #[test]
 fn explain_takes_a_program_only_with_a_core_dump() {
     let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
     tool.args(["explain", "/nowhere/core", "--program", "/bin/true"]);
-    Run::of(tool.output().unwrap()).exits(2).says(&["`--program` names the program of a core dump"]);
+    Run::of(tool.output().unwrap()).exits(2).says_exactly(str![[r#"
+error: `--program` names the program of a core dump
+  looked at: `/nowhere/core`, which is no file
+"#]]);
 }

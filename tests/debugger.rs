@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 
 use crate::harness::{Run, command, copy, fixtures, kill};
 use crate::recorder;
+use snapbox::str;
 
 /// A folder that holds the stand-in under the name `dlv`, to be put first in PATH.
 pub fn folder() -> &'static Path {
@@ -47,7 +48,10 @@ fn complete_trace() -> tempfile::TempDir {
 #[test]
 fn the_debugger_stand_in_has_no_command_replay_without_rr() {
     let run = Run::of(dlv(&["replay", "x"]).env("PATH", "/nonexistent").output().unwrap()).exits(1);
-    run.says(&["Error: unknown command \"replay\" for \"dlv\""]);
+    run.says_exactly(str![[r#"
+Error: unknown command "replay" for "dlv"
+Run 'dlv --help' for usage.
+"#]]);
 }
 
 #[test]
@@ -69,5 +73,11 @@ fn the_debugger_stand_in_answers_when_the_trace_is_open_and_ends_its_rr_at_sigin
 fn the_debugger_stand_in_says_eof_where_rr_refuses_a_trace() {
     let trace = tempfile::tempdir().unwrap();
     let run = Run::of(dlv(&["replay", "--headless", trace.path().to_str().unwrap()]).output().unwrap()).exits(1);
-    run.prints(&["API server listening at: "]).says(&["the trace is incomplete.\n", "EOF\n"]);
+    run.prints(&["API server listening at: "]).says_exactly(str![[r#"
+
+rr: Trace file `[FOLDER]/incomplete' found.
+rr recording terminated abnormally and the trace is incomplete.
+
+EOF
+"#]]);
 }

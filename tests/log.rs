@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::defects;
 use crate::harness::{Run, command};
+use snapbox::str;
 
 fn log(name: &str, options: &[&str]) -> Option<Run> {
     defects::run(name, &[&["traces", "log"], options].concat())
@@ -72,5 +73,10 @@ fn traces_log_refuses_a_trace_that_was_killed_half_way() {
     fs::write(trace.join("mmap_copy_1_x"), "x").unwrap();
     let mut tool = command(env!("CARGO_BIN_EXE_rr-patch"));
     let run = Run::of(tool.args(["traces", "log"]).arg(&trace).output().unwrap()).exits(1);
-    run.says(&["cannot be read", "which is dead"]);
+    run.says_exactly(str![[r#"
+error: what `[FOLDER]/x-0` wrote cannot be read
+  looked at: `[FOLDER]/x-0`, which is dead
+  rr was killed or crashed before it closed the trace: there is `incomplete` in place of `version`, and rr cannot repair it
+hint: `rr-patch traces` lists the others
+"#]]);
 }

@@ -20,7 +20,9 @@ pub fn unbalanced(bytes: &[u8]) -> Option<usize> {
         if let Some(opening) = opening {
             match open.pop() {
                 Some(last) if bytes[last] == opening => {}
-                other => return Some(other.unwrap_or(at)),
+                // A block holds whole statements, so a parenthesis that ends in it also begins in it.
+                Some(last) if bytes[last] != b'{' => return Some(last),
+                _ => return Some(at),
             }
         }
         at += token_length(&bytes[at..]);
@@ -42,6 +44,7 @@ mod tests {
             ("func f() {\n\tg(1\n}\n", Some("(1\n}\n")),
             ("func f() {\n\tg(1]\n}\n", Some("(1]\n}\n")),
             ("func f() {}}\n", Some("}\n")),
+            ("func f() {\n\tg())\n}\n", Some(")\n}\n")),
         ] {
             assert_eq!(unbalanced(source.as_bytes()).map(|at| &source[at..]), found, "{source}");
         }
