@@ -1,5 +1,7 @@
 //! Checkouts in a state in which nothing is written: a journal that cannot be read, and git halfway through something.
 
+use std::fs;
+
 use snapbox::data::Inline;
 use snapbox::str;
 
@@ -106,6 +108,20 @@ nothing was written
             tree.refuses(arguments).says_exactly(says.clone());
         }
     }
+}
+
+#[test]
+fn every_command_says_that_the_journal_cannot_be_read() {
+    let tree = Tree::patched("installer");
+    tree.remove(JOURNAL);
+    fs::create_dir(tree.path(JOURNAL)).unwrap();
+    let before = tree.snapshot();
+    for arguments in COMMANDS.into_iter().chain([&["build"][..]]) {
+        tree.rr_patch(arguments).exits(1).says_exactly(str![
+            "error: cannot read `[FOLDER]/installer/.git/rr-patch/checkout/journal`: Is a directory (os error 21)"
+        ]);
+    }
+    assert!(tree.snapshot() == before && tree.path(JOURNAL).is_dir());
 }
 
 // Git halfway through something.
