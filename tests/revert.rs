@@ -493,6 +493,8 @@ fn a_journal_is_believed_only_on_paths_and_modes_that_a_plan_can_have() {
             mode(0o2644),
             "`pkg/clusterapi/internal/process/process.go` in it has the invalid modes 644 and 2644",
         ),
+        ("\"folders\"", "[[\"".into(), "[[\"../".into(), "it has the invalid folder `../pkg`"),
+        ("\"folders\"", "[\"pkg\",".into(), "[\"pkg\",9".into(), "it has the invalid folder `pkg`"),
     ] {
         let tree = Tree::patched("installer");
         let journal = tree.read(JOURNAL);
