@@ -41,8 +41,9 @@ Examples:
 
 Exit codes: 0 the installer ended with 0, and every trace is complete; 1 could not; 3 not started:
 it would record nothing, this machine cannot record, or there is too little room for traces;
-4 the installer failed (its own status is in the message) or was stopped because the disk was almost full, or a
-trace is not complete, or there is none; 130 stopped by Ctrl-C or SIGTERM, and every trace is closed.";
+4 the installer failed (its own status is in the message) or was stopped because the disk was almost
+full, or a trace is not complete, or there is none; 130 stopped by Ctrl-C or SIGTERM, and every
+trace is closed.";
 
 pub use program::RecordedProgram;
 
