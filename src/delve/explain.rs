@@ -129,7 +129,9 @@ const KNOWN: [Known; 27] = [
         means: |_, at| {
             let chosen = at.listen.as_deref().filter(|listen| !listen.ends_with(":0"));
             match chosen {
-                Some(listen) => cause(format!("{listen} is taken"), &["`--port 0` chooses a free port"]),
+                Some(listen) => {
+                    cause(format!("{listen} is taken"), &["`--port 0` chooses a free port, `--port N` another one"])
+                }
                 // rr and Delve chose it, each for the other.
                 None => {
                     cause("another program took the port that was free a moment ago", &["run the same command again"])
