@@ -1,34 +1,30 @@
 //! Brackets that are not balanced. The parser reports such a source as one error that begins at its first line.
 
-use super::builtins::token_length;
+use super::builtins::tokens;
 
 /// Where a bracket stands that is not closed, or that closes none.
 pub fn unbalanced(bytes: &[u8]) -> Option<usize> {
-    let mut open: Vec<usize> = Vec::new();
-    let mut at = 0;
-    while at < bytes.len() {
-        let opening = match bytes[at] {
-            b'(' | b'[' | b'{' => {
-                open.push(at);
-                None
+    let mut open: Vec<(usize, &[u8])> = Vec::new();
+    for (at, token) in tokens(bytes) {
+        let opening: &[u8] = match token {
+            b"(" | b"[" | b"{" => {
+                open.push((at, token));
+                continue;
             }
-            b')' => Some(b'('),
-            b']' => Some(b'['),
-            b'}' => Some(b'{'),
-            _ => None,
+            b")" => b"(",
+            b"]" => b"[",
+            b"}" => b"{",
+            _ => continue,
         };
-        if let Some(opening) = opening {
-            match open.pop() {
-                Some(last) if bytes[last] == opening => {}
-                // A block holds whole statements, so a parenthesis that ends in it also begins in it.
-                Some(last) if bytes[last] != b'{' => return Some(last),
-                _ => return Some(at),
-            }
+        match open.pop() {
+            Some((_, last)) if last == opening => {}
+            // A block holds whole statements, so a parenthesis that ends in it also begins in it.
+            Some((last_at, last)) if last != b"{" => return Some(last_at),
+            _ => return Some(at),
         }
-        at += token_length(&bytes[at..]);
     }
     // A brace that lacks its other half takes that of the one around it, up to the declaration.
-    open.first().copied()
+    open.first().map(|&(at, _)| at)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! or parameter may have one of these names. Such a name is spelled differently for the parser, with as many
 //! bytes, so that every range of the tree stays a range of the source.
 
+use std::iter;
+
 use tree_sitter::Parser;
 
 /// A call of `new` or `make` whose closing parenthesis is not reached yet.
@@ -31,11 +33,9 @@ pub fn respelled(parser: &mut Parser, bytes: &[u8]) -> Option<Vec<u8>> {
 fn calls_with_values(parser: &mut Parser, bytes: &[u8]) -> Vec<usize> {
     let mut found = Vec::new();
     let mut open: Vec<Call> = Vec::new();
-    let mut at = 0;
     // The start of a name in the source and in the text of the call around it, while nothing but blanks follow.
     let mut name: Option<(usize, usize)> = None;
-    while at < bytes.len() {
-        let token = &bytes[at..at + token_length(&bytes[at..])];
+    for (at, token) in tokens(bytes) {
         let around = open.last().map_or(0, |call| call.text.len());
         match token {
             b"(" if name.is_some() => {
@@ -76,7 +76,6 @@ fn calls_with_values(parser: &mut Parser, bytes: &[u8]) -> Vec<usize> {
                 };
             }
         }
-        at += token.len();
     }
     found
 }
@@ -85,8 +84,19 @@ fn parses(parser: &mut Parser, source: &[u8]) -> bool {
     parser.parse(source, None).is_some_and(|tree| !tree.root_node().has_error())
 }
 
+/// The tokens of a source, each with where it begins.
+pub fn tokens(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut at = 0;
+    iter::from_fn(move || {
+        let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
+        let token = (at, &rest[..token_length(rest)]);
+        at += token.1.len();
+        Some(token)
+    })
+}
+
 /// The length of the token at the start of `rest`, as far as it matters here: a comment, a literal, a word, or a byte.
-pub fn token_length(rest: &[u8]) -> usize {
+fn token_length(rest: &[u8]) -> usize {
     let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii();
     let find = |from: usize, end: &[u8]| {
         let found = rest[from..].windows(end.len()).position(|part| part == end);
