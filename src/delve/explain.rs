@@ -5,6 +5,7 @@
 //! `src/ReplayTimeline.cc`, `src/TraceStream.cc`, `src/AutoRemoteSyscalls.cc`) and Delve 1.20 to 1.27
 //! (`cmd/dlv/cmds/commands.go`, `pkg/proc/gdbserial/rr.go`, `pkg/goversion/compat.go`).
 
+use super::port::Listen;
 use crate::doctor::{Recorder, Version};
 
 /// The cause of an error, and the remedy.
@@ -20,7 +21,7 @@ pub struct Circumstances<'a> {
     pub delve: Version,
     /// Whether rr was started with software counters.
     pub software: bool,
-    pub listen: Option<String>,
+    pub listen: Option<Listen>,
     /// The commands that set `perf_event_paranoid` so that Delve replays, or advice in words if no command helps.
     pub allow_perf_events: Result<Vec<String>, String>,
     /// The command that installs a Delve for this rr.
@@ -127,8 +128,7 @@ const KNOWN: [Known; 27] = [
     Known {
         text: "address already in use",
         means: |_, at| {
-            let chosen = at.listen.as_deref().filter(|listen| !listen.ends_with(":0"));
-            match chosen {
+            match at.listen.filter(|listen| listen.port() != 0) {
                 Some(listen) => {
                     cause(format!("{listen} is taken"), &["`--port 0` chooses a free port, `--port N` another one"])
                 }

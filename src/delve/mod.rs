@@ -273,12 +273,12 @@ impl ReplayPlan {
         words.join(" ")
     }
 
-    fn circumstances(&self, listen: Option<&str>) -> Circumstances<'_> {
+    fn circumstances(&self, listen: Option<&Listen>) -> Circumstances<'_> {
         Circumstances {
             rr: &self.rr,
             delve: self.delve.version,
             software: self.rr_flags.iter().any(|flag| flag == "-W"),
-            listen: listen.map(str::to_owned),
+            listen: listen.copied(),
             allow_perf_events: self.allow_perf_events.clone(),
             // Only a failure needs it: Go is asked for its version.
             install_delve: install_delve_for(&Host::here(), &self.rr),
@@ -353,7 +353,7 @@ impl ReplayPlan {
 
     /// Explains a failure from the output of Delve and rr.
     fn failure(&self, end: End, lines: &[String], listen: Option<&Listen>) -> anyhow::Error {
-        let circumstances = self.circumstances(listen.map(ToString::to_string).as_deref());
+        let circumstances = self.circumstances(listen);
         let Cause { what, hints } = explain(lines, &circumstances);
         let error = Error::failed(what)
             .detail(format!("looked at: `{}`", self.line(listen.map(ToString::to_string).as_deref())))
