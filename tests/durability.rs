@@ -20,8 +20,6 @@ use std::process::Command;
 use memchr::memmem;
 use tempfile::TempDir;
 
-use snapbox::str;
-
 use crate::harness::{PROCESS, STATE, SYSTEM, Tree, command, copy, fixtures, skip};
 use tracer::{Act, Call, Kind, Moment};
 
@@ -470,22 +468,6 @@ fn apply_takes_the_lock_though_others_remove_its_folder() {
     let ended = ended.unwrap();
     assert_eq!((ended.code, removed), (Some(0), 20), "{}{}", ended.stdout, ended.stderr);
     tree.rr_patch(&["status"]).exits(0).prints(&["nothing was edited since\n"]);
-}
-
-#[test]
-fn a_file_in_the_place_of_the_state_folder_is_refused() {
-    for place in [STATE, ".git/rr-patch/checkout"] {
-        let tree = Tree::new("p2");
-        tree.write(place, "a file");
-        let before = tree.snapshot();
-        tree.rr_patch(&["apply"]).exits(3).says_exactly(str![[r#"
-error: cannot make the folder `[FOLDER]/installer/.git/rr-patch/checkout`
-  found: a file in its place, or in that of a folder above it
-hint: move that file away: rr-patch keeps the originals in this folder
-nothing was written
-"#]]);
-        assert!(tree.snapshot() == before && tree.text(place) == "a file");
-    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `rr-patch revert`: every byte and mode as before, later edits kept, and none of them lost.
 
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
@@ -18,6 +19,10 @@ const ELSEWHERE: [(&str, &str, &str); 4] = [
     (SYSTEM, "\tproviderArgs := []string{\n", "\tproviderArgs := []string{\n\t\t\"--local\",\n"),
     (SYSTEM, "// controller is a program to run, with its process once it runs.\n", ""),
 ];
+
+fn set_modified(tree: &Tree, file: &str, time: SystemTime) {
+    fs::File::options().append(true).open(tree.path(file)).unwrap().set_modified(time).unwrap();
+}
 
 /// Edits of lines that apply changed.
 fn edit_changed_lines(tree: &Tree) {
@@ -329,9 +334,9 @@ fn revert_takes_a_shortened_file_for_an_edit_in_the_boot_that_patched_it() {
 #[test]
 fn a_file_that_was_shortened_long_after_apply_is_an_edit_though_the_machine_went_down() {
     let tree = Tree::patched("installer");
-    let two_minutes_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(120);
+    let two_minutes_ago = SystemTime::now() - Duration::from_secs(120);
     tree.reboot();
-    fs::File::options().append(true).open(tree.path(JOURNAL)).unwrap().set_modified(two_minutes_ago).unwrap();
+    set_modified(&tree, JOURNAL, two_minutes_ago);
     let whole = tree.read(PROCESS);
     tree.write(PROCESS, &whole[..whole.len() - 1]);
     tree.rr_patch(&["status"]).prints(&[&format!("  {PROCESS} was edited since apply")]);
@@ -374,7 +379,7 @@ fn a_save_that_a_killed_run_put_aside_is_kept_unless_a_crash_cut_it_off() {
 
 #[test]
 fn the_time_of_a_journal_without_a_boot_id_tells_whether_the_machine_went_down() {
-    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     for (written, state) in [(Some(long_ago), "is cut off"), (None, "was edited since apply")] {
         let tree = Tree::patched("installer");
         let journal = tree.text(JOURNAL);
@@ -383,10 +388,8 @@ fn the_time_of_a_journal_without_a_boot_id_tells_whether_the_machine_went_down()
         tree.write(JOURNAL, format!("{before}{after}"));
         let whole = tree.read(PROCESS);
         tree.write(PROCESS, &whole[..whole.len() - 1]);
-        for file in [JOURNAL, PROCESS] {
-            written.inspect(|&time| {
-                fs::File::options().append(true).open(tree.path(file)).unwrap().set_modified(time).unwrap();
-            });
+        if let Some(time) = written {
+            [JOURNAL, PROCESS].iter().for_each(|file| set_modified(&tree, file, time));
         }
         tree.rr_patch(&["status"]).prints(&[&format!("  {PROCESS} {state}")]);
     }

@@ -1,4 +1,5 @@
-//! Checkouts in a state in which nothing is written: a journal that cannot be read, and git halfway through something.
+//! Checkouts in a state in which nothing is written: a journal that cannot be read, a state folder that cannot be made,
+//! and git halfway through something.
 
 use std::fs;
 
@@ -122,6 +123,22 @@ fn every_command_says_that_the_journal_cannot_be_read() {
         ]);
     }
     assert!(tree.snapshot() == before && tree.path(JOURNAL).is_dir());
+}
+
+#[test]
+fn a_file_in_the_place_of_the_state_folder_is_refused() {
+    for place in [STATE, ".git/rr-patch/checkout"] {
+        let tree = Tree::new("p2");
+        tree.write(place, "a file");
+        let before = tree.snapshot();
+        tree.rr_patch(&["apply"]).exits(3).says_exactly(str![[r#"
+error: cannot make the folder `[FOLDER]/installer/.git/rr-patch/checkout`
+  found: a file in its place, or in that of a folder above it
+hint: move that file away: rr-patch keeps the originals in this folder
+nothing was written
+"#]]);
+        assert!(tree.snapshot() == before && tree.text(place) == "a file");
+    }
 }
 
 // Git halfway through something.
